@@ -1,0 +1,21 @@
+"""What export_onnx reads, writes and can be told."""
+
+from pathlib import Path
+from typing import Literal
+
+from components.interchange.step import Spec, param, reads, writes
+
+
+class ExportOnnx(Spec):
+    """ONNX with normalisation inside, checked, and compared with torch on real images."""
+
+    dataset: Path = reads("dataset", "Test images for parity, originals for the golden samples")
+    selected: Path = reads("classifier", "The classifier to export")
+    onnx_model: Path = writes("onnx_model", "model.onnx with card, golden samples and lineage")
+    report: Path = writes("report", "Checker, opset, parity: largest difference and every flip")
+
+    opset: int = param("ONNX operator set that the file must say", default=17, ge=17, le=21)
+    parity_samples: int = param("Test images compared with torch", default=256, unit="images", ge=1)
+    tolerance: float = param("Largest logit difference that is no finding", default=1e-3, gt=0)
+    golden_samples: int = param("Images that travel with the model", default=8, unit="images", ge=1)
+    device: Literal["auto", "cpu", "cuda"] = param("Where torch computes the reference", default="auto")

@@ -1,0 +1,25 @@
+"""What feature_extraction reads, writes and can be told."""
+
+from pathlib import Path
+from typing import Literal
+
+from components.interchange.step import Spec, param, reads, writes
+
+
+class FeatureExtraction(Spec):
+    """The baseline: frozen backbone, features once, a linear head fitted to the optimum."""
+
+    dataset: Path = reads("dataset", "Images of the train and val splits")
+    classifier: Path = writes("classifier", "Pretrained backbone with the fitted head")
+    report: Path = writes("report", "Scores on train and val for every l2 that was tried")
+
+    backbone: str = param("Name of a timm classifier", default="resnet50")
+    weights: str = param("Pretrained weights: hub, package:NAME, or a file", default="hub", location=True)
+    weights_sha256: str | None = param("sha256 that the weights must have", default=None)
+    input_size_px: int | None = param("Model input; the weights' own where not given", default=None, unit="px", ge=8)
+    l2_candidates: tuple[float, ...] = param(
+        "Penalties to choose from on val", default=(1e-5, 1e-4, 1e-3, 1e-2, 1e-1), min_length=1
+    )
+    batch_size: int = param("Images a forward pass", default=64, unit="images", ge=1)
+    device: Literal["auto", "cpu", "cuda"] = param("Where to compute", default="auto")
+    seed: int = param("Seed of everything random", default=0, ge=0)

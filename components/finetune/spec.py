@@ -1,0 +1,31 @@
+"""What finetune reads, writes and can be told."""
+
+from pathlib import Path
+from typing import Literal
+
+from components.interchange.step import Spec, param, reads, writes
+
+
+class Finetune(Spec):
+    """Fine-tune a pretrained backbone under a new head, with differential learning rates."""
+
+    dataset: Path = reads("dataset", "Images of the train and val splits")
+    classifier: Path = writes("classifier", "Weights of the epoch that was best on val")
+    report: Path = writes("report", "Loss, top-1 and learning rates by epoch; what was frozen")
+
+    backbone: str = param("Name of a timm classifier", default="resnet50")
+    weights: str = param("Pretrained weights: hub, package:NAME, or a file", default="hub", location=True)
+    weights_sha256: str | None = param("sha256 that the weights must have", default=None)
+    input_size_px: int | None = param("Model input; the weights' own where not given", default=None, unit="px", ge=8)
+    base_lr: float = param("Peak learning rate of the late stage", default=1e-3, gt=0)
+    lr_policy: Literal["stages", "layer-decay"] = param("How rates fall towards the input", default="stages")
+    layer_decay: float = param("Ratio of neighbouring layers' rates, for layer-decay", default=0.75, gt=0, le=1)
+    freeze: Literal["none", "early", "middle", "late"] = param("Freeze up to and with this stage", default="none")
+    num_epochs: int = param("Passes over train", default=4, ge=1)
+    patience: int = param("Epochs without a better val before stopping", default=3, ge=1)
+    batch_size: int = param("Images an optimiser step", default=32, unit="images", ge=2)
+    weight_decay: float = param("Decoupled; norms, biases and position embeddings are exempt", default=0.05, ge=0)
+    warmup_fraction: float = param("Share of the steps with a rising rate", default=0.1, ge=0, lt=1)
+    label_smoothing: float = param("Probability moved from the label to all classes", default=0.0, ge=0, lt=1)
+    device: Literal["auto", "cpu", "cuda"] = param("Where to compute", default="auto")
+    seed: int = param("Seed of everything random", default=0, ge=0)

@@ -1,0 +1,31 @@
+"""What ingest reads, writes and can be told."""
+
+from pathlib import Path
+from typing import Literal
+
+from components.interchange.step import Spec, param, reads, writes
+
+
+class Ingest(Spec):
+    """Ingest and normalise: decode every image once, quarantine what is broken, split by the hash of the content."""
+
+    previous: Path | None = reads(
+        "dataset", "Earlier dataset of the same source: its split assignments hold", optional=True
+    )
+    dataset: Path = writes("dataset", "Decoded, resized images in three splits")
+    report: Path = writes("report", "Counts, quarantine and statistics")
+
+    source: str = param("Folder with a subfolder a class, or a manifest (.csv, .parquet)", location=True)
+    stored_size_px: int = param("Short side of the stored images", default=256, unit="px", ge=8, le=4096)
+    interpolation: Literal["bilinear", "bicubic", "lanczos"] = param("Resize filter, antialiased", default="bicubic")
+    val_fraction: float = param("Share of the images for val", default=0.2, gt=0, lt=1)
+    test_fraction: float = param("Share of the images for test", default=0.2, gt=0, lt=1)
+    max_bad_fraction: float = param("Share of broken files above which the run is refused", default=0.02, ge=0, le=1)
+    image_column: str = param("Manifest column with the image's path", default="image")
+    label_column: str = param("Manifest column with the label", default="label")
+    split_column: str = param(
+        "Manifest column with train, val or test; used where the manifest has it", default="split"
+    )
+    group_column: str = param(
+        "Manifest column whose equal values share one split; used where it exists", default="group"
+    )

@@ -1,0 +1,76 @@
+"""Artifacts: folders with one JSON card each, versioned, digested by content, readable without our code.
+
+`run.json` beside the card holds what is no content: times, versions, host, run id. It is outside the digest.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from components.interchange.errors import BadInput, listed
+
+RUN_FILE = "run.json"
+VERSIONS = {"dataset": 1, "classifier": 1, "onnx_model": 1, "report": 1}
+CARDS = {"dataset": "manifest.json", "classifier": "card.json", "onnx_model": "card.json", "report": "report.json"}
+
+
+def to_json(content: Any) -> str:
+    """Canonical JSON: sorted keys, UTF-8, no NaN, so that equal content has equal bytes."""
+    return json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write_card(folder: Path, kind: str, content: dict[str, Any]) -> None:
+    """Write an artifact's card with its format and version; makes the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    card = {"format": f"graft.{kind}/{VERSIONS[kind]}", **content}
+    (folder / CARDS[kind]).write_text(to_json(card), encoding="utf-8")
+
+
+def read_card(folder: Path, kind: str) -> dict[str, Any]:
+    """Read an artifact's card; BadInput when it is missing, damaged, of another kind or of a newer format."""
+    path = folder / CARDS[kind]
+    if not folder.is_dir():
+        raise BadInput(f"there is no {kind} at {folder}: expected a folder with {path.name}.")
+    if not path.is_file():
+        found = listed(sorted(child.name for child in folder.iterdir())) or "nothing"
+        raise BadInput(f"{folder} has no {path.name} (found: {found}). Was the {kind} copied whole?")
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+        found_kind, _, version = card["format"].removeprefix("graft.").partition("/")
+        newer = int(version) > VERSIONS[kind]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadInput(f"{path} is not a card of Graft: expected JSON with a format ({error}).") from None
+    if found_kind != kind:
+        raise BadInput(f"{folder} is a {found_kind}, expected a {kind}.")
+    if newer:
+        raise BadInput(
+            f"{folder} has format graft.{kind}/{version}; this Graft reads up to graft.{kind}/{VERSIONS[kind]}. "
+            "Upgrade Graft, or make the artifact again with this version."
+        )
+    return dict(card)
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of one file, in hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def content_files(path: Path) -> dict[str, Path]:
+    """The files that make up an artifact's content, by path relative to it. A lone file is its own content."""
+    if path.is_file():
+        return {path.name: path}
+    inside = {child.relative_to(path).as_posix(): child for child in path.rglob("*") if child.is_file()}
+    return {name: inside[name] for name in sorted(inside) if name != RUN_FILE}
+
+
+def digest(path: Path) -> str:
+    """sha256 of an artifact's content: of the sorted list of its files' names and sha256. `run.json` is left out.
+
+    A lone file (a verdict) counts by its bytes alone, whatever its name.
+    """
+    if path.is_file():
+        return file_digest(path)
+    lines = [f"{file_digest(file)}  {name}\n" for name, file in content_files(path).items()]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()

@@ -1,0 +1,220 @@
+"""The classifier artifact: backbone, head, preprocessing and classes. The only shared module with torch and timm.
+
+    card.json  weights.safetensors
+
+Legend: N images, H height, W width, C channels (of images) or classes (of logits).
+"""
+
+import hashlib
+import importlib.util
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import timm
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from components.interchange.artifact import file_digest, write_card
+from components.interchange.cards import ClassifierCard, Weights, read_classifier_card
+from components.interchange.dataset import Manifest
+from components.interchange.errors import BadInput, listed, near
+from components.interchange.preprocessing import Preprocessing
+
+WEIGHTS_FILE = "weights.safetensors"
+
+
+class PixelsToLogits(nn.Module):
+    """Raw pixels to logits: uint8 RGB [N, H, W, 3] in, [N, C] out. Normalisation is part of the model."""
+
+    def __init__(self, model: nn.Module, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self.model = model
+        self.register_buffer("mean", 255 * torch.tensor(preprocessing.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(preprocessing.std).view(1, 3, 1, 1), persistent=False)
+
+    def normalise(self, pixels_NHWC: Tensor) -> Tensor:
+        """uint8 [N, H, W, 3] to normalised float [N, 3, H, W], in channels-last memory as it comes."""
+        images_NCHW = pixels_NHWC.permute(0, 3, 1, 2).float()
+        return (images_NCHW - cast(Tensor, self.mean)) / cast(Tensor, self.std)
+
+    def forward(self, pixels_NHWC: Tensor) -> Tensor:
+        return cast(Tensor, self.model(self.normalise(pixels_NHWC)))
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` takes CUDA where it is; `cuda` without CUDA is BadInput, never a silent CPU."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise BadInput("--device cuda: torch sees no CUDA device here. Use --device cpu, or run on a GPU machine.")
+    return torch.device(name)
+
+
+def build(
+    backbone: str,
+    num_classes: int,
+    weights: str,
+    weights_sha256: str | None = None,
+    input_size_px: int | None = None,
+) -> tuple[nn.Module, Weights]:
+    """A pretrained backbone under a new, randomly initialised head of `num_classes`.
+
+    `weights` is `hub` (timm's own), `package:NAME` (an installed package that ships one weights file) or a file
+    (.safetensors, or a .pth state dict). BadInput on an unknown backbone and on weights that are missing or do not fit.
+    """
+    if not timm.is_model(backbone.split(".")[0]):
+        raise BadInput(
+            f"unknown backbone {backbone!r}.{near(backbone, timm.list_models())} The full list: timm.list_models()."
+        )
+    if weights == "hub":
+        model = _from_hub(backbone, input_size_px)
+        origin, digest = f"hub:{model.pretrained_cfg['hf_hub_id']}", state_digest(model.state_dict())
+    else:
+        path = _weights_file(weights)
+        model = _empty(backbone, input_size_px)
+        origin = weights if weights.startswith("package:") else f"file:{path.name}"
+        digest = file_digest(path)
+        _fill(model, path, by_order=weights.startswith("package:"), headless=True)
+    if weights_sha256 is not None and digest != weights_sha256:
+        raise BadInput(f"weights {origin} have sha256 {digest}, expected {weights_sha256} (--weights-sha256).")
+    cast(Any, model).reset_classifier(num_classes)
+    return model, Weights(origin=origin, sha256=digest)
+
+
+def _empty(backbone: str, input_size_px: int | None, **options: Any) -> Any:
+    size = {} if input_size_px is None or not _takes_img_size(backbone) else {"img_size": input_size_px}
+    return timm.create_model(backbone, **size, **options)
+
+
+def _takes_img_size(backbone: str) -> bool:
+    return "patch" in backbone or "vit" in backbone
+
+
+def _from_hub(backbone: str, input_size_px: int | None) -> Any:
+    try:
+        return _empty(backbone, input_size_px, pretrained=True)
+    except Exception as error:  # The hub client raises its own, urllib's and requests' errors.
+        raise BadInput(
+            f"the pretrained weights of {backbone} could not be had from timm's hub ({type(error).__name__}: {error}). "
+            "Without a network, name a file with --weights."
+        ) from None
+
+
+def _weights_file(weights: str) -> Path:
+    if not weights.startswith("package:"):
+        if not Path(weights).is_file():
+            raise BadInput(f"--weights {weights}: there is no such file. Expected hub, package:NAME or a file.")
+        return Path(weights)
+    package = weights.removeprefix("package:")
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise BadInput(f"--weights {weights}: the package {package} is not installed. Install graft[demo].")
+    found = sorted(Path(spec.origin).parent.rglob("*.pth")) + sorted(Path(spec.origin).parent.rglob("*.safetensors"))
+    if len(found) != 1:
+        raise BadInput(
+            f"--weights {weights}: expected one weights file in the package, found {listed(found) or 'none'}."
+        )
+    return found[0]
+
+
+def _read_state(path: Path) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        return dict(state.get("state_dict", state))
+    except Exception as error:  # Pickle, zip and safetensors each have errors of their own.
+        raise BadInput(f"{path.name} cannot be read as weights ({type(error).__name__}: {error}).") from None
+
+
+def _fill(model: nn.Module, path: Path, *, by_order: bool = False, headless: bool = False) -> None:
+    """Load a state dict by name, or (a package with its own names) by order; every shape is checked.
+
+    `headless` leaves the head as it is: it belongs to the pretraining's classes and is replaced anyway.
+    """
+    state, wanted = _read_state(path), dict(model.state_dict())
+    if by_order and len(state) == len(wanted):
+        state = dict(zip(wanted, state.values(), strict=True))
+    if headless:
+        heads = tuple(f"{name}." for name in _head_names(model))
+        state = {name: tensor for name, tensor in state.items() if not name.startswith(heads)}
+        wanted = {name: tensor for name, tensor in wanted.items() if not name.startswith(heads)}
+    wrong = [name for name, tensor in wanted.items() if name not in state or state[name].shape != tensor.shape]
+    wrong += sorted(state.keys() - wanted.keys())
+    if wrong:
+        raise BadInput(f"{path.name} does not fit the backbone: {len(wrong)} tensors differ: {listed(wrong)}.")
+    model.load_state_dict(state, strict=not headless)
+
+
+def _head_names(model: nn.Module) -> tuple[str, ...]:
+    name = cast(dict[str, Any], model.pretrained_cfg)["classifier"]
+    return (name,) if isinstance(name, str) else tuple(name)
+
+
+def state_digest(state: Mapping[str, Tensor]) -> str:
+    """sha256 over names, shapes, types and bytes of a state dict, in the order of names."""
+    total = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        total.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        total.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()
+
+
+def preprocessing_of(model: nn.Module, manifest: Manifest, input_size_px: int | None = None) -> Preprocessing:
+    """The weights' own normalisation with the dataset's stored size; BadInput when the images are stored too small."""
+    config = cast(dict[str, Any], model.pretrained_cfg)
+    crop_px = input_size_px or int(config["input_size"][-1])
+    if manifest.stored_size_px < crop_px:
+        raise BadInput(
+            f"the dataset stores images with a short side of {manifest.stored_size_px} px; the model's input is "
+            f"{crop_px} px. Run ingest with --stored-size-px {round(crop_px / config['crop_pct'])}."
+        )
+    return Preprocessing(
+        resize_short_px=manifest.stored_size_px,
+        interpolation=manifest.interpolation,
+        crop_px=crop_px,
+        mean=tuple(config["mean"]),
+        std=tuple(config["std"]),
+    )
+
+
+def save(folder: Path, model: nn.Module, card: ClassifierCard) -> None:
+    """Write a classifier artifact. Equal weights and card give equal bytes."""
+    write_card(folder, "classifier", card.model_dump(mode="json", exclude={"format"}))
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(model.state_dict().items())}
+    save_file(state, folder / WEIGHTS_FILE)
+
+
+def load(folder: Path) -> tuple[nn.Module, ClassifierCard]:
+    """Read a classifier artifact: the model in eval mode on the CPU, and its card."""
+    card = read_classifier_card(folder)
+    path = folder / WEIGHTS_FILE
+    if not path.is_file():
+        raise BadInput(f"{folder} has no {WEIGHTS_FILE}. Was the classifier copied whole?")
+    model = _empty(card.backbone, card.preprocessing.crop_px, num_classes=len(card.classes))
+    _fill(model, path)
+    return cast(nn.Module, model.eval()), card
+
+
+def check_classes(card: ClassifierCard, manifest: Manifest) -> None:
+    """BadInput when a classifier and a dataset do not have the same classes in the same order."""
+    if card.classes != manifest.classes:
+        raise BadInput(
+            f"the classifier's classes ({listed(card.classes)}) are not the dataset's ({listed(manifest.classes)}), "
+            "or stand in another order. Train on this dataset, or evaluate on the one it was trained on."
+        )
+
+
+def predict_logits(
+    model: PixelsToLogits, batches: Iterator[NDArray[np.uint8]], device: torch.device
+) -> NDArray[np.float32]:
+    """Logits [N, C] of uint8 batches [n, H, W, 3], in eval and inference mode, fp32."""
+    model.eval().to(device)
+    with torch.inference_mode():
+        found = [model(torch.from_numpy(batch).to(device)).float().cpu().numpy() for batch in batches]
+    return np.concatenate(found)

@@ -1,0 +1,178 @@
+"""A step's command line, derived from its spec: parse, run, publish whole artifacts or nothing.
+
+Exit codes: 0 done, 1 crash, 2 bad input. Standard error carries one `key=value` line an event.
+"""
+
+import importlib
+import json
+import logging
+import os
+import platform
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from types import FrameType
+from typing import Any, TypeVar, cast
+
+from pydantic import ValidationError, create_model
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError
+
+from components.interchange.artifact import RUN_FILE, digest, to_json
+from components.interchange.errors import BadInput, listed
+from components.interchange.step import RunContext, Spec, given_parameters, input_folders, ports, step_name
+
+log = logging.getLogger("graft")
+S = TypeVar("S", bound=Spec)
+VERSIONED = ("graft", "numpy", "pyarrow", "pillow", "torch", "torchvision", "timm", "onnx", "onnxruntime")
+
+
+class _CommandLineOnly(BaseSettings):
+    """Settings from the command line alone: no environment variable ever becomes a parameter."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", cli_kebab_case=True, cli_avoid_json=True)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
+def parse(spec_type: type[S], argv: Sequence[str]) -> tuple[S, RunContext]:
+    """A spec and a run context from `--flag value` pairs; BadInput lists every wrong value."""
+    name = f"python -m components.{step_name(spec_type)}"
+    command = create_model(
+        spec_type.__name__, __base__=cast(Any, (spec_type, RunContext, _CommandLineOnly)), __doc__=spec_type.__doc__
+    )
+    try:
+        both = command(_cli_parse_args=list(argv), _cli_prog_name=name, _cli_implicit_flags=False)
+    except ValidationError as error:
+        raise BadInput(_sentence(error)) from None
+    except SettingsError as error:
+        raise BadInput(str(error)) from None
+    values = both.model_dump()
+    context = {key: values.pop(key) for key in RunContext.model_fields}
+    return spec_type(**values), RunContext(**context)
+
+
+def _sentence(error: ValidationError) -> str:
+    def one(problem: Any) -> str:
+        flag = "--" + ".".join(str(part) for part in problem["loc"]).replace("_", "-")
+        message = problem["msg"].removeprefix("Value error, ")
+        message = message[:1].lower() + message[1:]
+        return f"{flag}: {message}, got {problem['input']!r}" if problem["loc"] else message
+
+    return "; ".join(one(problem) for problem in error.errors())
+
+
+def argv_of(spec: Spec, context: RunContext | None = None) -> list[str]:
+    """The flags that make `parse` return this spec again."""
+    values = {**spec.model_dump(mode="json"), **(context.model_dump(mode="json") if context else {})}
+    flags = []
+    for name, value in values.items():
+        if value is None:
+            continue
+        text = json.dumps(value) if isinstance(value, bool | list | dict) else str(value)
+        flags += [f"--{name.replace('_', '-')}", text]
+    return flags
+
+
+def main(spec_type: type[Spec], argv: Sequence[str] | None = None) -> int:
+    """Run one step from its command line and return its exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    name = step_name(spec_type)
+    try:
+        spec, context = parse(spec_type, sys.argv[1:] if argv is None else argv)
+        _run(name, spec, context)
+    except BadInput as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _run(name: str, spec: Spec, context: RunContext) -> None:
+    started = time.time()
+    inputs = {port: digest(path) for port, path in input_folders(spec).items() if path.exists()}
+    log.info("step=%s spec=%s", name, json.dumps(given_parameters(spec)))
+    with _whole_or_nothing(spec) as staged:
+        facts = importlib.import_module(f"components.{name}.run").run(staged, context) or {}
+        record = {
+            "step": name,
+            "started": started,
+            "seconds": time.time() - started,
+            "run_id": context.run_id,
+            "inputs": inputs,
+            "host": platform.node(),
+            "machine": platform.machine(),
+            "python": platform.python_version(),
+            "versions": _versions(),
+            **facts,
+        }
+        for port in ports(type(spec), "out"):
+            folder = getattr(staged, port.name)
+            if folder.is_dir():
+                (folder / RUN_FILE).write_text(to_json(record), encoding="utf-8")
+    log.info("step=%s done seconds=%.1f", name, time.time() - started)
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in VERSIONED:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@contextmanager
+def _whole_or_nothing(spec: S) -> Iterator[S]:
+    """Outputs are written beside their place and moved there together when the step is done."""
+    finals = {port.name: getattr(spec, port.name) for port in ports(type(spec), "out")}
+    taken = [str(path) for path in finals.values() if path.is_file() or (path.is_dir() and any(path.iterdir()))]
+    if taken:
+        raise BadInput(f"output is there already: {listed(taken)}. Remove it or name another place.")
+    staging = {name: path.parent / f".{path.name}.partial-{os.getpid()}" for name, path in finals.items()}
+    for path in staging.values():
+        path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with _terminated_by_exception():
+            yield spec.model_copy(update=staging)
+        missing = [name for name, path in staging.items() if not path.exists()]
+        if missing:
+            raise RuntimeError(f"the step did not write {listed(missing)}")
+        for name, path in staging.items():
+            if finals[name].is_dir():
+                finals[name].rmdir()
+            path.rename(finals[name])
+    finally:
+        for path in staging.values():
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _terminated_by_exception() -> Iterator[None]:
+    """SIGTERM unwinds like Ctrl-C, so that nothing half-written stays behind."""
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + signum)
+
+    try:
+        previous = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # Not the main thread: whoever runs us there owns the signals.
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -1,0 +1,23 @@
+"""Errors a user can mend: one readable message, exit code 2, no traceback."""
+
+import difflib
+from collections.abc import Iterable
+
+SHOWN = 5
+
+
+class BadInput(Exception):
+    """Something given to Graft is wrong. The message says what was found, what was expected, where to change it."""
+
+
+def listed(offenders: Iterable[object]) -> str:
+    """All offenders in one line, capped at five and counted: `a, b, c, d, e and 7 more`."""
+    names = [str(name) for name in offenders]
+    shown = ", ".join(names[:SHOWN])
+    return shown if len(names) <= SHOWN else f"{shown} and {len(names) - SHOWN} more"
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """Known names that look like `word`, as the end of an error message: ` Close: resnet18, resnet34.`"""
+    close = difflib.get_close_matches(word, list(known), n=3, cutoff=0.5)
+    return f" Close: {', '.join(close)}." if close else ""

@@ -1,0 +1,68 @@
+"""The report artifact: rows of name, value, unit, split, n and interval, with the spec and the input digests.
+
+`report.json` is for programs and the gate; an optional self-contained `report.html` is for people.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from components.interchange.artifact import digest, read_card, write_card
+from components.interchange.step import Spec, given_parameters, input_folders, step_name
+
+CONFIDENCE = 0.95
+
+
+class Row(BaseModel):
+    """One figure. `of` says whose it is (`candidate`, `class scratch`); `low` and `high` bound its 95 % interval."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    value: float | int | str | bool | None
+    unit: str = ""
+    of: str = ""
+    split: str = ""
+    n: int | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+class Report(BaseModel):
+    """A report, read. `details` holds what is no row: confusion matrices, image ids, curves."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    format: str
+    step: str
+    spec: dict[str, Any]
+    inputs: dict[str, str]
+    rows: list[Row]
+    details: dict[str, Any]
+
+    def row(self, name: str, of: str = "", split: str = "") -> Row | None:
+        """The row of that name, owner and split, or None."""
+        found = [row for row in self.rows if (row.name, row.of, row.split) == (name, of, split)]
+        return found[0] if found else None
+
+
+def write_report(
+    folder: Path, spec: Spec, rows: list[Row], details: dict[str, Any] | None = None, html: str | None = None
+) -> None:
+    """Write a step's report: its spec and its inputs' digests are taken from `spec`."""
+    content = {
+        "step": step_name(type(spec)),
+        "spec": given_parameters(spec),
+        "inputs": {name: digest(path) for name, path in input_folders(spec).items()},
+        "rows": [row.model_dump(mode="json") for row in rows],
+        "details": details or {},
+    }
+    write_card(folder, "report", content)
+    if html is not None:
+        (folder / "report.html").write_text(html, encoding="utf-8")
+
+
+def read_report(folder: Path) -> Report:
+    """Read a report artifact; BadInput when it is missing, damaged or of a newer format."""
+    return Report.model_validate(read_card(folder, "report"))

@@ -1,0 +1,118 @@
+"""A step's interface, declared once: the artifacts it reads and writes, and its parameters.
+
+The command line, the Kubeflow component, the Prefect task and the README's tables are derived from it.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
+
+ArtifactKind = Literal["dataset", "classifier", "onnx_model", "report", "verdict"]
+
+
+class Spec(BaseModel):
+    """Base of every step's spec: frozen, and closed to names it does not declare."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RunContext(BaseModel):
+    """Where and for whom a step runs. No part of its spec, key or report."""
+
+    store: str | None = Field(default=None, description="artifact store: a folder, file:// or s3:// URI")
+    run_id: str | None = Field(default=None, description="the run this step belongs to")
+    model_name: str = Field(default="model", description="name of the champion that a run competes for")
+
+
+def reads(kind: ArtifactKind, help: str, *, optional: bool = False) -> Any:
+    """Declare an input artifact: a folder that another step wrote."""
+    extra: dict[str, Any] = {"artifact": kind, "direction": "in"}
+    return Field(default=None if optional else ..., description=help, json_schema_extra=extra)
+
+
+def writes(kind: ArtifactKind, help: str) -> Any:
+    """Declare an output artifact: a folder (for a verdict: a file) that the step makes."""
+    return Field(description=help, json_schema_extra={"artifact": kind, "direction": "out"})
+
+
+def param(help: str, *, default: Any = ..., unit: str = "", location: bool = False, **bounds: Any) -> Any:
+    """Declare a parameter. `bounds` are pydantic's own: gt, ge, lt, le, min_length, pattern.
+
+    A `location` (a path or URI) says where something is and not what it is: no report, card or key records it.
+    """
+    return Field(default=default, description=help, json_schema_extra={"unit": unit, "location": location}, **bounds)
+
+
+@dataclass(frozen=True)
+class Port:
+    """One artifact that a step reads or writes."""
+
+    name: str
+    kind: ArtifactKind
+    help: str
+    optional: bool
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a step; `default` is `None` as well when it is `required`."""
+
+    name: str
+    annotation: Any
+    required: bool
+    default: Any
+    unit: str
+    bounds: str
+    help: str
+    location: bool
+
+
+def _extra(field: FieldInfo) -> dict[str, Any]:
+    return field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+
+
+def ports(spec: type[Spec], direction: Literal["in", "out"]) -> list[Port]:
+    """The artifacts that a step reads (`in`) or writes (`out`), in the order of declaration."""
+    return [
+        Port(name, extra["artifact"], field.description or "", not field.is_required())
+        for name, field in spec.model_fields.items()
+        if (extra := _extra(field)).get("direction") == direction
+    ]
+
+
+def parameters(spec: type[Spec]) -> list[Parameter]:
+    """The parameters of a step, in the order of declaration."""
+    return [
+        Parameter(
+            name=name,
+            annotation=field.annotation,
+            required=field.is_required(),
+            default=None if field.is_required() else field.get_default(call_default_factory=True),
+            unit=_extra(field).get("unit", ""),
+            bounds=", ".join(str(bound) for bound in field.metadata),
+            help=field.description or "",
+            location=_extra(field).get("location", False),
+        )
+        for name, field in spec.model_fields.items()
+        if "artifact" not in _extra(field)
+    ]
+
+
+def step_name(spec: type[Spec]) -> str:
+    """The step that a spec belongs to: the name of its package."""
+    return spec.__module__.split(".")[-2]
+
+
+def input_folders(spec: Spec) -> dict[str, Path]:
+    """Input artifacts that were given, by port name."""
+    found = {port.name: getattr(spec, port.name) for port in ports(type(spec), "in")}
+    return {name: path for name, path in found.items() if path is not None}
+
+
+def given_parameters(spec: Spec) -> dict[str, Any]:
+    """Parameter values as JSON types: what a report, a card and a step key record of a spec. No paths, no URIs."""
+    names = {parameter.name for parameter in parameters(type(spec)) if not parameter.location}
+    return spec.model_dump(mode="json", include=names)

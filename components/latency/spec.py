@@ -1,0 +1,21 @@
+"""What latency reads, writes and can be told."""
+
+from pathlib import Path
+from typing import Literal
+
+from components.interchange.step import Spec, param, reads, writes
+
+
+class Latency(Spec):
+    """Measure the ONNX model as a server would run it: real images, warm, every sample kept."""
+
+    onnx_model: Path = reads("onnx_model", "The model to measure")
+    dataset: Path = reads("dataset", "Real images to feed")
+    report: Path = writes("report", "p50, p90 and p99 with intervals, throughput, every sample")
+
+    timed_runs: int = param("Timed single-image runs; p99 needs 1,000", default=1000, unit="runs", ge=20)
+    max_warmup_runs: int = param("Warm-up ends here if the times have not settled", default=500, unit="runs", ge=10)
+    throughput_batches: tuple[int, ...] = param("Batch sizes to measure throughput at", default=(8, 32))
+    throughput_s: float = param("Time spent on each of them", default=2.0, unit="s", gt=0)
+    num_threads: int | None = param("Threads inside an operator; all cores where not given", default=None, ge=1)
+    device: Literal["auto", "cpu", "cuda"] = param("Execution provider", default="auto")

@@ -1,0 +1,157 @@
+"""Tiny real things that the tests share: images in three colours, a dataset of them, a small real backbone."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+# Test processes share two cores with each other: one thread each is faster than two that fight.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from components.interchange.artifact import write_card
+from components.interchange.dataset import SPLITS, StoredImage, write_shards
+
+CLASSES = ["blue", "green", "red"]
+COLOURS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (200, 60, 40)}
+TINY_BACKBONE = "test_resnet"
+TINY_INPUT_PX = 32
+COUNTS = {"train": 20, "val": 10, "test": 10}
+
+
+def coloured_pixels(label: str, rng: np.random.Generator, height: int = 40, width: int = 48) -> NDArray[np.uint8]:
+    """A noisy picture in the class's colour: separable, but not by a single pixel. uint8 [height, width, 3]."""
+    noise = rng.normal(0, 25, (height, width, 3))
+    return np.clip(np.array(COLOURS[label]) + noise, 0, 255).astype(np.uint8)
+
+
+def write_source(folder: Path, images_per_class: int, seed: int = 0, classes: list[str] | None = None) -> Path:
+    """A source folder with a subfolder a class."""
+    rng = np.random.default_rng(seed)
+    for label in classes or CLASSES:
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        for number in range(images_per_class):
+            image = Image.fromarray(coloured_pixels(label, rng))
+            image.save(folder / label / f"{label} {number:03d}.{'jpg' if number % 2 else 'png'}")
+    return folder
+
+
+def write_dataset(folder: Path, seed: int = 0, counts: dict[str, int] | None = None) -> Path:
+    """A dataset artifact of coloured images, made without the ingest step. `counts` are images a class and split."""
+    rng = np.random.default_rng(seed)
+    (folder / "originals").mkdir(parents=True)
+    shards: dict[str, list[str]] = {}
+    digests: dict[str, str] = {}
+    samples: list[dict[str, object]] = []
+    sizes = counts or COUNTS
+    for split in SPLITS:
+        images = []
+        for number in range(sizes[split] * len(CLASSES)):
+            label = number % len(CLASSES)
+            pixels = coloured_pixels(CLASSES[label], rng)
+            path = folder / "originals" / "new.png"
+            Image.fromarray(pixels).save(path)
+            source_id = hashlib.sha256(path.read_bytes()).hexdigest()
+            path.rename(path.with_name(f"{source_id}.png")) if split == "test" else path.unlink()
+            images.append(StoredImage(source_id, label, pixels))
+            samples.append(
+                {
+                    "id": source_id,
+                    "path": f"{CLASSES[label]}/{split}{number}.png",
+                    "label": CLASSES[label],
+                    "split": split,
+                    "group": None,
+                    "width": pixels.shape[1],
+                    "height": pixels.shape[0],
+                }
+            )
+        shards[split] = write_shards(folder, split, images)
+        digests[split] = hashlib.sha256(b"".join(image.pixels_HWC.tobytes() for image in images)).hexdigest()
+    schema = pa.schema([(n, pa.string()) for n in ("id", "path", "label", "split", "group")])
+    schema = schema.append(pa.field("width", pa.int32())).append(pa.field("height", pa.int32()))
+    pq.write_table(pa.Table.from_pylist(samples, schema), folder / "samples.parquet")
+    write_card(
+        folder,
+        "dataset",
+        {
+            "classes": CLASSES,
+            "stored_size_px": 40,
+            "interpolation": "bicubic",
+            "counts": {split: dict.fromkeys(CLASSES, sizes[split]) for split in SPLITS},
+            "quarantined": 0,
+            "split_policy": {"by": "content"},
+            "shards": shards,
+            "digests": digests,
+            "statistics": {"mean": [0.37, 0.39, 0.39], "std": [0.3, 0.2, 0.3]},
+        },
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A source folder: three classes, 30 small images each, PNG and JPEG, spaces in the names."""
+    return write_source(tmp_path_factory.mktemp("source") / "colours", 30)
+
+
+@pytest.fixture(scope="session")
+def tiny_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset artifact: stored size 40 px; 60 train, 30 val, 30 test."""
+    return write_dataset(tmp_path_factory.mktemp("dataset") / "dataset")
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of TINY_BACKBONE as a file: a small backbone with features that tell colours apart."""
+    import timm
+    import torch
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    model = timm.create_model(TINY_BACKBONE, num_classes=10)
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_file(model.state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_classifier(tmp_path_factory: pytest.TempPathFactory, tiny_dataset: Path, tiny_weights: Path) -> Path:
+    """A classifier artifact: TINY_BACKBONE under an untrained head, for the tiny dataset."""
+    import torch
+
+    from components.interchange import classifier
+    from components.interchange.cards import ClassifierCard
+    from components.interchange.dataset import open_dataset
+
+    torch.manual_seed(0)
+    dataset = open_dataset(tiny_dataset)
+    model, weights = classifier.build(TINY_BACKBONE, 3, str(tiny_weights), None, TINY_INPUT_PX)
+    card = ClassifierCard(
+        backbone=TINY_BACKBONE,
+        classes=dataset.classes,
+        preprocessing=classifier.preprocessing_of(model, dataset.manifest, TINY_INPUT_PX),
+        weights=weights,
+        dataset_digest=dataset.digest(),
+        made_by="finetune",
+        spec={},
+    )
+    folder = tmp_path_factory.mktemp("classifier") / "classifier"
+    classifier.save(folder, model, card)
+    return folder
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Iterator[object]:
+    """Copy an artifact so that a test may damage it: `copied(folder)` gives the copy's path."""
+
+    def copy(folder: Path) -> Path:
+        return Path(shutil.copytree(folder, tmp_path / f"copy of {folder.name}"))
+
+    yield copy
