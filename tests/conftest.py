@@ -3,6 +3,8 @@
 import hashlib
 import os
 import shutil
+import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +26,30 @@ COLOURS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (200, 60, 40)}
 TINY_BACKBONE = "test_resnet"
 TINY_INPUT_PX = 32
 COUNTS = {"train": 20, "val": 10, "test": 10}
+
+
+def _refuse_the_network(event: str, arguments: tuple[object, ...]) -> None:
+    """No test leaves this machine: a connection to anything but loopback is an error."""
+    if event == "socket.connect":
+        address = arguments[1]
+        host = address[0] if isinstance(address, tuple) else "local"
+        if host not in ("local", "localhost", "::1") and not str(host).startswith("127."):
+            raise ConnectionRefusedError(f"tests stay on this machine, but something connects to {address}")
+
+
+sys.addaudithook(_refuse_the_network)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Seconds per test folder, set-up included."""
+    seconds: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                seconds["/".join(report.nodeid.split("/")[:2])] += report.duration
+    terminalreporter.section("seconds per folder")
+    for folder, spent in seconds.most_common():
+        terminalreporter.write_line(f"{spent:7.1f} s  {folder}")
 
 
 def coloured_pixels(label: str, rng: np.random.Generator, height: int = 40, width: int = 48) -> NDArray[np.uint8]:

@@ -1,0 +1,52 @@
+# `make demo` and `make test` set up everything they need: git, make and Python 3.11 are enough.
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+BIN := .venv/bin
+FAMILIES := ingest train export latency control predict demo
+# No telemetry, and no network at run time: what is not installed is an error, not a download.
+export DO_NOT_TRACK := 1
+export HF_HUB_OFFLINE := 1
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+
+.PHONY: demo test check format mutants bench requirements clean
+
+demo: .venv/demo.installed
+	$(BIN)/graft demo
+
+test: .venv/dev.installed
+	$(BIN)/pytest
+
+check: .venv/dev.installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: .venv/dev.installed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+mutants: .venv/dev.installed  ## plants bugs in a copy of the code; each must turn the suite red
+	$(BIN)/python -m tests.mutants
+
+bench: .venv/dev.installed
+	$(BIN)/python -m tests.benchmarks $(BENCH)
+
+.venv/bin/uv:
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet uv==$(UV_VERSION)
+
+.venv/%.installed: docker/requirements/%.txt pyproject.toml | .venv/bin/uv
+	$(BIN)/uv pip install --python $(BIN)/python --require-hashes -r $<
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+requirements: | .venv/bin/uv  ## compile the pins again from pyproject.toml
+	$(BIN)/uv pip compile pyproject.toml $(COMPILE) --extra dev --extra kfp -o docker/requirements/dev.txt
+	for family in $(FAMILIES); do \
+	  $(BIN)/uv pip compile pyproject.toml $(COMPILE) --extra $$family -c docker/requirements/dev.txt \
+	    -o docker/requirements/$$family.txt || exit 1; \
+	done
+COMPILE := --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet
+
+clean:
+	rm -rf .venv build dist *.egg-info graft-store

@@ -1,0 +1,112 @@
+"""Every line in its room: who may import whom, and what must stay light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+STEPS = ["ingest", "feature_extraction", "finetune", "evaluate", "export_onnx", "latency", "gate", "promote"]
+ENGINE_FILES = {
+    "kfp": {"pipelines/kfp_adapter.py", "pipelines/kfp_pipeline.py"},
+    "prefect": {"pipelines/prefect_adapter.py", "pipelines/prefect_flow.py"},
+}
+HEAVY = ["torch", "timm", "onnxruntime", "onnx", "kfp", "prefect", "pyarrow", "numpy"]
+
+
+def sources(*folders: str) -> list[Path]:
+    return [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
+
+
+def imported(path: Path) -> set[str]:
+    """Full names of the modules that a file imports anywhere, inside functions too."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def loaded(code: str, watched: list[str]) -> list[str]:
+    """The watched packages that a fresh interpreter has loaded after running `code`."""
+    script = f"import sys\n{code}\nprint([name for name in {watched!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True)
+    return list(ast.literal_eval(done.stdout.splitlines()[-1]))
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_step_imports_no_other_step(step: str) -> None:
+    others = [f"components.{other}" for other in STEPS if other != step]
+    for path in sources(f"components/{step}"):
+        wrong = [name for name in imported(path) if any(name == o or name.startswith(f"{o}.") for o in others)]
+        assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
+
+
+def test_what_steps_share_imports_no_step() -> None:
+    for path in sources("components/interchange"):
+        wrong = [name for name in imported(path) if name.startswith(tuple(f"components.{step}" for step in STEPS))]
+        assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
+
+
+@pytest.mark.parametrize("engine", ENGINE_FILES)
+def test_only_the_adapter_and_the_graph_import_an_engine(engine: str) -> None:
+    files = {
+        path.relative_to(ROOT).as_posix()
+        for path in sources("components", "pipelines")
+        if any(name.split(".")[0] == engine for name in imported(path))
+    }
+    assert files <= ENGINE_FILES[engine]
+
+
+def test_steps_know_nothing_of_pipelines() -> None:
+    wrong = [path for path in sources("components") if any(n.split(".")[0] == "pipelines" for n in imported(path))]
+    assert not wrong
+
+
+def test_only_the_classifier_module_shares_torch() -> None:
+    using = {
+        path.name
+        for path in sources("components/interchange")
+        if any(name.split(".")[0] in ("torch", "timm") for name in imported(path))
+    }
+    assert using == {"classifier.py"}
+
+
+def test_modules_are_named_for_what_they_hold() -> None:
+    banned = {"utils", "util", "common", "helpers", "misc", "base"}
+    assert not [path for path in sources("components", "pipelines", "tests") if path.stem in banned]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_spec_and_its_command_line_load_nothing_heavy(step: str) -> None:
+    code = f"from components.{step} import spec\nimport components.interchange.cli"
+    assert loaded(code, HEAVY) == []
+
+
+def test_the_check_for_heavy_imports_can_fail() -> None:
+    assert loaded("import numpy", HEAVY) == ["numpy"]
+
+
+@pytest.mark.parametrize(
+    ("step", "absent"),
+    [
+        ("ingest", ["torch", "timm", "onnxruntime"]),
+        ("latency", ["torch", "timm"]),
+        ("gate", ["torch", "numpy", "pyarrow", "scipy", "onnxruntime"]),
+        ("promote", ["torch", "numpy", "pyarrow", "scipy", "onnxruntime"]),
+    ],
+)
+def test_a_step_runs_where_heavy_packages_are_not_installed(step: str, absent: list[str]) -> None:
+    """`sys.modules[name] = None` makes every import of that name fail, as if it were not installed."""
+    block = "\n".join(f"sys.modules[{name!r}] = None" for name in absent)
+    assert loaded(f"{block}\nimport components.{step}.run", ["components"]) == ["components"]
+
+
+def test_normalisation_comes_from_the_weights() -> None:
+    """ImageNet's usual mean and std stand nowhere in the code: a wrong one is the commonest reason not to learn."""
+    for path in sources("components", "pipelines"):
+        assert "0.485" not in path.read_text() and "0.229" not in path.read_text(), path

@@ -1,0 +1,109 @@
+"""A spec is the one statement of a step's interface: documented, round-tripping, closed."""
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from components.interchange.cli import argv_of, main, parse
+from components.interchange.errors import BadInput
+from components.interchange.step import RunContext, Spec, given_parameters, parameters, ports
+
+NAMES = {
+    "ingest": "Ingest",
+    "feature_extraction": "FeatureExtraction",
+    "finetune": "Finetune",
+    "evaluate": "Evaluate",
+    "export_onnx": "ExportOnnx",
+    "latency": "Latency",
+    "gate": "Gate",
+    "promote": "Promote",
+}
+SPECS: list[type[Spec]] = [
+    getattr(importlib.import_module(f"components.{step}.spec"), name) for step, name in NAMES.items()
+]
+
+
+def example(spec: type[Spec]) -> Spec:
+    """A spec with every artifact given and the defaults elsewhere."""
+    artifacts = {port.name: Path(f"/in out/{port.name}") for port in ports(spec, "in") + ports(spec, "out")}
+    required = {p.name: "somewhere" for p in parameters(spec) if p.required}
+    return spec.model_validate({**artifacts, **required})
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.__name__)
+def test_everything_is_documented(spec: type[Spec]) -> None:
+    assert spec.__doc__
+    undocumented = [item.name for item in [*ports(spec, "in"), *ports(spec, "out"), *parameters(spec)] if not item.help]
+    assert not undocumented
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.__name__)
+def test_flags_make_the_same_spec_again(spec: type[Spec]) -> None:
+    given, context = example(spec), RunContext(store="file:///a store", run_id="r1", model_name="m")
+
+    assert parse(spec, argv_of(given, context)) == (given, context)
+
+
+def test_flags_carry_every_type() -> None:
+    from components.finetune.spec import Finetune
+    from components.gate.spec import Gate
+    from components.latency.spec import Latency
+
+    gate = example(Gate).model_copy(update={"allow_class_change": True, "max_p99_ms": 12.5, "promote_if": "faster"})
+    latency = example(Latency).model_copy(update={"throughput_batches": (1, 3)})
+    finetune = example(Finetune).model_copy(update={"weights": "a file, with spaces.pth", "input_size_px": 64})
+
+    for spec in (gate, latency, finetune):
+        assert parse(type(spec), argv_of(spec))[0] == spec
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.__name__)
+def test_locations_are_not_recorded(spec: type[Spec]) -> None:
+    """A report or card of the same work on another machine must be the same."""
+    recorded = given_parameters(example(spec))
+
+    assert not recorded.keys() & {p.name for p in [*ports(spec, "in"), *ports(spec, "out")]}
+    assert not recorded.keys() & {"source", "weights"}
+
+
+def test_an_environment_variable_is_no_parameter(monkeypatch: pytest.MonkeyPatch) -> None:
+    from components.finetune.spec import Finetune
+
+    monkeypatch.setenv("SEED", "77")
+    monkeypatch.setenv("BASE_LR", "0.5")
+
+    assert parse(Finetune, argv_of(example(Finetune)))[0] == example(Finetune)
+
+
+def test_all_wrong_values_are_listed_at_once() -> None:
+    from components.finetune.spec import Finetune
+
+    argv = [*argv_of(example(Finetune)), "--base-lr", "-1", "--freeze", "everything", "--num-epochs", "0"]
+    with pytest.raises(BadInput) as error:
+        parse(Finetune, argv)
+
+    for flag in ("--base-lr", "--freeze", "--num-epochs"):
+        assert flag in str(error.value)
+
+
+@pytest.mark.parametrize("argv", [[], ["--dataset", "x"], ["--no-such-flag", "1"]])
+def test_a_wrong_command_line_is_exit_code_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    from components.finetune.spec import Finetune
+
+    try:
+        code: object = main(Finetune, argv)
+    except SystemExit as stop:
+        code = stop.code
+    assert code == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("step", NAMES)
+def test_help_answers(step: str) -> None:
+    done = subprocess.run([sys.executable, "-m", f"components.{step}", "--help"], capture_output=True, text=True)
+
+    assert done.returncode == 0
+    assert "--help" in done.stdout
