@@ -8,7 +8,7 @@ export DO_NOT_TRACK := 1
 export HF_HUB_OFFLINE := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: demo test check format mutants bench requirements clean
+.PHONY: demo test check format docs mutants bench requirements clean
 
 demo: .venv/demo.installed
 	$(BIN)/graft demo
@@ -24,6 +24,9 @@ check: .venv/dev.installed
 format: .venv/dev.installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: .venv/dev.installed  ## write the step tables of the README anew
+	$(BIN)/python -m pipelines.tables README.md
 
 mutants: .venv/dev.installed  ## plants bugs in a copy of the code; each must turn the suite red
 	$(BIN)/python -m tests.mutants
