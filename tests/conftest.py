@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from s3_server import S3Server, seaweedfs
 
 from components.interchange.artifact import write_card
 from components.interchange.dataset import SPLITS, StoredImage, write_shards
@@ -181,3 +182,19 @@ def copied(tmp_path: Path) -> Iterator[object]:
         return Path(shutil.copytree(folder, tmp_path / f"copy of {folder.name}"))
 
     yield copy
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A real S3 server (SeaweedFS) for as long as the tests run; about 3 s to start."""
+    with seaweedfs(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture
+def s3_store(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An empty s3:// store, with the AWS settings that open it."""
+    for name, value in s3_server.settings().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    return s3_server.new_store()

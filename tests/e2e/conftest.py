@@ -1,0 +1,68 @@
+"""The `graft` command as a user runs it: a process of its own, its exit code, its last line."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import TINY_BACKBONE, TINY_INPUT_PX
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended. `summary` is the JSON object of its last line, if it is one."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        return dict(json.loads(self.out.splitlines()[-1]))
+
+    @property
+    def ran(self) -> set[str]:
+        """The steps that ran, read from the seconds that they took."""
+        return set(self.summary["seconds"]) - {"total"}
+
+
+def graft(*words: object) -> Ended:
+    """Run `graft` and wait for it."""
+    command = [str(Path(sys.executable).with_name("graft")), *(str(word) for word in words)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL)
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+Run = Callable[..., Ended]
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_weights: Path) -> Run:
+    """`graft run --json` with the tiny backbone: `tiny_run(source, store, *more, engine=…, runner=…)`."""
+    shared = {
+        "ingest.stored-size-px": 40,
+        "feature_extraction.weights": tiny_weights,
+        "feature_extraction.input-size-px": TINY_INPUT_PX,
+        "finetune.weights": tiny_weights,
+        "finetune.input-size-px": TINY_INPUT_PX,
+        "finetune.num-epochs": 3,
+        "finetune.base-lr": 5e-3,
+        "evaluate.bootstrap-samples": 500,
+        "export_onnx.parity-samples": 16,
+        "latency.timed-runs": 200,
+        "latency.max-warmup-runs": 100,
+        "latency.throughput-s": 0.1,
+    }
+
+    def run(source: Path, store: Path, *more: object, engine: str = "none", runner: str = "inline") -> Ended:
+        words: list[object] = ["run", "--source", source, "--store", store, "--backbone", TINY_BACKBONE, "--json"]
+        words += ["--model-name", "tiny", "--engine", engine, "--runner", runner]
+        words += [word for key, value in shared.items() for word in ("--set", f"{key}={value}")]
+        return graft(*words, *more)
+
+    return run

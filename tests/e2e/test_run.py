@@ -1,0 +1,123 @@
+"""From a folder of images to a promoted ONNX model, as a user runs it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from components.interchange.artifact import digest
+from components.interchange.cards import read_onnx_card
+from components.interchange.report import read_report
+from tests.conftest import write_source
+from tests.e2e.conftest import Ended, Run, graft
+
+ALL_STEPS = {"ingest", "feature_extraction", "finetune", "evaluate", "export_onnx", "latency", "gate", "promote"}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("first run") / "store"
+
+
+@pytest.fixture(scope="module")
+def first(tiny_run: Run, tiny_source: Path, store: Path) -> Ended:
+    """The one Prefect flow of the suite."""
+    return tiny_run(tiny_source, store, engine="prefect", runner="process")
+
+
+def test_the_summary_says_everything(first: Ended, store: Path) -> None:
+    assert first.code == 0, first.err
+    summary = first.summary
+
+    assert summary["verdict"] == "promote"
+    assert summary["reasons"]
+    assert summary["selected"] in ("finetune", "feature_extraction")
+    assert summary["test"].keys() >= {"baseline_top1", "candidate_top1", "difference", "interval", "n"}
+    assert summary["onnx"]["opset"] == 17
+    assert summary["onnx"]["parity"]["flips"] == 0
+    assert summary["onnx"]["parity"]["samples"] >= 16
+    assert summary["latency"]["batch"] == 1
+    assert 0 < summary["latency"]["p50_ms"] <= summary["latency"]["p99_ms"]
+    assert summary["latency"]["n"] == 200
+    assert first.ran == ALL_STEPS
+    assert Path(summary["report"]).read_text().startswith("<!DOCTYPE html>")
+    assert read_onnx_card(Path(summary["onnx"]["path"]).parent).classes == ["blue", "green", "red"]
+    written = store / "runs" / summary["run_id"] / "summary.json"
+    assert json.loads(written.read_text()) == summary
+
+
+def test_no_engine_gives_the_same_digests(first: Ended, tiny_run: Run, tiny_source: Path, tmp_path: Path) -> None:
+    plain = tiny_run(tiny_source, tmp_path / "store")
+    assert plain.code == 0, plain.err
+
+    for ended in (first, plain):
+        assert ended.summary["verdict"] == "promote"
+    mine, theirs = (Path(ended.summary["onnx"]["path"]).parent for ended in (first, plain))
+    assert mine != theirs
+    assert digest(mine) == digest(theirs)
+    assert read_onnx_card(mine).dataset_digest == read_onnx_card(theirs).dataset_digest
+    mine, theirs = (Path(ended.summary["report"]).parent for ended in (first, plain))
+    assert digest(mine) == digest(theirs)
+
+
+def test_nothing_changed_nothing_runs(first: Ended, tiny_run: Run, tiny_source: Path, store: Path) -> None:
+    again = tiny_run(tiny_source, store, engine="prefect", runner="process")
+
+    assert again.code == 0, again.err
+    assert again.summary["verdict"] == "unchanged"
+    assert again.ran == set()
+
+
+def test_a_new_budget_runs_the_gate_and_what_follows(
+    first: Ended, tiny_run: Run, tiny_source: Path, store: Path
+) -> None:
+    again = tiny_run(tiny_source, store, "--set", "gate.max-p99-ms=10000")
+
+    assert again.code == 0, again.err
+    assert again.ran <= {"gate", "promote"}
+    assert "gate" in again.ran
+
+
+def test_a_broken_budget_keeps_the_champion(first: Ended, tiny_run: Run, tiny_source: Path, store: Path) -> None:
+    pointer = store / "champions" / "tiny.json"
+    before = pointer.read_bytes()
+
+    refused = tiny_run(tiny_source, store, "--set", "gate.max-p99-ms=0.0001", "--require", "promote")
+
+    assert refused.code == 3
+    assert refused.summary["verdict"] == "keep"
+    assert any("p99_ms" in reason for reason in refused.summary["reasons"])
+    assert pointer.read_bytes() == before
+
+
+def test_a_budget_inside_the_interval_is_inconclusive(
+    first: Ended, tiny_run: Run, tiny_source: Path, store: Path
+) -> None:
+    p99_ms = first.summary["latency"]["p99_ms"]
+
+    unsure = tiny_run(tiny_source, store, "--set", f"gate.max-p99-ms={p99_ms}")
+
+    assert unsure.code == 0, unsure.err
+    assert unsure.summary["verdict"] == "inconclusive"
+
+
+def test_the_champion_classifies_new_images(first: Ended, store: Path, tmp_path: Path) -> None:
+    new = write_source(tmp_path / "new images", 2, seed=99)
+    images = sorted(new.rglob("*.*"))
+
+    ended = graft("predict", "--model", "champion:tiny", "--store", store, "--json", *images)
+
+    assert ended.code == 0, ended.err
+    found = [json.loads(line) for line in ended.out.splitlines()]
+    assert [line["class"] for line in found] == [image.parent.name for image in images]
+    assert all(abs(sum(line["probabilities"].values()) - 1) < 1e-5 for line in found)
+
+
+def test_a_changed_candidate_meets_the_champion(first: Ended, tiny_run: Run, tiny_source: Path, store: Path) -> None:
+    """The same data with another seed is no better than the champion, and the champion stays."""
+    again = tiny_run(tiny_source, store, "--seed", 5)
+
+    assert again.code == 0, again.err
+    assert again.summary["verdict"] in ("keep", "inconclusive")
+    report = read_report(Path(again.summary["report"]).parent)
+    assert report.row("top1_difference", of="selected-champion", split="test") is not None
