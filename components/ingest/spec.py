@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Literal
 
+from pydantic import model_validator
+
 from components.interchange.step import Spec, param, reads, writes
 
 
@@ -29,3 +31,13 @@ class Ingest(Spec):
     group_column: str = param(
         "Manifest column whose equal values share one split; used where it exists", default="group"
     )
+
+    @model_validator(mode="after")
+    def _something_left_for_train(self) -> "Ingest":
+        taken = self.val_fraction + self.test_fraction
+        if taken >= 1:
+            raise ValueError(
+                f"--val-fraction {self.val_fraction:g} and --test-fraction {self.test_fraction:g} take {taken:g} "
+                "of the images: expected less than 1, so that some are left for train"
+            )
+        return self

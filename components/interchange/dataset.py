@@ -1,6 +1,6 @@
 """The dataset artifact: uint8 RGB images in Arrow IPC shards, memory-mapped; a manifest and two ledgers.
 
-    manifest.json  samples.parquet  quarantine.parquet  originals/  {train,val,test}-00000.arrow
+    manifest.json  samples.parquet  quarantine.parquet  originals/<id><suffix>  {train,val,test}-00000.arrow
 
 A shard's columns: id (sha256 of the source bytes), label (int32), height, width (int32, pixels), pixels (height *
 width * 3 bytes, RGB). Images keep their aspect ratio; their short side is `stored_size_px`.
@@ -15,16 +15,20 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from components.interchange.artifact import digest, read_card
-from components.interchange.errors import BadInput
+from components.interchange.errors import BadInput, listed
+from components.interchange.ledgers import Quarantined, Sample, read_quarantine, read_samples
 from components.interchange.preprocessing import Interpolation
 
 SplitName = Literal["train", "val", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 ROWS_PER_BATCH = 64
-ROWS_PER_SHARD = 4096
+BYTES_PER_BATCH = 32 << 20
+BYTES_PER_SHARD = 1 << 30
+ID_LENGTH = 64  # sha256 in hex
+ORIGINALS_FOLDER = "originals"
 SCHEMA = pa.schema(
     [
         ("id", pa.string()),
@@ -71,17 +75,16 @@ class StoredImage(NamedTuple):
 def write_shards(folder: Path, split: SplitName, images: Iterable[StoredImage]) -> list[str]:
     """Write the images of one split and return the shards' file names. Holds one batch in memory at a time."""
     names: list[str] = []
-    writer: pa.ipc.RecordBatchFileWriter | None = None
-    for number, batch in enumerate(_batches(images)):
-        if number % (ROWS_PER_SHARD // ROWS_PER_BATCH) == 0:
-            if writer:
-                writer.close()
-            names.append(f"{split}-{len(names):05d}.arrow")
-            writer = pa.ipc.new_file(str(folder / names[-1]), SCHEMA)
-        assert writer is not None
-        writer.write_batch(batch)
-    if writer:
-        writer.close()
+    batches = _batches(images)
+    batch = next(batches, None)
+    while batch is not None:
+        names.append(f"{split}-{len(names):05d}.arrow")
+        with pa.ipc.new_file(str(folder / names[-1]), SCHEMA) as writer:
+            written = 0
+            while batch is not None and written < BYTES_PER_SHARD:
+                writer.write_batch(batch)
+                written += batch.nbytes
+                batch = next(batches, None)
     return names
 
 
@@ -89,7 +92,7 @@ def _batches(images: Iterable[StoredImage]) -> Iterator[pa.RecordBatch]:
     rows: list[StoredImage] = []
     for image in images:
         rows.append(image)
-        if len(rows) == ROWS_PER_BATCH:
+        if len(rows) == ROWS_PER_BATCH or sum(row.pixels_HWC.nbytes for row in rows) >= BYTES_PER_BATCH:
             yield _batch(rows)
             rows = []
     if rows:
@@ -165,6 +168,21 @@ class Dataset:
         labels_N = np.concatenate(labels) if labels else np.zeros(0, np.int64)
         return Split(name, ids, labels_N, images)
 
+    def samples(self) -> list[Sample]:
+        """Every image that was taken, in the order of the shards: train, val, test."""
+        return read_samples(self.folder)
+
+    def quarantine(self) -> list[Quarantined]:
+        """Every file that was not taken, with the reason."""
+        return read_quarantine(self.folder)
+
+    def originals(self) -> dict[str, Path]:
+        """The untouched source files of some test images, by id, sorted."""
+        folder = self.folder / ORIGINALS_FOLDER
+        if not folder.is_dir():
+            raise BadInput(f"{self.folder} has no {ORIGINALS_FOLDER}. Was the dataset copied whole?")
+        return {path.name[:ID_LENGTH]: path for path in sorted(folder.iterdir())}
+
 
 def _views(batch: pa.RecordBatch) -> list[NDArray[np.uint8]]:
     heights, widths = batch.column("height").to_numpy(), batch.column("width").to_numpy()
@@ -178,4 +196,9 @@ def _views(batch: pa.RecordBatch) -> list[NDArray[np.uint8]]:
 
 def open_dataset(folder: Path) -> Dataset:
     """Open a dataset artifact; BadInput when it is missing, damaged or of a newer format."""
-    return Dataset(folder, Manifest.model_validate(read_card(folder, "dataset")))
+    try:
+        manifest = Manifest.model_validate(read_card(folder, "dataset"))
+    except ValidationError as error:
+        wrong = listed(problem["loc"][0] for problem in error.errors())
+        raise BadInput(f"{folder / 'manifest.json'} is damaged: missing or wrong: {wrong}.") from None
+    return Dataset(folder, manifest)

@@ -1,0 +1,71 @@
+"""What ingest found, as a refusal, as rows and as details of its report."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from components.interchange.errors import BadInput, listed
+from components.interchange.ledgers import Quarantined, Sample
+from components.interchange.report import Row
+
+NOT_BAD = ("duplicate", "conflicting label")  # Whole files: they say nothing about the source's health.
+LISTED_IN_REPORT = 100
+
+
+def _bad(quarantined: Iterable[Quarantined]) -> list[Quarantined]:
+    return sorted(entry for entry in quarantined if entry.reason not in NOT_BAD)
+
+
+def check_bad_fraction(quarantined: Iterable[Quarantined], num_sources: int, max_bad_fraction: float) -> None:
+    """BadInput when more than that share of the source's files cannot be used. Copies do not count as bad."""
+    bad = _bad(quarantined)
+    if len(bad) > max_bad_fraction * num_sources:
+        reasons = ", ".join(f"{reason} {n}" for reason, n in Counter(entry.reason for entry in bad).most_common())
+        raise BadInput(
+            f"{len(bad)} of {num_sources} files cannot be used ({reasons}), more than --max-bad-fraction "
+            f"{max_bad_fraction:g}: {listed(f'{entry.path} ({entry.reason}: {entry.detail})' for entry in bad)}. "
+            "Mend or remove them, or raise --max-bad-fraction."
+        )
+
+
+def rows(
+    counts: Mapping[str, Mapping[str, int]],
+    num_sources: int,
+    quarantined: Sequence[Quarantined],
+    samples: Sequence[Sample],
+    previous: Sequence[Sample],
+) -> list[Row]:
+    """Files and images by split, class and reason; with a previous dataset, what changed."""
+    found = [
+        Row(name="sources", value=num_sources, unit="files"),
+        Row(name="bad_fraction", value=len(_bad(quarantined)) / num_sources, n=num_sources),
+        Row(name="quarantined", value=len(quarantined), unit="files"),
+    ]
+    reasons = Counter(entry.reason for entry in quarantined)
+    found += [Row(name="quarantined", value=reasons[name], unit="files", of=name) for name in sorted(reasons)]
+    for split, by_class in counts.items():
+        found.append(Row(name="images", value=sum(by_class.values()), unit="images", of=split))
+        found += [
+            Row(name="images", value=number, unit="images", of=f"{split}/{label}") for label, number in by_class.items()
+        ]
+    if previous:
+        before, now = ({sample.id: sample.split for sample in side} for side in (previous, samples))
+        moved = sum(before[image_id] != now[image_id] for image_id in before.keys() & now.keys())
+        found += [
+            Row(name="added", value=len(now.keys() - before.keys()), unit="images"),
+            Row(name="removed", value=len(before.keys() - now.keys()), unit="images"),
+            Row(name="moved", value=moved, unit="images"),
+        ]
+    return found
+
+
+def details(quarantined: Sequence[Quarantined], manifest: Mapping[str, Any], num_originals: int) -> dict[str, Any]:
+    """What is no row: classes, statistics, split policy, the first quarantined files."""
+    return {
+        "classes": manifest["classes"],
+        "statistics": manifest["statistics"],
+        "split_policy": manifest["split_policy"],
+        "stored_size_px": manifest["stored_size_px"],
+        "originals": num_originals,
+        "quarantine": [entry._asdict() for entry in sorted(quarantined)[:LISTED_IN_REPORT]],
+    }

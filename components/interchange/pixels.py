@@ -1,0 +1,213 @@
+"""From the bytes of an image file to RGB pixels: decode, orient, convert, resize, crop.
+
+`preprocess` is all that a client does before the model; ingest, golden samples and `predict` go through the same code.
+Decoding is Pillow's. Legend: H height, W width, C 3 channels (RGB); pixels are uint8.
+"""
+
+import io
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Image.open with a closed list of formats finds only plug-ins that are imported already.
+from PIL import (  # noqa: F401
+    AvifImagePlugin,
+    BmpImagePlugin,
+    ExifTags,
+    GifImagePlugin,
+    Image,
+    Jpeg2KImagePlugin,
+    JpegImagePlugin,
+    MpoImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
+
+from components.interchange.errors import BadInput
+from components.interchange.preprocessing import Interpolation, Preprocessing
+
+# Closed: Pillow's other plug-ins run programs (EPS) or take text for pictures (TGA). A JPEG may turn out as MPO.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
+BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"RIFF", b"II*\x00", b"MM\x00*", b"\x00\x00\x00\x0cjP  ")
+MIN_SIDE_PX = 8
+MAX_PIXELS = 200_000_000  # The largest phone cameras; a bomb claims more.
+MAX_ASPECT = 4
+DRAFT_FACTOR = 3  # Photos of 15 megapixels then differ by 1 of 255 (with 2: by 5), in a third of the time.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+SIDEWAYS = {TURNS[orientation] for orientation in (5, 6, 7, 8)}
+
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+
+
+class BrokenImage(BadInput):
+    """Bytes that are no usable image. `reason` is one of a few words, `detail` says what was found."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason, self.detail = reason, detail
+
+
+class Decoded(NamedTuple):
+    """An upright RGB image; `width_px` and `height_px` are those of its source, upright too."""
+
+    image: Image.Image
+    width_px: int
+    height_px: int
+
+
+def decode(data: bytes) -> Decoded:
+    """Decode the whole file by its content, whatever its name; upright by EXIF; RGB.
+
+    Alpha is laid over white, 16 bit are scaled to 8, of several frames the first counts. Raises BrokenImage with reason
+    empty, not an image, truncated, too small, too large, too elongated or unsupported.
+    """
+    image = _opened(data)
+    _load(image, data)
+    return _upright(_to_rgb(image), image, image.size)
+
+
+def decode_short(data: bytes, short_px: int, interpolation: Interpolation) -> Decoded:
+    """`decode`, then `resize_short`; a large JPEG is decoded at 1/2, 1/4 or 1/8 of its size, which is much faster.
+
+    Its short side stays at least DRAFT_FACTOR * short_px. Raises as `decode` does.
+    """
+    image = _opened(data)
+    size = image.size
+    scale = DRAFT_FACTOR * short_px / min(size)
+    drafted = image.draft(None, (int(size[0] * scale), int(size[1] * scale)))
+    _load(image, data)
+    # A draft is rounded up to whole pixels: the box says how far the picture reaches.
+    resized = resize_short(_to_rgb(image), short_px, interpolation, size, drafted[1] if drafted else None)
+    return _upright(resized, image, size)
+
+
+def resize_short(
+    image: Image.Image,
+    short_px: int,
+    interpolation: Interpolation,
+    size: tuple[int, int] | None = None,
+    box: tuple[float, float, float, float] | None = None,
+) -> Image.Image:
+    """Resize so that the short side has `short_px`, antialiased; the long side is rounded down, as in torchvision.
+
+    Of a draft, `size` is the size of its source and `box` the part of the draft that the picture covers.
+    """
+    width, height = size or image.size
+    short = min(width, height)
+    resized = (width * short_px // short, height * short_px // short)
+    return image.resize(resized, Image.Resampling[interpolation.upper()], box)
+
+
+def _opened(data: bytes) -> Image.Image:
+    if not data:
+        raise BrokenImage("empty", "the file has no bytes")
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        _check_size(*image.size)
+        return image
+    except BrokenImage:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise BrokenImage("too large", str(error)) from None
+    except UnidentifiedImageError:
+        detail = f"the file begins with {data[:8]!r}; known are {', '.join(FORMATS)}"
+    except Exception as error:  # A damaged header.
+        detail = f"the header does not decode ({error})"
+    raise BrokenImage("truncated" if data.startswith(BEGINNINGS) else "not an image", detail)
+
+
+def _load(image: Image.Image, data: bytes) -> None:
+    try:
+        image.load()
+        if image.format in ("JPEG", "MPO") and not _jpeg_ends(data):
+            raise EOFError("no end-of-image marker")
+    except Exception as error:  # Each of Pillow's plug-ins has errors of its own.
+        raise BrokenImage("truncated", f"the {image.format} does not decode to its end ({error})") from None
+
+
+def _upright(rgb: Image.Image, source: Image.Image, size: tuple[int, int]) -> Decoded:
+    """Turn by the source's orientation. It must be loaded: PNG may carry EXIF behind the pixels, TIFF turns itself."""
+    turn = TURNS.get(source.getexif().get(ExifTags.Base.Orientation, 1))
+    width_px, height_px = size[::-1] if turn in SIDEWAYS else size
+    return Decoded(rgb if turn is None else rgb.transpose(turn), width_px, height_px)
+
+
+def _check_size(width_px: int, height_px: int) -> None:
+    short, long = sorted((width_px, height_px))
+    found = f"{width_px}x{height_px} px"
+    if short < MIN_SIDE_PX:
+        raise BrokenImage("too small", f"{found}; the short side must have at least {MIN_SIDE_PX} px")
+    if width_px * height_px > MAX_PIXELS:
+        raise BrokenImage("too large", f"{found}; at most {MAX_PIXELS:,} pixels are decoded")
+    if long > MAX_ASPECT * short:
+        raise BrokenImage("too elongated", f"{found}; sides may differ by at most {MAX_ASPECT}:1")
+
+
+def _jpeg_ends(data: bytes) -> bool:
+    """Whether an end-of-image marker follows the first scan. libjpeg fills a file padded with zeros with grey.
+
+    The header is skipped segment by segment: an EXIF thumbnail has an end-of-image marker of its own.
+    """
+    position = 2
+    while data[position : position + 1] == b"\xff" and data[position + 1 : position + 2] != b"\xda":
+        is_fill = data[position + 1 : position + 2] == b"\xff"
+        position += 1 if is_fill else 2 + int.from_bytes(data[position + 2 : position + 4])
+    return data.find(b"\xff\xd9", position) >= 0
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB" and not image.has_transparency_data:
+        return image
+    if image.mode.startswith("I") or image.mode == "F":
+        return _deep_grey_to_rgb(image)
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+    try:
+        return image.convert("RGB")
+    except ValueError as error:
+        raise BrokenImage("unsupported", f"mode {image.mode} has no way to RGB ({error})") from None
+
+
+def _deep_grey_to_rgb(image: Image.Image) -> Image.Image:
+    """Grey of 16 bit: 65535 is white. Deeper pixels that go beyond 16 bit have no agreed white."""
+    grey_HW = np.asarray(image)
+    low, high = grey_HW.min(), grey_HW.max()
+    if image.mode == "F" or low < 0 or high > 65535:
+        raise BrokenImage("unsupported", f"mode {image.mode} with pixels from {low} to {high}; expected 8 or 16 bit")
+    return Image.fromarray(((grey_HW.astype(np.uint32) + 128) // 257).astype(np.uint8)).convert("RGB")
+
+
+def to_array(image: Image.Image) -> NDArray[np.uint8]:
+    """An RGB image as uint8 [H, W, 3]."""
+    return np.array(image, np.uint8)
+
+
+def center_crop(pixels_HWC: NDArray[np.uint8], crop_px: int) -> NDArray[np.uint8]:
+    """The square in the middle, [crop_px, crop_px, 3], as a view; the offset is rounded down."""
+    height, width = pixels_HWC.shape[:2]
+    if min(height, width) < crop_px:
+        raise ValueError(f"cannot crop {crop_px} px from an image of {width}x{height} px")
+    top, left = (height - crop_px) // 2, (width - crop_px) // 2
+    return pixels_HWC[top : top + crop_px, left : left + crop_px]
+
+
+def preprocess(data: bytes, preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """All that a client does: bytes of an image file to the model's input, uint8 [crop_px, crop_px, 3].
+
+    Normalisation is inside the model file. Raises BrokenImage, as `decode` does.
+    """
+    image = decode_short(data, preprocessing.resize_short_px, preprocessing.interpolation).image
+    return np.ascontiguousarray(center_crop(to_array(image), preprocessing.crop_px))

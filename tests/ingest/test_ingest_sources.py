@@ -1,0 +1,156 @@
+"""Sources: folders and manifests, and the words of every refusal."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+
+def manifest(animals: Path, lines: list[str], name: str = "all.csv") -> Path:
+    (animals / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return animals / name
+
+
+def rows(animals: Path) -> list[tuple[str, str]]:
+    files = sorted(animals.rglob("*.png"))
+    return [(file.relative_to(animals).as_posix(), file.parent.name) for file in files]
+
+
+def test_a_csv_names_the_same_images_as_the_folder(animals: Path, ingest) -> None:
+    folder = ingest(animals, to="folder")
+    lines = ["image,label", *(f"{path},{label}" for path, label in reversed(rows(animals)))]
+    assert ingest(manifest(animals, lines), to="csv").digest() == folder.digest()
+
+
+def test_a_parquet_manifest_with_columns_of_its_own_names(animals: Path, ingest) -> None:
+    paths, labels = zip(*rows(animals), strict=True)
+    kinds = [int(label == "dog") for label in labels]
+    table = pa.table({"file name": [str(animals / path) for path in paths], "kind": kinds})
+    pq.write_table(table, animals / "all.parquet")
+    dataset = ingest(animals / "all.parquet", "--image-column", "file name", "--label-column", "kind")
+    assert dataset.classes == ["0", "1"]
+    assert dataset.samples()[0].path in paths
+
+
+def test_labels_and_names_of_a_csv_stay_text(animals: Path, ingest) -> None:
+    first = animals / "cat" / "00.png"
+    first.rename(animals / 'a "quoted", ünïcode name.png')
+    lines = [f"{path},{'007' if label == 'cat' else '1e3'},x" for path, label in rows(animals)[1:]]
+    lines = ["image,label,other", *lines, '"a ""quoted"", ünïcode name.png",007,']
+    dataset = ingest(manifest(animals, lines))
+    assert dataset.classes == ["007", "1e3"]
+    assert 'a "quoted", ünïcode name.png' in {sample.path for sample in dataset.samples()}
+
+
+def test_a_given_split_wins_and_an_empty_one_is_chosen_by_hash(animals: Path, ingest) -> None:
+    free = {sample.path: sample.split for sample in ingest(animals, to="free").samples()}
+    other = {"train": "val", "val": "test", "test": "train"}
+    given = {path: other[split] if "cat" in path else "" for path, split in free.items()}
+    lines = ["image,label,split", *(f"{path},{label},{given[path]}" for path, label in rows(animals))]
+    found = {sample.path: sample.split for sample in ingest(manifest(animals, lines)).samples()}
+    assert found == {path: given[path] or free[path] for path in free}
+
+
+def test_a_group_stays_together(animals: Path, ingest) -> None:
+    groups = {path: f"herd {number % 15}" for number, (path, _) in enumerate(rows(animals))}
+    lines = ["image,label,group", *(f"{path},{label},{groups[path]}" for path, label in rows(animals))]
+    samples = ingest(manifest(animals, lines)).samples()
+    assert {sample.path: sample.group for sample in samples} == groups
+    sides = {(sample.group, sample.split) for sample in samples}
+    assert len(sides) == 15
+    assert {split for _, split in sides} == {"train", "val", "test"}
+
+
+def test_a_missing_file_is_bad_and_named(animals: Path, ingest, refused) -> None:
+    lines = ["image,label", *(f"{path},{label}" for path, label in rows(animals)), "cat/gone.png,cat"]
+    source = manifest(animals, lines)
+    assert [entry[:2] for entry in ingest(source).quarantine()] == [("cat/gone.png", "missing")]
+    message = refused(source, "--max-bad-fraction", "0")
+    assert "1 of 61 files cannot be used (missing 1)" in message
+    assert "cat/gone.png (missing: the source names a file that is not there)" in message
+
+
+def test_a_row_twice_is_a_duplicate_and_twice_with_two_labels_a_conflict(animals: Path, ingest) -> None:
+    lines = ["image,label", *(f"{path},{label}" for path, label in rows(animals))]
+    lines += ["cat/00.png,cat", "cat/01.png,dog"]
+    found = [entry[:2] for entry in ingest(manifest(animals, lines)).quarantine()]
+    assert found == [
+        ("cat/00.png", "duplicate"),
+        ("cat/01.png", "conflicting label"),
+        ("cat/01.png", "conflicting label"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lines", "flags", "message"),
+    [
+        (["image,lable", "a,b"], [], "all.csv has no column 'label'. Close: lable. Its columns: image, lable."),
+        (["picture,label", "a,b"], ["--image-column", "pictures"], "has no column 'pictures'. Close: picture."),
+        (["image;label", "a;b"], [], "has no column 'image'. Close: image;label."),
+        (["image,label,fold", "a,b,1"], ["--split-column", "folds"], "has no column 'folds'. Close: fold."),
+        (["image,label", "a,b"], ["--group-column", "patient"], "has no column 'patient'."),
+        (["image,label"], [], "there are no images in"),
+        (["image,label", "a,x", "b,", ",y"], [], "1 rows of all.csv have nothing in column 'image': rows 3."),
+        (["image,label", "a,x", "b, "], [], "1 rows of all.csv have nothing in column 'label': rows 2."),
+        (
+            ["image,label,split", "a,x,valid", "b,y,Train", "c,y,test"],
+            [],
+            "column 'split' of all.csv holds 'Train', 'valid': expected train, val, test, or nothing",
+        ),
+        (["image,label", "a,x", "b"], [], "cannot be read as a manifest (CSV parse error"),
+        (["image,label", "a,x", "b,x"], [], "has one class (x): a classifier needs at least two."),
+    ],
+)
+def test_a_wrong_manifest_is_refused_in_words(
+    animals: Path, refused, lines: list[str], flags: list[str], message: str
+) -> None:
+    assert message in refused(manifest(animals, lines), *flags)
+
+
+def test_what_is_no_manifest_is_refused(animals: Path, refused) -> None:
+    (animals / "empty.csv").touch()
+    (animals / "latin.csv").write_bytes("image,label\nä,b\n".encode("latin-1"))
+    (animals / "wrong.parquet").write_text("image,label\n")
+    for name in ("empty.csv", "latin.csv", "wrong.parquet"):
+        assert f"{name} cannot be read as a manifest (" in refused(animals / name)
+
+
+def test_a_source_that_is_not_there_or_no_source(animals: Path, refused) -> None:
+    message = "there is no source at {}: expected a folder or a manifest (.csv, .parquet); see --source."
+    assert refused(animals / "gone") == message.format(animals / "gone")
+    assert refused("s3://bucket/images") == message.format("s3://bucket/images")
+    assert "00.png is a file: expected a folder or a manifest" in refused(animals / "cat" / "00.png")
+
+
+def test_folders_without_classes_are_refused(animals: Path, refused, tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    assert "has no subfolders: expected a subfolder a class" in refused(tmp_path / "none")
+    assert "has no subfolders: expected a subfolder a class" in refused(animals / "cat")
+    for label in ("a", "b"):
+        (tmp_path / "empty" / label).mkdir(parents=True)
+    assert refused(tmp_path / "empty").startswith(f"there are no images in {tmp_path / 'empty'}: its 2 subfolders")
+    (animals / "eel").mkdir()
+    assert "1 classes of" in (message := refused(animals))
+    assert "have no images: eel. Fill or remove" in message
+
+
+def test_one_class_is_refused(animals: Path, refused) -> None:
+    for file in (animals / "dog").iterdir():
+        file.unlink()
+    (animals / "dog").rmdir()
+    assert refused(animals) == f"{animals} has one class (cat): a classifier needs at least two."
+
+
+def test_folders_of_splits_are_told_from_folders_of_classes(animals: Path, refused, tmp_path: Path) -> None:
+    for name in ("train", "val"):
+        (tmp_path / "imagenet" / name).mkdir(parents=True)
+    assert "(train, val) are splits, expected classes" in refused(tmp_path / "imagenet")
+
+
+def test_a_class_with_too_few_images_for_the_split_is_named(animals: Path, refused) -> None:
+    for file in sorted((animals / "dog").iterdir())[2:]:
+        file.unlink()
+    message = refused(animals)
+    assert message.startswith("1 classes have too few images for the split: dog (train ")
+    assert "Expected at least one in each of train, val and test: add images" in message

@@ -1,0 +1,128 @@
+"""The dataset artifact: shards, ledgers, originals; damage is named."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from components.interchange import dataset as module
+from components.interchange.dataset import StoredImage, open_dataset, write_shards
+from components.interchange.errors import BadInput
+from components.interchange.ledgers import (
+    Quarantined,
+    Sample,
+    read_quarantine,
+    read_samples,
+    write_quarantine,
+    write_samples,
+)
+from components.interchange.pixels import center_crop
+
+
+def stored(count: int) -> list[StoredImage]:
+    rng = np.random.default_rng(1)
+    return [
+        StoredImage(f"{number:064x}", number % 2, rng.integers(0, 256, (5 + number % 3, 6, 3), dtype=np.uint8))
+        for number in range(count)
+    ]
+
+
+def opened(copy: Path, names: list[str]) -> module.Split:
+    card = json.loads((copy / "manifest.json").read_text())
+    card["shards"]["train"] = names
+    (copy / "manifest.json").write_text(json.dumps(card))
+    return open_dataset(copy).split("train")
+
+
+@pytest.mark.parametrize("bounds", [{}, {"ROWS_PER_BATCH": 4}, {"BYTES_PER_BATCH": 200, "BYTES_PER_SHARD": 500}])
+def test_images_come_back_as_they_were_however_they_are_cut(
+    bounds: dict[str, int], tiny_dataset: Path, copied, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in bounds.items():
+        monkeypatch.setattr(module, name, value)
+    copy, images = copied(tiny_dataset), stored(21)
+    names = write_shards(copy, "train", iter(images))
+    assert (len(names) > 1) == ("BYTES_PER_SHARD" in bounds)
+    split = opened(copy, names)
+    assert split.ids == [image.id for image in images]
+    assert split.labels_N.tolist() == [image.label for image in images]
+    assert all(np.array_equal(found, image.pixels_HWC) for found, image in zip(split.images, images, strict=True))
+
+
+def test_a_split_without_images_is_empty(tiny_dataset: Path, copied) -> None:
+    copy = copied(tiny_dataset)
+    assert write_shards(copy, "train", []) == []
+    assert len(opened(copy, [])) == 0
+
+
+def test_centre_crops_of_a_split_are_those_of_pixels(tiny_dataset: Path) -> None:
+    split = open_dataset(tiny_dataset).split("val")
+    crops = split.center_crops([3, 1], 31)
+    assert np.array_equal(crops[0], center_crop(split.images[3], 31))
+    assert np.array_equal(crops[1], center_crop(split.images[1], 31))
+
+
+def test_the_ledgers_come_back(tmp_path: Path) -> None:
+    place = tmp_path / "a folder=with ünïcode"
+    place.mkdir()
+    samples = [Sample("a" * 64, "Köln am Rhein/ß 1.png", "Köln", "train", None, 30, 40)]
+    samples.append(Sample("b" * 64, "x/y.jpg", "x", "test", "patient 7", 1, 2))
+    quarantined = [Quarantined("z.png", "truncated", "why"), Quarantined("a.png", "empty", "the file has no bytes")]
+    write_samples(place, samples)
+    write_quarantine(place, quarantined)
+    assert read_samples(place) == samples
+    assert read_quarantine(place) == quarantined[::-1]
+
+
+def test_empty_ledgers_come_back(tmp_path: Path) -> None:
+    write_samples(tmp_path, [])
+    write_quarantine(tmp_path, [])
+    assert read_samples(tmp_path) == read_quarantine(tmp_path) == []
+
+
+def test_samples_and_originals_belong_together(tiny_dataset: Path) -> None:
+    dataset = open_dataset(tiny_dataset)
+    originals = dataset.originals()
+    assert set(originals) == {sample.id for sample in dataset.samples() if sample.split == "test"}
+    assert all(path.is_file() and path.name == f"{image_id}.png" for image_id, path in originals.items())
+
+
+def test_a_missing_ledger_shard_or_folder_is_named(tiny_dataset: Path, copied) -> None:
+    copy = open_dataset(copied(tiny_dataset))
+    (copy.folder / "samples.parquet").unlink()
+    (copy.folder / "val-00000.arrow").unlink()
+    (copy.folder / "originals").rename(copy.folder / "elsewhere")
+    with pytest.raises(BadInput, match=r"has no samples\.parquet\. Was the dataset copied whole"):
+        copy.samples()
+    with pytest.raises(BadInput, match=r"lacks the shard val-00000\.arrow"):
+        copy.split("val")
+    with pytest.raises(BadInput, match="has no originals"):
+        copy.originals()
+
+
+def test_a_damaged_ledger_is_named(tmp_path: Path) -> None:
+    (tmp_path / "samples.parquet").write_bytes(b"PAR1 no more")
+    with pytest.raises(BadInput, match=r"samples\.parquet cannot be read as a ledger"):
+        read_samples(tmp_path)
+    write_quarantine(tmp_path, [])
+    (tmp_path / "quarantine.parquet").rename(tmp_path / "samples.parquet")
+    with pytest.raises(BadInput, match=r"samples\.parquet cannot be read as a ledger"):
+        read_samples(tmp_path)
+
+
+def test_a_manifest_without_a_field_is_named(tiny_dataset: Path, copied) -> None:
+    copy = copied(tiny_dataset)
+    card = json.loads((copy / "manifest.json").read_text())
+    del card["classes"]
+    (copy / "manifest.json").write_text(json.dumps(card))
+    with pytest.raises(BadInput, match=r"manifest\.json is damaged: missing or wrong: classes"):
+        open_dataset(copy)
+
+
+def test_a_newer_format_is_refused_by_name(tiny_dataset: Path, copied) -> None:
+    copy = copied(tiny_dataset)
+    card = (copy / "manifest.json").read_text()
+    (copy / "manifest.json").write_text(card.replace("graft.dataset/1", "graft.dataset/2"))
+    with pytest.raises(BadInput, match=r"has format graft\.dataset/2; this Graft reads up to graft\.dataset/1"):
+        open_dataset(copy)

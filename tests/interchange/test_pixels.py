@@ -1,0 +1,244 @@
+"""Bytes to pixels: orientation, modes, damage, sizes; what a client does is what the dataset stores."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from components.interchange.pixels import (
+    BrokenImage,
+    center_crop,
+    decode,
+    decode_short,
+    preprocess,
+    resize_short,
+    to_array,
+)
+from components.interchange.preprocessing import Preprocessing
+
+PREPROCESSING = Preprocessing(
+    resize_short_px=40, interpolation="bicubic", crop_px=32, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)
+)
+# What a viewer must do with the stored pixels, by EXIF orientation: in numpy, not in Pillow's words.
+UPRIGHT = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
+    8: lambda a: np.rot90(a, 1),
+}
+
+
+def noise(height: int = 24, width: int = 40, seed: int = 0) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def encoded(image: Image.Image, format: str = "PNG", orientation: int = 1, **options: object) -> bytes:
+    stream, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = orientation
+    if orientation != 1:
+        options["exif"] = exif
+    image.save(stream, format, **options)
+    return stream.getvalue()
+
+
+def refusal(data: bytes) -> BrokenImage:
+    with pytest.raises(BrokenImage) as caught:
+        decode(data)
+    return caught.value
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_images_are_turned_upright(orientation: int, format: str) -> None:
+    stored = noise()
+    decoded = decode(encoded(Image.fromarray(stored), format, orientation))
+    expected = UPRIGHT[orientation](stored)
+    assert np.array_equal(to_array(decoded.image), expected)
+    assert (decoded.height_px, decoded.width_px) == expected.shape[:2]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_large_photo_is_drafted_and_differs_little(orientation: int) -> None:
+    # Odd sizes: a draft is rounded up, and the picture reaches not quite to its edge.
+    photo = Image.fromarray(noise(30, 50)).resize((1001, 601), Image.Resampling.BICUBIC)
+    data = encoded(photo, "JPEG", orientation, quality=95)
+    found = decode_short(data, 40, "bicubic")
+    whole = decode(data)
+    assert (found.width_px, found.height_px) == whole.image.size == UPRIGHT[orientation](np.array(photo)).shape[1::-1]
+    expected = to_array(resize_short(whole.image, 40, "bicubic"))
+    assert to_array(found.image).shape == expected.shape
+    difference = np.abs(to_array(found.image).astype(int) - expected)
+    assert difference.max() <= 6
+    assert difference.mean() < 0.5
+
+
+def palette(transparent: bool) -> bytes:
+    image = Image.new("P", (16, 16), 1)
+    image.putpalette([0, 0, 0, 200, 100, 50])
+    return encoded(image, "PNG", **({"transparency": 1} if transparent else {}))
+
+
+def deep_png(value: int) -> bytes:
+    return encoded(Image.fromarray(np.full((16, 16), value, np.uint16)))
+
+
+MODES = {
+    "grey": (encoded(Image.new("L", (16, 16), 70)), (70, 70, 70)),
+    "grey with a transparent level": (encoded(Image.new("L", (16, 16), 70), transparency=70), (255, 255, 255)),
+    "1 bit, white": (encoded(Image.new("1", (16, 16), 1)), (255, 255, 255)),
+    "16 bit": (deep_png(0x8080), (128, 128, 128)),
+    "16 bit, white": (deep_png(65535), (255, 255, 255)),
+    "16 bit, rounded": (deep_png(257 * 9 + 129), (10, 10, 10)),
+    "16 bit TIFF": (encoded(Image.fromarray(np.full((16, 16), 0x4040, np.uint16)), "TIFF"), (64, 64, 64)),
+    "palette": (palette(False), (200, 100, 50)),
+    "palette, transparent": (palette(True), (255, 255, 255)),
+    "grey and alpha": (encoded(Image.new("LA", (16, 16), (0, 0))), (255, 255, 255)),
+    "opaque": (encoded(Image.new("RGBA", (16, 16), (10, 20, 30, 255))), (10, 20, 30)),
+    "half transparent": (encoded(Image.new("RGBA", (16, 16), (255, 0, 0, 51))), (255, 204, 204)),
+    "CMYK": (encoded(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG"), (255, 0, 0)),
+    "CMYK TIFF": (encoded(Image.new("CMYK", (16, 16), (255, 0, 0, 0)), "TIFF"), (0, 255, 255)),
+    "GIF": (encoded(Image.new("P", (16, 16), 0), "GIF"), (0, 0, 0)),
+    "PPM": (encoded(Image.new("RGB", (16, 16), (1, 2, 3)), "PPM"), (1, 2, 3)),
+}
+
+
+@pytest.mark.parametrize("name", MODES)
+def test_every_mode_becomes_rgb(name: str) -> None:
+    data, colour = MODES[name]
+    pixels = to_array(decode(data).image)
+    assert pixels.shape == (16, 16, 3)
+    assert pixels.dtype == np.uint8
+    assert np.abs(pixels.astype(int) - colour).max() <= (1 if name == "CMYK" else 0)
+
+
+def test_ycck_is_told_from_cmyk_by_the_adobe_marker() -> None:
+    # Neutral chroma: with transform 2 in the Adobe marker the first channel is the luma of C, M and Y alike.
+    data = encoded(Image.new("CMYK", (16, 16), (255 - 200, 127, 127, 0)), "JPEG", quality=100)
+    adobe = data.index(b"Adobe")
+    ycck = data[: adobe + 11] + b"\x02" + data[adobe + 12 :]
+    assert np.abs(to_array(decode(ycck).image).astype(int) - (255 - 200)).max() <= 2
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF"])
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_a_truncated_file_is_refused(format: str, share: float) -> None:
+    data = encoded(Image.fromarray(noise(64, 64)), format)
+    assert decode(data).image.size == (64, 64)
+    assert refusal(data[: int(len(data) * share)]).reason in ("truncated", "not an image")
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}])
+def test_a_jpeg_cut_or_padded_with_zeros_is_never_filled_with_grey(options: dict[str, bool]) -> None:
+    # The thumbnail in EXIF has an end-of-image marker of its own.
+    exif = b"Exif\0\0" + encoded(Image.new("RGB", (8, 8)), "JPEG")
+    data = encoded(Image.fromarray(noise(64, 64)), "JPEG", **options)
+    with_thumbnail = data[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + data[2:]
+    assert with_thumbnail.count(b"\xff\xd9") == 2
+    for whole in (data, with_thumbnail):
+        for broken in (whole[:-2], whole[: len(whole) * 3 // 4], whole[: len(whole) * 3 // 4] + bytes(len(whole))):
+            with pytest.raises(BrokenImage, match="truncated: the JPEG does not decode to its end"):
+                decode(broken)
+            with pytest.raises(BrokenImage, match="truncated: the JPEG does not decode to its end"):
+                decode_short(broken, 8, "bicubic")
+
+
+def test_a_photo_with_a_second_picture_in_it_shows_the_first() -> None:
+    first, second = noise(seed=1), noise(seed=2)
+    options = {"save_all": True, "append_images": [Image.fromarray(second)], "quality": 100, "subsampling": 0}
+    data = encoded(Image.fromarray(first), "MPO", **options)
+    assert np.abs(to_array(decode(data).image).astype(int) - first).mean() < 2
+
+
+def test_bytes_after_the_end_of_a_jpeg_do_no_harm() -> None:
+    data = encoded(Image.fromarray(noise()), "JPEG") + b"a film of the motion photo \xff\xda and so on"
+    assert decode(data).width_px == 40
+
+
+@pytest.mark.parametrize("data", [b"hello, I am a text file", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 50 50\n"])
+def test_what_is_no_image_is_named_so(data: bytes) -> None:
+    found = refusal(data)
+    assert found.reason == "not an image"
+    assert "the file begins with" in found.detail
+
+
+def test_a_header_that_breaks_off_is_truncated_and_nothing_is_empty() -> None:
+    assert refusal(encoded(Image.fromarray(noise()), "JPEG")[:100]).reason == "truncated"
+    assert refusal(encoded(Image.fromarray(noise()))[:20]).reason == "truncated"
+    assert refusal(b"").reason == "empty"
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that claims a size and brings hardly a pixel."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "reason"),
+    [
+        (100_000, 100_000, "too large"),
+        (15_000, 15_000, "too large"),
+        (7, 20, "too small"),
+        (20, 7, "too small"),
+        (81, 20, "too elongated"),
+        (20, 81, "too elongated"),
+    ],
+)
+def test_sizes_out_of_bounds_are_refused_from_the_header(width: int, height: int, reason: str) -> None:
+    assert refusal(png_header(width, height)).reason == reason
+
+
+def test_the_bounds_themselves_are_allowed() -> None:
+    assert decode(encoded(Image.new("RGB", (32, 8)))).width_px == 32
+
+
+def test_pixels_without_an_agreed_white_are_refused() -> None:
+    data = encoded(Image.fromarray(np.full((16, 16), 1e6, np.float32)), "TIFF")
+    assert refusal(data).reason == "unsupported"
+    assert "expected 8 or 16 bit" in refusal(data).detail
+
+
+@pytest.mark.parametrize(("size", "resized"), [((100, 50), (40, 20)), ((50, 100), (20, 40)), ((33, 47), (20, 28))])
+def test_the_short_side_is_resized_and_the_aspect_ratio_kept(size: tuple[int, int], resized: tuple[int, int]) -> None:
+    assert resize_short(Image.new("RGB", size), 20, "bilinear").size == resized
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "lanczos"])
+def test_resizing_is_antialiased(interpolation: str) -> None:
+    checkers = (np.indices((160, 160)).sum(0) % 2 * 255).astype(np.uint8)
+    small = resize_short(Image.fromarray(checkers).convert("RGB"), 10, interpolation)  # type: ignore[arg-type]
+    assert np.abs(to_array(small).astype(int) - 127).max() <= 3
+
+
+def test_the_centre_crop_rounds_its_offset_down_and_refuses_to_pad() -> None:
+    pixels = noise(7, 10)
+    assert np.array_equal(center_crop(pixels, 4), pixels[1:5, 3:7])
+    with pytest.raises(ValueError, match="cannot crop 8 px from an image of 10x7 px"):
+        center_crop(pixels, 8)
+
+
+@pytest.mark.parametrize("size", [(60, 90), (90, 60), (64, 64)])
+def test_preprocessing_is_decode_resize_crop(size: tuple[int, int]) -> None:
+    data = encoded(Image.fromarray(noise(*size)))
+    found = preprocess(data, PREPROCESSING)
+    image = resize_short(Image.fromarray(noise(*size)), 40, "bicubic")
+    assert found.shape == (32, 32, 3)
+    assert found.flags.c_contiguous
+    assert np.array_equal(found, center_crop(to_array(image), 32))
+
+
+def test_preprocessing_says_in_words_what_is_wrong_with_a_file() -> None:
+    with pytest.raises(BrokenImage, match="not an image: the file begins with b'nonsense'"):
+        preprocess(b"nonsense", PREPROCESSING)
