@@ -1,0 +1,145 @@
+"""The champion: the published model that a run's winner competes with, and the pointer that names it.
+
+champions/<model_name>.json  the pointer: what is champion, what it replaced, everything before
+models/<digest>/             the published onnx_model artifacts, immutable
+"""
+
+import os
+import re
+import tempfile
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from components.interchange.artifact import digest, to_json
+from components.interchange.blobs import Blobs, check_folder, open_blobs
+from components.interchange.errors import BadInput
+from components.interchange.report import Row
+
+VERSION = 1
+
+
+class EarlierRecord(BaseModel):
+    """One champion as it was recorded when it was promoted. Digests are of artifacts; `when` is UTC, ISO 8601."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    digest: str
+    classifier_digest: str
+    dataset_digest: str
+    replaced: str | None
+    run_id: str | None
+    when: str
+    latency: list[Row] = []
+    provider: str | None = None
+    num_threads: int | None = None
+    top1: list[Row] = []
+
+
+class ChampionRecord(EarlierRecord):
+    """champions/<model_name>.json. `history` holds every champion before this one, newest last."""
+
+    format: str = f"graft.champion/{VERSION}"
+    history: list[EarlierRecord] = []
+
+    def successor(self, record: EarlierRecord) -> "ChampionRecord":
+        """The record of the champion that replaces this one: nothing of the history is lost."""
+        this = EarlierRecord.model_validate(self.model_dump())
+        return ChampionRecord(**record.model_dump(), history=[*self.history, this])
+
+
+@dataclass(frozen=True)
+class Champion:
+    """A published model: the current champion or an earlier one."""
+
+    blobs: Blobs
+    record: EarlierRecord
+
+    @property
+    def digest(self) -> str:
+        return self.record.digest
+
+    @property
+    def classifier_digest(self) -> str:
+        return self.record.classifier_digest
+
+    def fetch(self, cache: Path | None = None) -> Path:
+        """The folder with the onnx_model artifact, every file checked: in place on a disk, else in the cache.
+
+        BadInput names the files that are missing or damaged.
+        """
+        prefix = model_prefix(self.digest)
+        folder = self.blobs.folder_in_place(prefix)
+        if folder is None:
+            folder = (cache or Path(tempfile.gettempdir()) / f"graft-{os.getuid()}") / prefix
+            self.blobs.fetch_folder(prefix, folder)
+        else:
+            manifest = self.blobs.folder_manifest(prefix)
+            if manifest is None:
+                raise BadInput(f"{self.blobs.uri} has no {prefix}, which is champion. Was the store copied whole?")
+            check_folder(folder, manifest)
+        if digest(folder) != self.digest:
+            raise BadInput(f"{self.blobs.uri}/{prefix} has digest {digest(folder)}. Remove it and publish it again.")
+        return folder
+
+
+def model_prefix(model_digest: str) -> str:
+    """Where a published model lies in the store."""
+    return f"models/{model_digest}"
+
+
+def pointer_key(model_name: str) -> str:
+    """Where the pointer of a model name lies in the store; BadInput on a name that is no file name."""
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", model_name):
+        raise BadInput(f"--model-name {model_name!r}: expected letters, digits, '.', '_' and '-' only.")
+    return f"champions/{model_name}.json"
+
+
+def read_pointer(blobs: Blobs, model_name: str) -> tuple[ChampionRecord, str] | None:
+    """The pointer and the tag that a swap expects of it; None where nothing was ever promoted under this name."""
+    key = pointer_key(model_name)
+    found = blobs.get_with_tag(key)
+    if found is None:
+        return None
+    try:
+        record = ChampionRecord.model_validate_json(found[0])
+        kind, _, version = record.format.partition("/")
+        newer = int(version) > VERSION
+    except (ValidationError, ValueError) as error:
+        raise BadInput(f"{blobs.uri}/{key} is no champion record of Graft: {error}.") from None
+    if kind != "graft.champion" or newer:
+        raise BadInput(f"{blobs.uri}/{key} has format {record.format}; this Graft reads graft.champion/{VERSION}.")
+    return record, found[1]
+
+
+def swap_pointer(blobs: Blobs, model_name: str, record: ChampionRecord, expected_tag: str | None) -> bool:
+    """Make `record` the champion if the pointer still has that tag (None: if there is no pointer)."""
+    data = to_json(record.model_dump(mode="json")).encode()
+    return blobs.compare_and_swap(pointer_key(model_name), data, expected_tag)
+
+
+def current(store: str, model_name: str) -> Champion | None:
+    """The champion of a model name, or None."""
+    blobs = open_blobs(store)
+    found = read_pointer(blobs, model_name)
+    return None if found is None else Champion(blobs, found[0])
+
+
+def opponent_record(record: ChampionRecord, contenders: Collection[str]) -> EarlierRecord | None:
+    """The newest of this champion and those before it that was made from none of the contenders."""
+    newest_first = [record, *reversed(record.history)]
+    return next((earlier for earlier in newest_first if earlier.classifier_digest not in contenders), None)
+
+
+def opponent(store: str, model_name: str, contenders: Collection[str]) -> Champion | None:
+    """The champion that a run competes with, or None.
+
+    `contenders` are the digests of the run's classifier artifacts. A champion that was made from one of them is not
+    compared with itself, but the one that it replaced is, if that was not made from them too, and so on.
+    """
+    blobs = open_blobs(store)
+    found = read_pointer(blobs, model_name)
+    record = opponent_record(found[0], contenders) if found else None
+    return None if record is None else Champion(blobs, record)
