@@ -1,0 +1,75 @@
+"""Plots as SVG markup that a page takes in: training curves and the reliability diagram.
+
+Legend: N images, B bins.
+"""
+
+import io
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from components.interchange.scoring import Labels, Logits, hits, softmax
+
+INK = "#010203"  # Stands for the page's own ink: replaced by `currentColor`.
+# On a fresh machine matplotlib announces its font cache in the middle of our log.
+logging.getLogger("matplotlib").setLevel(logging.WARNING)
+LOSS, SCORE = "#d9782d", "#3f8fd8"
+
+
+def svg(figure: Figure, name: str) -> str:
+    """Markup of a figure: no XML header, text as text, the same bytes every time. `name` keeps its ids apart."""
+    stream = io.StringIO()
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    markup = stream.getvalue()
+    markup = markup[markup.index("<svg") :]
+    return (
+        markup.replace(INK, "currentColor")
+        .replace('id="', f'id="{name}-')
+        .replace("url(#", f"url(#{name}-")
+        .replace('href="#', f'href="#{name}-')
+    )
+
+
+def _axes(x: str, y: str) -> tuple[Figure, Any]:
+    figure = Figure(figsize=(3.7, 2.8), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_xlabel(x, color=INK)
+    axes.set_ylabel(y, color=INK)
+    axes.tick_params(colors=INK)
+    for spine in axes.spines.values():
+        spine.set_color(INK)
+        spine.set_alpha(0.4)
+    axes.grid(color=INK, alpha=0.12)
+    return figure, axes
+
+
+def training_curves(history: Sequence[dict[str, Any]]) -> list[str]:
+    """Train loss and val top1 by epoch, as two SVG drawings."""
+    epochs = [record["epoch"] for record in history]
+    drawings = []
+    for key, label, colour in (("train_loss", "train loss", LOSS), ("val_top1", "val top1", SCORE)):
+        figure, axes = _axes("epoch", label)
+        axes.plot(epochs, [record[key] for record in history], color=colour, marker="o", linewidth=2)
+        axes.set_xticks(epochs if len(epochs) <= 12 else epochs[:: -(-len(epochs) // 12)])
+        drawings.append(svg(figure, key))
+    return drawings
+
+
+def reliability_diagram(logits_NC: Logits, labels_N: Labels, bins: int) -> str:
+    """Accuracy against confidence in the bins of the ECE, as SVG; on the diagonal confidence can be believed."""
+    confidences_N, hits_N = softmax(logits_NC).max(axis=1), hits(logits_NC, labels_N)
+    edges = np.linspace(0, 1, bins + 1)
+    bins_N = np.searchsorted(edges[1:], confidences_N, side="left")
+    occupied = np.unique(bins_N)
+    figure, axes = _axes("confidence", "accuracy")
+    axes.plot([0, 1], [0, 1], color=INK, alpha=0.5, linestyle="--", linewidth=1)
+    accuracies = [float(hits_N[bins_N == number].mean()) for number in occupied]
+    axes.bar(edges[occupied], accuracies, width=1 / bins, align="edge", color=SCORE, alpha=0.75)
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1.02)
+    return svg(figure, "reliability")

@@ -1,0 +1,82 @@
+"""Evaluate: the order of work. Everyone sees the same images; val chooses, test may only veto."""
+
+import logging
+import shutil
+import time
+from pathlib import Path
+
+from components.evaluate import contest
+from components.evaluate.contest import Entrant
+from components.evaluate.mistakes import most_confident
+from components.evaluate.page import evaluation_page
+from components.evaluate.predictions import LOOKED_AT, check_stored_size, classifier_logits, open_splits
+from components.evaluate.scores import Intervals, confusion
+from components.evaluate.spec import Evaluate
+from components.interchange import classifier
+from components.interchange.artifact import RUN_FILE, digest
+from components.interchange.champion import Champion, opponent
+from components.interchange.dataset import open_dataset
+from components.interchange.errors import BadInput
+from components.interchange.report import write_report
+from components.interchange.step import RunContext, given_parameters
+
+log = logging.getLogger("graft")
+
+
+def run(spec: Evaluate, context: RunContext) -> dict[str, object]:
+    """Score, choose, compare with the champion, write the winner and the report."""
+    started = time.monotonic()
+    folders = given(spec)
+    device = classifier.choose_device(spec.device)
+    log.info("device=%s", device)
+    dataset = open_dataset(spec.dataset)
+    splits = open_splits(dataset)
+    labels = {name: split.labels_N for name, split in splits.items()}
+    entrants: dict[str, Entrant] = {}
+    for of, folder in folders.items():
+        model, card = classifier.load(folder)
+        classifier.check_classes(card, dataset.manifest)
+        check_stored_size(card, dataset, of)
+        logits = {name: classifier_logits(model, card, splits[name], spec.batch_size, device, of) for name in LOOKED_AT}
+        entrants[of] = Entrant(of, card.classes, card.history, logits)
+
+    intervals = Intervals(spec.bootstrap_samples, spec.seed, spec.ece_bins)
+    rows = [row for entrant in entrants.values() for row in contest.entrant_rows(entrant, labels, intervals)]
+    selection, differences = contest.choose(entrants, labels, intervals)
+    winner = entrants["candidate" if selection.selected == "finetune" else "baseline"]
+    matrices = {
+        of: confusion(entrant.logits["test"], labels["test"], len(dataset.classes)) for of, entrant in entrants.items()
+    }
+
+    champion = opposing(context, folders)
+    duel = None
+    if champion is not None:
+        duel = contest.against_champion(champion, winner, dataset, splits, intervals, spec.batch_size)
+        rows += duel.rows
+        matrices |= duel.matrices
+
+    mistakes = most_confident(
+        winner.logits["test"], labels["test"], splits["test"].ids, dataset.classes, spec.shown_mistakes
+    )
+    details = contest.details(dataset, selection, matrices, mistakes, duel)
+    html = evaluation_page(rows + differences, details, winner, entrants, splits, given_parameters(spec))
+    shutil.copytree(folders[winner.of], spec.selected, ignore=shutil.ignore_patterns(RUN_FILE))
+    write_report(spec.report, spec, rows + differences, details, html)
+    log.info("selected=%s because=%s", selection.selected, selection.because)
+    return {"device": str(device), "seconds_in_step": time.monotonic() - started}
+
+
+def given(spec: Evaluate) -> dict[str, Path]:
+    """The classifiers that were given, by whose they are; BadInput when there is none."""
+    both = {"baseline": spec.baseline, "candidate": spec.candidate}
+    folders = {of: folder for of, folder in both.items() if folder is not None}
+    if not folders:
+        raise BadInput("no classifier was given: expected --baseline, --candidate or both.")
+    return folders
+
+
+def opposing(context: RunContext, folders: dict[str, Path]) -> Champion | None:
+    """The champion to compare with; without a store there is none."""
+    if context.store is None:
+        return None
+    return opponent(context.store, context.model_name, [digest(folder) for folder in folders.values()])

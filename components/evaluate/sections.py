@@ -1,0 +1,133 @@
+"""What the evaluation's HTML page shows, from rows and details alone."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from components.evaluate.scores import BY_CLASS, OVERALL
+from components.interchange.page import Cell, Section, Table, Text
+from components.interchange.report import CONFIDENCE, Row
+
+WHO = ("baseline", "candidate", "champion")
+MOST_CLASSES_SHOWN = 20
+MOST_PAIRS_SHOWN = 20
+Find = Callable[[str, str, str], Row | None]
+
+
+def finder(rows: Sequence[Row]) -> Find:
+    """Look rows up by name, of and split."""
+    known = {(row.name, row.of, row.split): row for row in rows}
+    return lambda name, of, split: known.get((name, of, split))
+
+
+def shown(row: Row | None, sign: str = "") -> str:
+    """`0.930 [0.905, 0.953]`; a dash where there is no figure."""
+    if row is None or row.value is None:
+        return "–"
+    low, high = ("–" if bound is None else f"{bound:{sign}.3f}" for bound in (row.low, row.high))
+    return f"{row.value:{sign}.3f} [{low}, {high}]"
+
+
+def score_section(rows: Sequence[Row], selected: str) -> Section:
+    """Scores of everyone on test and val, and the paired differences."""
+    find = finder(rows)
+    present = [of for of in WHO if find("top1", of, "test")]
+    tables = []
+    for split in ("test", "val"):
+        counts = sorted({row.n for row in rows if row.split == split and row.name == "top1" and row.n is not None})
+        tables.append(
+            Table(
+                header=[split, *present],
+                rows=[
+                    [name, *(Cell(shown(find(name, of, split)), strong=of == selected) for of in present)]
+                    for name in OVERALL
+                    if any(find(name, of, split) for of in present)
+                ],
+                caption=f"On {split}, n = {' or '.join(f'{count:,}' for count in counts)} images.",
+            )
+        )
+    differences = [row for row in rows if row.name == "top1_difference"]
+    if differences:
+        tables.append(
+            Table(
+                header=["top1 difference", "split", "n", "paired"],
+                rows=[[row.of.replace("-", " − "), row.split, f"{row.n:,}", shown(row, "+")] for row in differences],
+                caption="Both classifiers on the same images.",
+            )
+        )
+    return Section("Scores", tables)
+
+
+def class_section(rows: Sequence[Row], classes: Sequence[str], of: str) -> Section:
+    """Precision, recall and F1 of every class on test."""
+    find = finder(rows)
+    table = Table(
+        header=["class", "n", *BY_CLASS],
+        rows=[
+            [
+                name,
+                f"{row.n:,}" if (row := find("recall", f"{of}/{name}", "test")) else "–",
+                *(shown(find(score, f"{of}/{name}", "test")) for score in BY_CLASS),
+            ]
+            for name in classes
+        ],
+        caption=f"The {of} on test.",
+    )
+    return Section("By class", [table])
+
+
+def confusion_section(confusion: dict[str, list[list[int]]], classes: dict[str, Sequence[str]]) -> Section:
+    """A matrix each where it can be read, else the pairs that are most often confused. `classes` are by owner too."""
+    tables = [
+        _matrix(matrix, classes[of], of) if len(classes[of]) <= MOST_CLASSES_SHOWN else _pairs(matrix, classes[of], of)
+        for of, matrix in confusion.items()
+    ]
+    return Section("Confusion on test", tables)
+
+
+def _matrix(matrix: list[list[int]], classes: Sequence[str], of: str) -> Table:
+    rows: list[list[Cell | str]] = [
+        [name, *(Cell(f"{count:,}", shade=count / max(sum(counts), 1)) for count in counts)]
+        for name, counts in zip(classes, matrix, strict=True)
+    ]
+    return Table(["true \\ predicted", *classes], rows, f"The {of}: a row a true class, a column a predicted class.")
+
+
+def _pairs(matrix: list[list[int]], classes: Sequence[str], of: str) -> Table:
+    pairs = sorted(
+        (-count, truth, predicted)
+        for truth, counts in enumerate(matrix)
+        for predicted, count in enumerate(counts)
+        if count and truth != predicted
+    )
+    rows = [[classes[truth], classes[predicted], f"{-count:,}"] for count, truth, predicted in pairs[:MOST_PAIRS_SHOWN]]
+    return Table(
+        ["true", "predicted", "images"],
+        rows,
+        f"The {of}: the {len(rows)} pairs most often confused, of {len(pairs)}; the whole matrix is in report.json.",
+    )
+
+
+def champion_section(champion: dict[str, Any]) -> Section:
+    """What the comparison with the champion rests on."""
+    shared, added, removed = (champion[f"{kind}_classes"] for kind in ("shared", "added", "removed"))
+    lines = [f"Champion {champion['digest'][:12]}. Its pixels: {champion['prepared']}."]
+    if added or removed:
+        lines.append(
+            f"Compared on the {len(shared)} shared classes: only their images, only their logits. "
+            f"New: {', '.join(added) or 'none'}. Gone: {', '.join(removed) or 'none'}."
+        )
+    return Section("Champion", [Text(line) for line in lines])
+
+
+def method_section(num_resamples: int, seed: int, bins: int, counts: dict[str, int], dataset_digest: str) -> Section:
+    """How far the numbers can be trusted."""
+    sizes = ", ".join(f"{split} {count:,}" for split, count in counts.items())
+    lines = [
+        f"Images: {sizes}. Dataset {dataset_digest[:12]}. Everyone saw the same images, each cropped at its centre.",
+        f"Brackets are {CONFIDENCE:.0%} percentile bootstrap intervals over images ({num_resamples:,} resamples, seed "
+        f"{seed}); differences are paired: both classifiers are scored on the same resamples. The intervals tell of "
+        "the images drawn, not of other seeds or other training runs.",
+        f"ece: {bins} equal-width bins; with few images it comes out too large, and so does its interval. nll in nats.",
+        "The epoch and the penalty were chosen on val, so val scores flatter; test only vetoes.",
+    ]
+    return Section("How far to trust these numbers", [Text(line) for line in lines])

@@ -1,0 +1,62 @@
+"""Which figure each budget is held against, and what the figure rests on."""
+
+from components.gate.evidence import Evidence
+from components.gate.rules import Finding, at_least, at_most, counted, eligible, flips, number
+from components.interchange.report import Row
+
+AT_BATCH_1 = "batch 1"
+
+
+def export_findings(evidence: Evidence, max_flips: int) -> list[Finding]:
+    """The exported file: eligible, and no more flips than allowed."""
+    exported = evidence.exported
+    found, samples = evidence.row("export_onnx", "flips"), evidence.row("export_onnx", "parity_samples")
+    ids = [flip.id for flip in exported.flips]
+    return [
+        eligible(exported.eligible, exported.ineligible_because),
+        flips(found, max_flips, int(number(samples)), ids),
+    ]
+
+
+def latency_finding(evidence: Evidence, max_p99_ms: float) -> Finding:
+    """p99 at batch 1."""
+    row = evidence.row("latency", "p99_ms", AT_BATCH_1)
+    threads = counted(evidence.measured.num_threads, "threads")
+    return at_most("max_p99_ms", row, max_p99_ms, f"{counted(row.n or 0, 'runs')}, {AT_BATCH_1}, {threads}")
+
+
+def top1_finding(evidence: Evidence, min_top1: float) -> Finding:
+    """Test top-1 of the selected classifier."""
+    row = evidence.row("evaluate", "top1", evidence.entrant, "test")
+    return at_least("min_top1", row, min_top1, _test_images(row))
+
+
+def ece_finding(evidence: Evidence, max_ece: float) -> Finding:
+    """Test ECE of the selected classifier."""
+    row = evidence.row("evaluate", "ece", evidence.entrant, "test")
+    return at_most("max_ece", row, max_ece, _test_images(row))
+
+
+def gain_finding(evidence: Evidence, min_gain: float, difference: Row | None) -> Finding:
+    """Test top-1 gain: over the champion where there is one (`difference`), else over this run's own baseline."""
+    if evidence.evaluated.champion is not None:
+        if difference is not None:
+            return at_least("min_gain", difference, min_gain, f"over the champion, {_test_images(difference)}")
+        return _no_gain("shares fewer than two classes with the champion", min_gain)
+    if evidence.entrant == "baseline":
+        words = f"min_gain {min_gain:.3f}: there is no champion, and the baseline, which was selected, gains nothing"
+        row = Row(name="top1_difference", value=0, of="min_gain", split="test")
+        return Finding("holds" if min_gain <= 0 else "violated", f"{words} over itself", row)
+    own = evidence.reports["evaluate"].row("top1_difference", "candidate-baseline", "test")
+    if own is None:
+        return _no_gain("has neither a champion nor a baseline to be compared with", min_gain)
+    return at_least("min_gain", own, min_gain, f"no champion, so over the baseline, {_test_images(own)}")
+
+
+def _no_gain(why: str, min_gain: float) -> Finding:
+    row = Row(name="top1_difference", value=None, of="min_gain", split="test")
+    return Finding("open", f"min_gain {min_gain:.3f} cannot be judged: the model {why}", row)
+
+
+def _test_images(row: Row) -> str:
+    return counted(row.n or 0, "test images")

@@ -1,0 +1,133 @@
+"""What the gate judges: four reports, read and checked to belong to one run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from components.interchange.errors import BadInput, listed
+from components.interchange.report import Report, Row, read_report
+
+ENTRANTS = {"finetune": "candidate", "feature_extraction": "baseline"}
+F = TypeVar("F", bound=BaseModel)
+
+
+class ChampionFacts(BaseModel):
+    """The champion as evaluate compared with it; `latency` are its rows of when it was promoted."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    digest: str
+    shared_classes: list[str]
+    added_classes: list[str]
+    removed_classes: list[str]
+    latency: list[Row] = []
+    provider: str | None = None
+    num_threads: int | None = None
+
+
+class Evaluated(BaseModel):
+    """Details of evaluate's report that the gate needs."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    selected: Literal["finetune", "feature_extraction"]
+    champion: ChampionFacts | None
+
+
+class Flip(BaseModel):
+    """One image whose top-1 differs between torch and ONNX."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    id: str
+
+
+class Exported(BaseModel):
+    """Details of export_onnx's report that the gate needs."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    eligible: bool
+    ineligible_because: list[str]
+    flips: list[Flip]
+
+
+class Measured(BaseModel):
+    """Details of latency's report that the gate needs."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    provider: str
+    num_threads: int
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Reports of one run with their details; `entrant` is the owner of the selected classifier's rows."""
+
+    reports: dict[str, Report]
+    evaluated: Evaluated
+    exported: Exported
+    measured: Measured
+
+    @property
+    def entrant(self) -> str:
+        return ENTRANTS[self.evaluated.selected]
+
+    @property
+    def contenders(self) -> list[str]:
+        """Digests of the classifiers that this run made."""
+        inputs = self.reports["evaluate"].inputs
+        return [inputs[name] for name in ENTRANTS.values() if name in inputs]
+
+    def row(self, step: str, name: str, of: str = "", split: str = "") -> Row:
+        """A row with a figure; BadInput when the report lacks it."""
+        row = self.reports[step].row(name, of, split)
+        if row is None or row.value is None:
+            where = " ".join(part for part in (f"of {of}" if of else "", f"on {split}" if split else "") if part)
+            raise BadInput(f"the report of {step} has no figure {name} {where}. Was it written by this version?")
+        return row
+
+    def figures(self, step: str, names: tuple[str, ...], of: tuple[str, ...], split: str = "") -> list[Row]:
+        """All rows of a report with one of these names and owners."""
+        rows = self.reports[step].rows
+        return [row for row in rows if row.name in names and row.of in of and row.split == split]
+
+
+def read_evidence(folders: dict[str, Path]) -> Evidence:
+    """Read the reports by the step that must have written them; BadInput when they are not of one run."""
+    reports = {step: read_report(folder) for step, folder in folders.items()}
+    swapped = [f"{folders[step]} is of {report.step}" for step, report in reports.items() if report.step != step]
+    if swapped:
+        raise BadInput(f"reports were mixed up: {listed(swapped)}. Give each step's own report.")
+    evidence = Evidence(
+        reports,
+        _details(Evaluated, reports["evaluate"]),
+        _details(Exported, reports["export_onnx"]),
+        _details(Measured, reports["latency"]),
+    )
+    _check_one_run(evidence)
+    return evidence
+
+
+def _details(kind: type[F], report: Report) -> F:
+    try:
+        return kind.model_validate(report.details)
+    except ValidationError as error:
+        wrong = listed(".".join(str(part) for part in problem["loc"]) for problem in error.errors())
+        raise BadInput(f"the report of {report.step} is damaged: missing or wrong in its details: {wrong}.") from None
+
+
+def _check_one_run(evidence: Evidence) -> None:
+    inputs: dict[str, dict[str, Any]] = {step: report.inputs for step, report in evidence.reports.items()}
+    datasets = {step: inputs[step].get("dataset", "none") for step in ("evaluate", "export_onnx", "latency")}
+    problems = []
+    if len(set(datasets.values())) > 1:
+        problems.append("dataset " + ", ".join(f"{step} {found[:12]}" for step, found in datasets.items()))
+    chosen, exported = inputs["evaluate"].get(evidence.entrant, "none"), inputs["export_onnx"].get("selected", "none")
+    if chosen != exported:
+        problems.append(f"classifier evaluate {chosen[:12]}, export_onnx {exported[:12]}")
+    if problems:
+        raise BadInput(f"the reports are not of one run: {'; '.join(problems)}. Run the steps again in order.")

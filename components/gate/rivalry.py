@@ -1,0 +1,96 @@
+"""The selected model against the champion: what counts as beating it. Paired differences are of test top-1."""
+
+from typing import Literal
+
+from components.gate.evidence import ChampionFacts
+from components.gate.rules import Finding, Outcome, bounds, counted, figure, number, of_rule, shown
+from components.interchange.errors import listed
+from components.interchange.report import Row
+
+RULE = "promote_if"
+LATENCY = ("p50_ms", "p99_ms")
+PromoteIf = Literal["better", "not-worse", "faster"]
+
+
+def class_change(champion: ChampionFacts, allowed: bool) -> Finding | None:
+    """Classes that the champion lacks or has too many; None where there are none."""
+    added, removed = champion.added_classes, champion.removed_classes
+    if not added and not removed:
+        return None
+    words = f"the classes differ from the champion's: new {listed(added) or 'none'}, gone {listed(removed) or 'none'}"
+    row = Row(name="changed_classes", value=len(added) + len(removed), of="allow_class_change")
+    if allowed:
+        return Finding("holds", f"{words}; allowed by --allow-class-change", row)
+    return Finding("violated", f"{words}; allow it with --allow-class-change true", row)
+
+
+def beats(
+    promote_if: PromoteIf,
+    margin: float,
+    difference: Row | None,
+    champion: ChampionFacts,
+    latency: list[Row],
+    provider: str,
+    num_threads: int,
+) -> list[Finding]:
+    """Findings of the rule `promote_if`; `latency` are this model's rows at batch 1."""
+    if difference is None:
+        row = Row(name="top1_difference", value=None, of=RULE)
+        return [Finding("open", "fewer than two classes are shared with the champion: nothing can be compared", row)]
+    if promote_if == "better":
+        return [better(difference)]
+    quality = not_worse(difference, margin)
+    if promote_if == "not-worse":
+        return [quality]
+    return [quality, *(faster(name, latency, champion, provider, num_threads) for name in LATENCY)]
+
+
+def better(difference: Row) -> Finding:
+    """The lower bound of the paired difference must be above zero; anything else keeps the champion."""
+    low, high = bounds(difference)
+    told = f"{shown(difference)} against the champion is"
+    if low > 0:
+        return _finding("holds", f"{told} clearly above zero ({_basis(difference)})", difference)
+    if high < 0:
+        return _finding(
+            "violated", f"{told} clearly below zero: the champion is better ({_basis(difference)})", difference
+        )
+    return _finding("violated", f"{told} not clearly above zero ({_basis(difference)})", difference)
+
+
+def not_worse(difference: Row, margin: float) -> Finding:
+    """The lower bound of the paired difference must be above minus the margin."""
+    low, high = bounds(difference)
+    told, limit = f"{shown(difference)} against the champion", f"-{figure(margin)} ({_basis(difference)})"
+    if low > -margin:
+        return _finding("holds", f"{told} is clearly above the margin {limit}", difference)
+    if high < -margin:
+        return _finding("violated", f"{told} is clearly below the margin {limit}", difference)
+    return _finding("open", f"{told} cannot be told from the margin {limit}", difference)
+
+
+def faster(name: str, latency: list[Row], champion: ChampionFacts, provider: str, num_threads: int) -> Finding:
+    """This model's percentile must be clearly below the champion's, measured the same way."""
+    ours = next(row for row in latency if row.name == name)
+    theirs = next((row for row in champion.latency if (row.name, row.of) == (name, ours.of)), None)
+    if theirs is None:
+        return _finding("open", f"{shown(ours)}: the champion's {name} is not known, it was promoted without", ours)
+    if (champion.provider, champion.num_threads) != (provider, num_threads):
+        how = f"{champion.provider} and {counted(champion.num_threads or 0, 'threads')}"
+        here = f"{provider} and {counted(num_threads, 'threads')}"
+        return _finding("open", f"{shown(ours)}: the champion was measured with {how}, this model with {here}", ours)
+    (low, high), (their_low, their_high) = bounds(ours), bounds(theirs)
+    compared = f"the champion's {shown(theirs).removeprefix(f'{name} ')} ({counted(ours.n or 0, 'runs')})"
+    if high < their_low:
+        return _finding("holds", f"{shown(ours)} is clearly below {compared}", ours)
+    if low > their_high or number(ours) >= number(theirs):
+        return _finding("violated", f"{shown(ours)} is not below {compared}", ours)
+    return _finding("open", f"{shown(ours)} cannot be told from {compared}", ours)
+
+
+def _basis(difference: Row) -> str:
+    return f"{counted(difference.n or 0, 'test images')}, paired"
+
+
+def _finding(outcome: Outcome, words: str, row: Row) -> Finding:
+    return Finding(outcome, words, of_rule(row, RULE))

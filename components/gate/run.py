@@ -1,0 +1,74 @@
+"""Gate: the order of work. It reads four reports and says one word; nothing is measured here."""
+
+import logging
+
+from components.gate import budgets, rivalry
+from components.gate.evidence import Evidence, read_evidence
+from components.gate.rules import Finding
+from components.gate.spec import Gate
+from components.gate.verdict import decide
+from components.interchange.report import Row, write_report
+from components.interchange.step import RunContext
+
+log = logging.getLogger("graft")
+LATENCY = ("p50_ms", "p90_ms", "p99_ms")
+
+
+def run(spec: Gate, context: RunContext) -> None:
+    """Judge every rule, write the verdict with its reasons, and what the next run needs to know of this model."""
+    evidence = read_evidence(
+        {
+            "ingest": spec.ingest_report,
+            "evaluate": spec.evaluate_report,
+            "export_onnx": spec.export_report,
+            "latency": spec.latency_report,
+        }
+    )
+    champion = evidence.evaluated.champion
+    findings = judge(spec, evidence)
+    verdict = decide(findings, has_champion=champion is not None)
+    details = {
+        "verdict": verdict.word,
+        "reasons": verdict.reasons,
+        "findings": [{"rule": one.row.of, "outcome": one.outcome, "words": one.words} for one in findings],
+        "compared_with": None if champion is None else champion.digest,
+        "contenders": evidence.contenders,
+        "selected": evidence.evaluated.selected,
+        "provider": evidence.measured.provider,
+        "num_threads": evidence.measured.num_threads,
+    }
+    spec.verdict.write_text(f"{verdict.word}\n", encoding="utf-8")
+    write_report(spec.report, spec, [finding.row for finding in findings] + carried(evidence), details)
+    for reason in verdict.reasons:
+        log.info("verdict=%s reason=%s", verdict.word, reason)
+
+
+def judge(spec: Gate, evidence: Evidence) -> list[Finding]:
+    """Every rule that applies, in the order of the spec."""
+    champion = evidence.evaluated.champion
+    difference = evidence.reports["evaluate"].row("top1_difference", "selected-champion", "test")
+    findings = budgets.export_findings(evidence, spec.max_flips)
+    if spec.max_p99_ms is not None:
+        findings.append(budgets.latency_finding(evidence, spec.max_p99_ms))
+    if spec.min_top1 is not None:
+        findings.append(budgets.top1_finding(evidence, spec.min_top1))
+    if spec.min_gain is not None:
+        findings.append(budgets.gain_finding(evidence, spec.min_gain, difference))
+    if spec.max_ece is not None:
+        findings.append(budgets.ece_finding(evidence, spec.max_ece))
+    if champion is None:
+        return findings
+    measured = evidence.figures("latency", LATENCY, (budgets.AT_BATCH_1,))
+    provider, num_threads = evidence.measured.provider, evidence.measured.num_threads
+    findings += rivalry.beats(spec.promote_if, spec.margin, difference, champion, measured, provider, num_threads)
+    change = rivalry.class_change(champion, spec.allow_class_change)
+    return findings + ([] if change is None else [change])
+
+
+def carried(evidence: Evidence) -> list[Row]:
+    """Rows of this model that a champion's record keeps: latency at batch 1, test top-1 and its differences."""
+    compared = (evidence.entrant, "candidate-baseline", "selected-champion")
+    return [
+        *evidence.figures("latency", LATENCY, (budgets.AT_BATCH_1,)),
+        *evidence.figures("evaluate", ("top1", "top1_difference"), compared, "test"),
+    ]

@@ -1,0 +1,118 @@
+"""Scores of a classifier, from its logits and the labels. Fractions on [0, 1], never percent; numpy alone.
+
+Legend: N images, C classes; a leading `...` stands for any axes before (bootstrap resamples).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Labels = NDArray[np.int64]
+Logits = NDArray[np.floating]
+
+
+class ClassCounts(NamedTuple):
+    """Images per class, [..., C]: predicted rightly, predicted as this class, and truly of it."""
+
+    true_positives: Floats
+    predicted: Floats
+    actual: Floats
+
+
+class PerClass(NamedTuple):
+    """Scores per class, [..., C]; NaN where a score is undefined (0 / 0)."""
+
+    precision: Floats
+    recall: Floats
+    f1: Floats
+
+
+def softmax(logits_NC: Logits) -> Floats:
+    """Probabilities [N, C] in float64; safe for logits of any size."""
+    shifted_NC = logits_NC.astype(np.float64) - logits_NC.max(axis=1, keepdims=True)
+    exponentials_NC = np.exp(shifted_NC)
+    return np.asarray(exponentials_NC / exponentials_NC.sum(axis=1, keepdims=True))
+
+
+def hits(logits_NC: Logits, labels_N: Labels, k: int = 1) -> NDArray[np.bool_]:
+    """Whether each image's label is among its k highest logits, [N]. Of equal logits the lower class comes first."""
+    own_N1 = np.take_along_axis(logits_NC, labels_N[:, None], axis=1)
+    lower_NC = np.arange(logits_NC.shape[1]) < labels_N[:, None]
+    ahead_NC = (logits_NC > own_N1) | ((logits_NC == own_N1) & lower_NC)
+    return np.asarray(ahead_NC.sum(axis=1) < k)
+
+
+def top1(logits_NC: Logits, labels_N: Labels) -> float:
+    """Share of the images whose highest logit is the label's."""
+    return topk(logits_NC, labels_N, 1)
+
+
+def topk(logits_NC: Logits, labels_N: Labels, k: int) -> float:
+    """Share of the images whose label is among the k highest logits."""
+    return float(hits(logits_NC, labels_N, k).mean())
+
+
+def confusion_matrix(labels_N: Labels, predictions_N: Labels, num_classes: int) -> Labels:
+    """Counts [C, C]: a row a true class, a column a predicted class."""
+    cells = np.bincount(labels_N * num_classes + predictions_N, minlength=num_classes**2)
+    return cells.reshape(num_classes, num_classes)
+
+
+def class_counts(confusion_CC: Labels) -> ClassCounts:
+    """Counts per class [C] of a confusion matrix."""
+    as_floats = confusion_CC.astype(np.float64)
+    return ClassCounts(np.diagonal(as_floats), as_floats.sum(axis=0), as_floats.sum(axis=1))
+
+
+def per_class(counts: ClassCounts) -> PerClass:
+    """Precision, recall and F1 = 2 TP / (predicted + actual) of every class, [..., C]."""
+    return PerClass(
+        _ratio(counts.true_positives, counts.predicted),
+        _ratio(counts.true_positives, counts.actual),
+        _ratio(2 * counts.true_positives, counts.predicted + counts.actual),
+    )
+
+
+def _ratio(part: Floats, whole: Floats) -> Floats:
+    return np.asarray(np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0))
+
+
+def macro_f1(counts: ClassCounts) -> Floats:
+    """Mean F1 over the classes, [...]; as in scikit-learn, one neither labelled nor predicted counts nothing."""
+    return np.asarray(np.nanmean(per_class(counts).f1, axis=-1))
+
+
+def nll_of_each(logits_NC: Logits, labels_N: Labels) -> Floats:
+    """Negative log-likelihood of each image's label, [N], in nats."""
+    shifted_NC = logits_NC.astype(np.float64) - logits_NC.max(axis=1, keepdims=True)
+    own_N = np.take_along_axis(shifted_NC, labels_N[:, None], axis=1)[:, 0]
+    return np.asarray(np.log(np.exp(shifted_NC).sum(axis=1)) - own_N)
+
+
+def nll(logits_NC: Logits, labels_N: Labels) -> float:
+    """Mean negative log-likelihood of the labels, in nats."""
+    return float(nll_of_each(logits_NC, labels_N).mean())
+
+
+def calibration_gaps(logits_NC: Logits, labels_N: Labels, bins: int) -> Floats:
+    """Confidence minus correctness of each image in the column of its bin, zero elsewhere: [N, bins].
+
+    Equal-width bins over (0, 1], right edge included.
+    """
+    confidences_N = softmax(logits_NC).max(axis=1)
+    right_edges = np.linspace(0, 1, bins + 1)[1:]
+    bins_N = np.searchsorted(right_edges, confidences_N, side="left")
+    gaps_NB = np.zeros((len(labels_N), bins))
+    gaps_NB[np.arange(len(labels_N)), bins_N] = confidences_N - hits(logits_NC, labels_N)
+    return gaps_NB
+
+
+def ece(logits_NC: Logits, labels_N: Labels, bins: int = 15) -> float:
+    """Expected calibration error: mean gap of confidence and accuracy, weighted by bin size; 0 perfect, 1 the worst.
+
+    Equal-width bins over (0, 1], right edge included; empty bins count nothing. Guo et al. 2017, eq. 3
+    (arXiv:1706.04599).
+    """
+    return float(np.abs(calibration_gaps(logits_NC, labels_N, bins).mean(axis=0)).sum())

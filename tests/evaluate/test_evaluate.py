@@ -1,0 +1,169 @@
+"""The evaluate step through its command line, on real classifiers and a real champion."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from components.evaluate.spec import Evaluate
+from components.interchange.artifact import digest
+from components.interchange.cli import main
+from components.interchange.report import Report, read_report
+from tests.evaluate.conftest import write_champion
+
+
+def evaluate(out: Path, dataset: Path, *extra: str, code: int = 0) -> Report | None:
+    argv = ["--dataset", str(dataset), "--selected", str(out / "selected"), "--report", str(out / "report")]
+    assert main(Evaluate, [*argv, "--bootstrap-samples", "200", "--device", "cpu", *extra]) == code
+    return read_report(out / "report") if code == 0 else None
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory, tiny_dataset, tiny_classifier, learnt) -> Path:
+    out = tmp_path_factory.mktemp("compared")
+    evaluate(out, tiny_dataset, "--baseline", str(tiny_classifier), "--candidate", str(learnt))
+    return out
+
+
+def test_the_better_classifier_is_selected_unchanged(compared, learnt):
+    report = read_report(compared / "report")
+
+    assert report.details["selected"] == "finetune"
+    assert digest(compared / "selected") == digest(learnt)
+    assert report.details["num_train"] == 60
+    assert "expected to win" in report.details["expectation"]
+    gain = report.row("top1_difference", "candidate-baseline", "test")
+    assert gain.n == 30
+    assert 0 < gain.low <= gain.value <= gain.high
+
+
+def test_every_score_has_its_row_with_n_and_interval(compared):
+    report = read_report(compared / "report")
+
+    for of in ("baseline", "candidate"):
+        for split in ("val", "test"):
+            for name in ("top1", "macro_f1", "ece", "nll"):
+                row = report.row(name, of, split)
+                assert row.n == 30
+                assert row.low <= row.high
+            assert report.row("top5", of, split) is None, "three classes have no top-5"
+        for label in ("blue", "green", "red"):
+            assert report.row("recall", f"{of}/{label}", "test").n == 10
+    assert sum(map(sum, report.details["confusion"]["candidate"])) == 30
+
+
+def test_confusion_matrix_and_top1_tell_the_same(compared):
+    report = read_report(compared / "report")
+
+    for of, matrix in report.details["confusion"].items():
+        assert sum(matrix[k][k] for k in range(3)) / 30 == pytest.approx(report.row("top1", of, "test").value)
+
+
+def test_the_page_stands_alone_and_shows_what_was_asked_for(compared):
+    page = (compared / "report" / "report.html").read_text(encoding="utf-8")
+
+    outside = [link for link in re.findall(r'(?:src|href)="([^"]*)"', page) if not link.startswith(("data:", "#"))]
+    assert outside == []
+    assert "<script" not in page
+    assert "url(http" not in page
+    assert "@import" not in page
+    for words in ("Selected: finetune", "Confusion on test", "train loss", "95% percentile bootstrap", "n = 30"):
+        assert words in page
+
+
+def test_the_same_inputs_give_the_same_bytes(compared, tmp_path, tiny_dataset, tiny_classifier, learnt):
+    evaluate(tmp_path, tiny_dataset, "--baseline", str(tiny_classifier), "--candidate", str(learnt))
+
+    assert digest(tmp_path / "report") == digest(compared / "report")
+    assert digest(tmp_path / "selected") == digest(compared / "selected")
+
+
+def test_a_candidate_that_is_worse_leaves_the_baseline(tmp_path, tiny_dataset, tiny_classifier, learnt):
+    report = evaluate(tmp_path, tiny_dataset, "--baseline", str(learnt), "--candidate", str(tiny_classifier))
+
+    assert report.details["selected"] == "feature_extraction"
+    assert digest(tmp_path / "selected") == digest(learnt)
+
+
+def test_mistakes_are_shown_as_pictures_with_their_paths(tmp_path, tiny_dataset, tiny_classifier):
+    report = evaluate(tmp_path, tiny_dataset, "--baseline", str(tiny_classifier), "--shown-mistakes", "3")
+
+    mistakes = report.details["mistakes"]
+    assert len(mistakes) == 3
+    assert [m["confidence"] for m in mistakes] == sorted((m["confidence"] for m in mistakes), reverse=True)
+    assert all(m["path"].startswith(m["label"]) and m["predicted"] != m["label"] for m in mistakes)
+    page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/jpeg;base64,") == 3
+    assert mistakes[0]["path"] in page
+
+
+def test_alone_it_is_selected_without_a_comparison(tmp_path, tiny_dataset, learnt):
+    report = evaluate(tmp_path, tiny_dataset, "--candidate", str(learnt))
+
+    assert report.details["selected"] == "finetune"
+    assert "no baseline was given" in report.details["selected_because"]
+    assert report.row("top1_difference", "candidate-baseline", "test") is None
+
+
+def test_the_champion_is_compared_on_shared_classes_through_its_file(tmp_path, tiny_dataset, learnt, crowned):
+    store = crowned(write_champion(tmp_path / "model", ["red", "violet", "blue"]))
+
+    report = evaluate(tmp_path, tiny_dataset, "--candidate", str(learnt), "--store", store)
+
+    champion = report.details["champion"]
+    assert champion["digest"] == digest(tmp_path / "model")
+    assert champion["shared_classes"] == ["blue", "red"]
+    assert (champion["added_classes"], champion["removed_classes"]) == (["green"], ["violet"])
+    assert report.row("top1", "champion", "test").n == 20
+    assert report.row("top1", "champion", "test").value == 1.0
+    assert report.row("top1_difference", "selected-champion", "test").n == 20
+    assert report.row("top1_difference", "selected-champion", "val").value <= 0
+    assert "violet" in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_champion_with_one_shared_class_is_named_but_not_scored(tmp_path, tiny_dataset, learnt, crowned):
+    store = crowned(write_champion(tmp_path / "model", ["red", "violet"]))
+
+    report = evaluate(tmp_path, tiny_dataset, "--candidate", str(learnt), "--store", store)
+
+    assert report.details["champion"]["shared_classes"] == ["red"]
+    assert report.row("top1_difference", "selected-champion", "test") is None
+
+
+def test_a_champion_made_by_these_very_inputs_is_not_compared_with_itself(tmp_path, tiny_dataset, learnt, crowned):
+    store = crowned(write_champion(tmp_path / "model", ["blue", "green", "red"]), digest(learnt))
+
+    report = evaluate(tmp_path, tiny_dataset, "--candidate", str(learnt), "--store", store)
+
+    assert report.details["champion"] is None
+
+
+def test_classes_that_differ_are_bad_input(tmp_path, tiny_dataset, learnt, copied, capfd):
+    other = copied(learnt)
+    card = json.loads((other / "card.json").read_text())
+    card["classes"] = ["blue", "red", "green"]
+    (other / "card.json").write_text(json.dumps(card))
+
+    evaluate(tmp_path / "out", tiny_dataset, "--candidate", str(other), code=2)
+
+    assert "are not the dataset's (blue, green, red)" in capfd.readouterr().err
+    assert not (tmp_path / "out" / "report").exists()
+    assert not (tmp_path / "out" / "selected").exists()
+
+
+def test_another_stored_size_is_bad_input_that_names_the_flags(tmp_path, tiny_dataset, learnt, copied, capfd):
+    other = copied(learnt)
+    card = json.loads((other / "card.json").read_text())
+    card["preprocessing"]["resize_short_px"] = 64
+    (other / "card.json").write_text(json.dumps(card))
+
+    evaluate(tmp_path / "out", tiny_dataset, "--candidate", str(other), code=2)
+
+    assert "ingest with --stored-size-px 64 --interpolation bicubic" in capfd.readouterr().err
+
+
+def test_no_classifier_is_bad_input(tmp_path, tiny_dataset, capfd):
+    evaluate(tmp_path / "out", tiny_dataset, code=2)
+
+    assert "expected --baseline, --candidate or both" in capfd.readouterr().err

@@ -1,0 +1,257 @@
+"""Every rule's three outcomes and its wording, through the real gate on real reports."""
+
+import pytest
+
+from tests.gate.conftest import champion, figure
+
+RUNS = {"unit": "ms", "of": "batch 1", "n": 1000}
+TEST = {"split": "test", "n": 400}
+
+
+def reasons(outcome):
+    return outcome[1].details["reasons"]
+
+
+@pytest.mark.parametrize(
+    ("p99", "verdict", "words"),
+    [
+        (
+            (48.3, 44.1, 52.0),
+            "keep",
+            "p99_ms 48.3 [44.1, 52.0] is over its budget 40.0 (1,000 runs, batch 1, 4 threads)",
+        ),
+        (
+            (41.0, 38.2, 44.0),
+            "inconclusive",
+            "p99_ms 41.0 [38.2, 44.0] cannot be told from its budget 40.0 (1,000 runs, batch 1, 4 threads)",
+        ),
+        (
+            (30.0, 29.0, 31.5),
+            "promote",
+            "p99_ms 30.0 [29.0, 31.5] is within its budget 40.0 (1,000 runs, batch 1, 4 threads)",
+        ),
+        (
+            (3.2, 3.1, 40.0),
+            "promote",
+            "p99_ms 3.20 [3.10, 40.0] is within its budget 40.0 (1,000 runs, batch 1, 4 threads)",
+        ),
+    ],
+)
+def test_max_p99_ms(judged, p99, verdict, words):
+    outcome = judged("--max-p99-ms", "40", p99=figure("p99_ms", *p99, **RUNS))
+
+    assert outcome[0] == f"{verdict}\n"
+    assert words in reasons(outcome)
+
+
+def test_a_single_thread_is_worded_as_one(judged):
+    outcome = judged("--max-p99-ms", "40", num_threads=1)
+
+    assert any("batch 1, 1 thread)" in reason for reason in reasons(outcome))
+
+
+@pytest.mark.parametrize(
+    ("min_top1", "verdict", "words"),
+    [
+        ("0.96", "keep", "top1 0.930 [0.900, 0.955] is under its minimum 0.960 (400 test images)"),
+        ("0.95", "inconclusive", "top1 0.930 [0.900, 0.955] cannot be told from its minimum 0.950 (400 test images)"),
+        ("0.90", "promote", "top1 0.930 [0.900, 0.955] reaches its minimum 0.900 (400 test images)"),
+    ],
+)
+def test_min_top1_is_of_the_selected_classifier(judged, min_top1, verdict, words):
+    outcome = judged("--min-top1", min_top1)
+
+    assert outcome[0] == f"{verdict}\n"
+    assert words in reasons(outcome)
+
+
+@pytest.mark.parametrize(
+    ("max_ece", "verdict", "words"),
+    [
+        ("0.01", "keep", "ece 0.030 [0.020, 0.050] is over its budget 0.010 (400 test images)"),
+        ("0.04", "inconclusive", "ece 0.030 [0.020, 0.050] cannot be told from its budget 0.040 (400 test images)"),
+        ("0.05", "promote", "ece 0.030 [0.020, 0.050] is within its budget 0.050 (400 test images)"),
+    ],
+)
+def test_max_ece(judged, max_ece, verdict, words):
+    outcome = judged("--max-ece", max_ece)
+
+    assert outcome[0] == f"{verdict}\n"
+    assert words in reasons(outcome)
+
+
+def test_a_value_outside_its_own_interval_is_part_of_what_is_judged(judged):
+    outcome = judged("--max-ece", "0.04", ece=figure("ece", 0.03, 0.05, 0.08, of="candidate", **TEST))
+
+    assert outcome[0] == "inconclusive\n"
+
+
+@pytest.mark.parametrize(
+    ("flags", "num_flips", "verdict", "words"),
+    [
+        ([], 0, "promote", "flips 0 is within its budget 0 (256 parity samples)"),
+        ([], 2, "keep", "flips 2 is over its budget 0 (256 parity samples: aaaaaaaaaaaa, bbbbbbbbbbbb)"),
+        (
+            ["--max-flips", "2"],
+            2,
+            "promote",
+            "flips 2 is within its budget 2 (256 parity samples: aaaaaaaaaaaa, bbbbbbbbbbbb)",
+        ),
+    ],
+)
+def test_max_flips(judged, flags, num_flips, verdict, words):
+    outcome = judged(*flags, flips=["b" * 64, "a" * 64][:num_flips])
+
+    assert outcome[0] == f"{verdict}\n"
+    assert words in reasons(outcome)
+
+
+def test_an_export_that_is_not_eligible_is_kept_with_its_reason(judged):
+    outcome = judged(eligible=False)
+
+    assert outcome[0] == "keep\n"
+    assert reasons(outcome) == ["the exported model is not eligible: the largest difference is 2.0e-01"]
+
+
+@pytest.mark.parametrize(
+    ("min_gain", "verdict", "told"),
+    [("0.20", "keep", "is under"), ("0.10", "inconclusive", "cannot be told from"), ("0.05", "promote", "reaches")],
+)
+def test_min_gain_without_a_champion_is_over_the_baseline(judged, min_gain, verdict, told):
+    outcome = judged("--min-gain", min_gain)
+
+    words = f"top1_difference +0.120 [+0.080, +0.160] {told} its minimum {float(min_gain):.3f} "
+    assert outcome[0] == f"{verdict}\n"
+    assert words + "(no champion, so over the baseline, 400 test images)" in reasons(outcome)
+
+
+def test_min_gain_with_a_champion_is_over_the_champion(judged):
+    outcome = judged("--min-gain", "0.10", champion=champion())
+
+    assert outcome[0] == "keep\n"
+    assert reasons(outcome) == [
+        "top1_difference +0.050 [+0.020, +0.080] is under its minimum 0.100 (over the champion, 400 test images)"
+    ]
+
+
+def test_min_gain_of_a_selected_baseline_without_a_champion_is_nothing(judged):
+    outcome = judged("--min-gain", "0.01", selected="feature_extraction")
+
+    assert outcome[0] == "keep\n"
+    assert reasons(outcome) == [
+        "min_gain 0.010: there is no champion, and the baseline, which was selected, gains nothing over itself"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("difference", "verdict", "told"),
+    [
+        ((0.05, 0.02, 0.08), "promote", "is clearly above zero"),
+        ((0.02, 0.0, 0.05), "keep", "is not clearly above zero"),
+        ((-0.02, -0.05, 0.01), "keep", "is not clearly above zero"),
+        ((-0.05, -0.08, -0.02), "keep", "is clearly below zero: the champion is better"),
+    ],
+)
+def test_promote_if_better(judged, difference, verdict, told):
+    rival = figure("top1_difference", *difference, of="selected-champion", **TEST)
+    outcome = judged(champion=champion(), rival=rival)
+
+    value, low, high = difference
+    words = (
+        f"top1_difference {value:+.3f} [{low:+.3f}, {high:+.3f}] against the champion {told} (400 test images, paired)"
+    )
+    assert outcome[0] == f"{verdict}\n"
+    assert words in reasons(outcome)
+
+
+@pytest.mark.parametrize(
+    ("difference", "verdict", "told"),
+    [
+        ((-0.01, -0.02, 0.0), "promote", "is clearly above the margin -0.030"),
+        ((-0.02, -0.04, 0.0), "inconclusive", "cannot be told from the margin -0.030"),
+        ((-0.05, -0.08, -0.04), "keep", "is clearly below the margin -0.030"),
+    ],
+)
+def test_promote_if_not_worse(judged, difference, verdict, told):
+    rival = figure("top1_difference", *difference, of="selected-champion", **TEST)
+    outcome = judged("--promote-if", "not-worse", "--margin", "0.03", champion=champion(), rival=rival)
+
+    assert outcome[0] == f"{verdict}\n"
+    assert any(f"against the champion {told} (400 test images, paired)" in reason for reason in reasons(outcome))
+
+
+def test_promote_if_faster(judged):
+    outcome = judged("--promote-if", "faster", champion=champion())
+
+    assert outcome[0] == "promote\n"
+    assert "p50_ms 8.00 [7.90, 8.10] is clearly below the champion's 10.0 [9.80, 10.2] (1,000 runs)" in reasons(outcome)
+    assert "p99_ms 12.0 [11.0, 13.0] is clearly below the champion's 20.0 [18.0, 22.0] (1,000 runs)" in reasons(outcome)
+
+
+@pytest.mark.parametrize(
+    ("changed", "verdict", "words"),
+    [
+        (
+            {"p50": figure("p50_ms", 11.0, 10.5, 11.5, **RUNS)},
+            "keep",
+            "p50_ms 11.0 [10.5, 11.5] is not below the champion's 10.0 [9.80, 10.2] (1,000 runs)",
+        ),
+        (
+            {"p99": figure("p99_ms", 19.0, 17.0, 21.0, **RUNS)},
+            "inconclusive",
+            "p99_ms 19.0 [17.0, 21.0] cannot be told from the champion's 20.0 [18.0, 22.0] (1,000 runs)",
+        ),
+        (
+            {"champion": champion(latency=[])},
+            "inconclusive",
+            "p50_ms 8.00 [7.90, 8.10]: the champion's p50_ms is not known, it was promoted without",
+        ),
+        (
+            {"num_threads": 2},
+            "inconclusive",
+            "p50_ms 8.00 [7.90, 8.10]: the champion was measured with CPUExecutionProvider and 4 threads, "
+            "this model with CPUExecutionProvider and 2 threads",
+        ),
+        (
+            {"rival": figure("top1_difference", -0.05, -0.08, -0.02, of="selected-champion", **TEST)},
+            "keep",
+            "top1_difference -0.050 [-0.080, -0.020] against the champion is clearly below the margin -0.010 "
+            "(400 test images, paired)",
+        ),
+    ],
+)
+def test_promote_if_faster_refuses(judged, changed, verdict, words):
+    outcome = judged("--promote-if", "faster", **{"champion": champion(), **changed})
+
+    assert outcome[0] == f"{verdict}\n"
+    assert words in reasons(outcome)
+
+
+def test_changed_classes_keep_unless_allowed(judged):
+    changed = champion(added_classes=["d"], removed_classes=["e", "f"])
+    outcome = judged(champion=changed)
+
+    assert outcome[0] == "keep\n"
+    assert reasons(outcome) == [
+        "the classes differ from the champion's: new d, gone e, f; allow it with --allow-class-change true"
+    ]
+
+
+def test_changed_classes_that_are_allowed_promote(judged):
+    outcome = judged("--allow-class-change", "true", champion=champion(added_classes=["d"]))
+
+    assert outcome[0] == "promote\n"
+    assert "the classes differ from the champion's: new d, gone none; allowed by --allow-class-change" in reasons(
+        outcome
+    )
+
+
+def test_a_champion_that_shares_no_classes_leaves_it_undecided_even_if_the_change_is_allowed(judged):
+    strange = champion(shared_classes=[], added_classes=["a"], removed_classes=["z"])
+    outcome = judged("--allow-class-change", "true", "--min-gain", "0", champion=strange, rival=None)
+
+    assert outcome[0] == "inconclusive\n"
+    assert reasons(outcome) == [
+        "min_gain 0.000 cannot be judged: the model shares fewer than two classes with the champion",
+        "fewer than two classes are shared with the champion: nothing can be compared",
+    ]
