@@ -1,0 +1,177 @@
+"""The `graft` command: parses, runs, prints. Nothing heavy is imported before a command needs it.
+
+Exit codes: 0 for any verdict, 1 crash, 2 bad input, 3 when --require promote is not met, 130 on Ctrl-C.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+DEFAULT_STORE = "./graft-store"
+app = typer.Typer(
+    name="graft",
+    help="Retrain a pretrained vision backbone on your images; get an ONNX model that is proven right and fast enough.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # Plain help: importing rich costs 0.3 s.
+)
+
+
+Strategy = Literal["both", "feature_extraction", "finetune"]
+Engine = Literal["prefect", "none"]
+Runner = Literal["process", "inline"]
+
+StoreOption = Annotated[str, typer.Option(help="Folder (or file:// URI) for artifacts, runs and champions.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="STEP.PARAM=VALUE", help="Set one parameter of one step.")
+]
+EngineOption = Annotated[Engine, typer.Option(help="Prefect keeps a history; none runs the same plan without it.")]
+RunnerOption = Annotated[Runner, typer.Option(help="Run each step in a process of its own, or all in this one.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="End standard output with the summary as one JSON object.")]
+RequireOption = Annotated[Literal["promote"] | None, typer.Option(help="Exit with 3 unless the verdict is this.")]
+SeedOption = Annotated[int | None, typer.Option(min=0, help="Seed of every step that has one.")]
+
+
+@app.command()
+def demo(
+    store: StoreOption = DEFAULT_STORE,
+    set: SetOption = None,
+    engine: EngineOption = "prefect",
+    runner: RunnerOption = "process",
+    json: JsonOption = False,
+) -> None:
+    """The whole pipeline on images of woven fabric, offline."""
+    with _exit_codes():
+        source = _fabric_images()
+        _run(source, store, "demo", None, "fabric", "both", None, set, engine, runner, json)
+
+
+@app.command()
+def run(
+    source: Annotated[str, typer.Option(help="Folder with a subfolder a class, or a manifest (.csv, .parquet).")],
+    store: StoreOption = DEFAULT_STORE,
+    recipe: Annotated[str, typer.Option(help="Named parameter set; `graft recipes` lists them.")] = "production",
+    backbone: Annotated[str | None, typer.Option(help="Another timm classifier than the recipe's.")] = None,
+    model_name: Annotated[str, typer.Option(help="Name of the champion that this run competes for.")] = "model",
+    strategy: Annotated[Strategy, typer.Option(help="Leave one of the two trainings out.")] = "both",
+    seed: SeedOption = None,
+    set: SetOption = None,
+    engine: EngineOption = "prefect",
+    runner: RunnerOption = "process",
+    require: RequireOption = None,
+    json: JsonOption = False,
+) -> None:
+    """From a folder of images to a proven ONNX model."""
+    with _exit_codes():
+        verdict = _run(source, store, recipe, backbone, model_name, strategy, seed, set, engine, runner, json)
+    if require is not None and verdict != require:
+        print(f"graft: --require {require}: the verdict is {verdict}", file=sys.stderr)
+        raise typer.Exit(3)
+
+
+def _run(
+    source: str,
+    store: str,
+    recipe: str,
+    backbone: str | None,
+    model_name: str,
+    strategy: Strategy,
+    seed: int | None,
+    set: list[str] | None,
+    engine: Engine,
+    runner: Runner,
+    json: bool,
+) -> str:
+    """Run, print the summary, and return the gate's verdict."""
+    from pipelines import session, terminal
+    from pipelines.runner import StepFailed
+
+    request = session.request_for(source, store, recipe, backbone, model_name, strategy, seed, set or [], runner)
+    try:
+        summary, verdict = session.run(request, engine, terminal.tell)
+    except StepFailed as error:
+        if error.code == 2:  # The step has said itself what was wrong.
+            raise typer.Exit(2) from None
+        print(f"graft: {error}", file=sys.stderr)
+        raise typer.Exit(1) from None
+    terminal.as_json(summary) if json else terminal.table(summary)
+    return verdict
+
+
+def _fabric_images() -> str:
+    from components.interchange.errors import BadInput
+
+    try:
+        from conformal_clip_data import textile_simulated_root
+    except ImportError:
+        raise BadInput("the demo's images are not installed. Install graft[demo].") from None
+    return str(textile_simulated_root())
+
+
+@app.command()
+def predict(
+    images: Annotated[list[Path], typer.Argument(help="Image files.")],
+    model: Annotated[str, typer.Option(help="Folder with model.onnx and card.json, or champion:NAME.")],
+    store: StoreOption = DEFAULT_STORE,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images a forward pass.")] = 8,
+    json: JsonOption = False,
+) -> None:
+    """Classes with probabilities, from the ONNX model alone."""
+    with _exit_codes():
+        from pipelines.champions import model_folder
+        from pipelines.predict import predict as predicted
+        from pipelines.terminal import predictions
+
+        predictions(predicted(model_folder(model, store), images, batch_size), json)
+
+
+@app.command()
+def recipes() -> None:
+    """The named parameter sets: every value, its source, and whether it was measured."""
+    from pipelines.terminal import recipe_tables
+
+    recipe_tables()
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"graft {version('graft')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
+) -> None:
+    """Retrain a pretrained vision backbone on your images; get an ONNX model that is proven right and fast enough."""
+
+
+@contextmanager
+def _exit_codes() -> Iterator[None]:
+    """Errors that a user can mend become one line and an exit code; a crash keeps its traceback."""
+    from components.interchange.errors import BadInput
+
+    try:
+        yield
+    except BadInput as error:
+        print(f"graft: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        print("graft: interrupted; the same command resumes after the last step that was done", file=sys.stderr)
+        raise typer.Exit(130) from None
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,183 @@
+"""What a step's key holds besides its spec and inputs: code, versions, source files, weights, hardware.
+
+Read without importing what is described: no torch, no timm, no onnxruntime.
+"""
+
+import ast
+import ctypes
+import hashlib
+import importlib.util
+import os
+import platform
+import re
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import components
+from components.interchange.artifact import file_digest
+from components.interchange.errors import BadInput, listed
+
+CODE = Path(components.__file__).parent
+CAPABILITY_MAJOR, CAPABILITY_MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_…
+# What decides on the CPU which kernels run, and so the last bits of a training.
+INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16", "sve")
+
+
+def code_of(step: str, root: Path = CODE) -> dict[str, str]:
+    """sha256 by file of a step's package and of the interchange modules that it imports, directly or not."""
+    pending = [path for path in sorted((root / step).rglob("*")) if _counts(path)]
+    found: dict[Path, str] = {}
+    while pending:
+        path = pending.pop()
+        if path in found:
+            continue
+        found[path] = file_digest(path)
+        if path.suffix == ".py":
+            pending += [root.joinpath(*parts) for parts in _interchange_imports(path, root)]
+            pending += [root / "interchange" / "__init__.py"]
+        if path.parent == root / "interchange":
+            pending += [other for other in path.parent.iterdir() if other.suffix != ".py" and _counts(other)]
+    return {path.relative_to(root).as_posix(): found[path] for path in sorted(found)}
+
+
+def _counts(path: Path) -> bool:
+    return path.is_file() and "__pycache__" not in path.parts
+
+
+def _interchange_imports(path: Path, root: Path) -> Iterator[tuple[str, str]]:
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module] + [f"{node.module}.{alias.name}" for alias in node.names]
+        for name in names:
+            match = re.match(r"components\.interchange\.(\w+)", name)
+            if match and (root / "interchange" / f"{match[1]}.py").is_file():
+                yield "interchange", f"{match[1]}.py"
+
+
+def versions_of(extra: str | None) -> dict[str, str | None]:
+    """Installed version of every package of an extra of Graft; None where one is not installed."""
+    names = set()
+    for requirement in metadata.requires("graft") or []:
+        wanted, _, marker = requirement.partition(";")
+        name = re.match(r"[A-Za-z0-9._-]+", wanted.strip())
+        if extra and name and re.search(rf"extra == ['\"]{extra}['\"]", marker):
+            names.add(name[0])
+    return {name: _version(name) for name in sorted(names)}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def source_listing(source: str, image_column: str) -> dict[str, Any]:
+    """Count and sha256 of a source's listing: relative path, size and modification time of every file.
+
+    A manifest counts by its bytes and by the files that it names. BadInput where there is nothing.
+    """
+    place = Path(source.removeprefix("file://"))
+    if "://" in source.removeprefix("file://"):
+        raise BadInput(f"--source {source}: expected a folder or a manifest (.csv, .parquet) on a local disk.")
+    if not place.exists():
+        raise BadInput(f"--source {source}: there is no such folder or file.")
+    files = [place, *_named_by(place, image_column)] if place.is_file() else sorted(place.rglob("*"))
+    if place.is_dir() and not any(file.is_file() for file in files):
+        raise BadInput(f"--source {source} is an empty folder. Expected a subfolder with images for every class.")
+    lines = hashlib.sha256(file_digest(place).encode() if place.is_file() else b"")
+    count = 0
+    for file in files:
+        if file.is_dir():
+            continue
+        name = os.path.relpath(file, place if place.is_dir() else place.parent)
+        status = file.stat() if file.exists() else None
+        lines.update(f"{name}\0{status and status.st_size}\0{status and status.st_mtime_ns}\n".encode())
+        count += 1
+    return {"files": count, "listing": lines.hexdigest()}
+
+
+def _named_by(manifest: Path, image_column: str) -> list[Path]:
+    """The files that a manifest names; paths are relative to the manifest's folder."""
+    if manifest.suffix == ".parquet":
+        import pyarrow.parquet
+
+        table = pyarrow.parquet.read_table(manifest)
+        names = table.column(image_column).to_pylist() if image_column in table.column_names else []
+    else:
+        import csv
+
+        with manifest.open(newline="", encoding="utf-8-sig") as stream:
+            names = [row.get(image_column) for row in csv.DictReader(stream)]
+    return [manifest.parent / name for name in names if name]
+
+
+def weights(weights: str, backbone: str) -> str:
+    """sha256 of pretrained weights; for timm's hub the backbone's name and timm's version. BadInput if not there."""
+    if weights == "hub":
+        return f"{backbone} of timm {_version('timm')}"
+    if not weights.startswith("package:"):
+        if not Path(weights).is_file():
+            raise BadInput(f"weights {weights}: there is no such file. Expected hub, package:NAME or a file.")
+        return file_digest(Path(weights))
+    found = importlib.util.find_spec(weights.removeprefix("package:"))
+    if found is None or found.origin is None:
+        raise BadInput(f"weights {weights}: the package is not installed. Install graft[demo].")
+    files = [path for kind in ("*.pth", "*.safetensors") for path in sorted(Path(found.origin).parent.rglob(kind))]
+    if len(files) != 1:
+        raise BadInput(f"weights {weights}: expected one weights file in it, found {listed(files) or 'none'}.")
+    return file_digest(files[0])
+
+
+def _cuda() -> str | None:
+    """`cuda` with the compute capability of the driver's first device, as `cuda 9.0`; None where there is none."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return None
+    count, device, major, minor = (ctypes.c_int(0) for _ in range(4))
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0 or count.value == 0:
+        return None
+    driver.cuDeviceGet(ctypes.byref(device), 0)
+    driver.cuDeviceGetAttribute(ctypes.byref(major), CAPABILITY_MAJOR, device)
+    driver.cuDeviceGetAttribute(ctypes.byref(minor), CAPABILITY_MINOR, device)
+    return f"cuda {major.value}.{minor.value}"
+
+
+def device_kind(device: str) -> str:
+    """CUDA with its compute capability, or the CPU with its instruction sets: they decide precision and kernels."""
+    cuda = _cuda() if device != "cpu" else None
+    if cuda or device == "cuda":
+        return cuda or "cuda"
+    flags = set(_cpu_field("flags").split()) | set(_cpu_field("Features").split())
+    return " ".join(["cpu", platform.machine(), *(name for name in INSTRUCTIONS if name in flags)])
+
+
+def processor() -> str:
+    """The processor's model, in its maker's words."""
+    return _cpu_field("model name") or platform.processor() or platform.machine()
+
+
+def num_threads(given: int | None) -> int:
+    """Threads that an operator may use: those given, or every core this process may run on."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return given or cores or 1
+
+
+def provider(device: str) -> str:
+    """onnxruntime's provider for a device, judged by the installed package."""
+    has_cuda = _version("onnxruntime-gpu") is not None and _cuda() is not None
+    return "cuda" if device == "cuda" or (device == "auto" and has_cuda) else "cpu"
+
+
+def _cpu_field(name: str) -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if not cpuinfo.is_file():
+        return ""
+    match = re.search(rf"^{name}\s*:\s*(.*)$", cpuinfo.read_text(), re.MULTILINE)
+    return match[1].strip() if match else ""

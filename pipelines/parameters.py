@@ -1,0 +1,125 @@
+"""From a recipe, options and `--set STEP.PARAM=VALUE` to the parameter values of every step, checked by its spec."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+from pydantic import TypeAdapter, ValidationError
+
+from components.interchange.errors import BadInput, near
+from components.interchange.step import Spec, parameters, ports
+from pipelines.recipes import RECIPES, Recipe
+from pipelines.steps import BY_NAME, Step
+
+Values = dict[str, Any]
+
+
+def values_of(recipe: Recipe, graph: Iterable[Step], given: Mapping[str, Values]) -> dict[str, Values]:
+    """Parameter values by step: the recipe's, mapped onto the specs by name, then those of `given`."""
+    found: dict[str, Values] = {}
+    for step in graph:
+        names = {parameter.name for parameter in parameters(step.spec)}
+        owned = [(setting.name.rpartition("."), setting.value) for setting in recipe.settings]
+        taken = {name: value for (owner, _, name), value in owned if name in names and owner in ("", step.name)}
+        found[step.name] = taken | dict(given.get(step.name, {}))
+    return found
+
+
+def parsed(assignments: Iterable[str], graph: Iterable[Step]) -> dict[str, Values]:
+    """`gate.max-p99-ms=40` and its like, as values by step; BadInput on unknown steps, parameters and wrong values."""
+    steps = {step.name: step for step in graph}
+    found: dict[str, Values] = {}
+    for assignment in assignments:
+        target, equals, text = assignment.partition("=")
+        owner, dot, name = target.strip().replace("-", "_").partition(".")
+        if not equals or not dot:
+            raise BadInput(f"--set {assignment}: expected STEP.PARAM=VALUE, like gate.max-p99-ms=40.")
+        if owner not in steps:
+            left_out = f" {owner} is left out by --strategy." if owner in BY_NAME else near(owner, steps)
+            raise BadInput(f"--set {assignment}: unknown step {owner!r}.{left_out} Steps: {', '.join(steps)}.")
+        found.setdefault(owner, {})[name] = _value(steps[owner].spec, name, text, assignment)
+    return found
+
+
+def _value(spec: type[Spec], name: str, text: str, assignment: str) -> Any:
+    names = [parameter.name for parameter in parameters(spec)]
+    if name not in names:
+        flags = [known.replace("_", "-") for known in names]
+        known = f"Parameters: {', '.join(flags)}." if flags else "It has no parameters."
+        raise BadInput(f"--set {assignment}: unknown parameter.{near(name.replace('_', '-'), flags)} {known}")
+    field = spec.model_fields[name]
+    adapter: TypeAdapter[Any] = TypeAdapter(cast(Any, Annotated[field.annotation, field]))
+    faults = []
+    for value in _readings(text):
+        try:
+            return adapter.validate_python(value)
+        except ValidationError as error:
+            faults.append(error.errors()[0]["msg"])
+    raise BadInput(f"--set {assignment}: {faults[0][:1].lower()}{faults[0][1:]}, got {text!r}.")
+
+
+def _readings(text: str) -> Iterable[Any]:
+    """A value as it stands, as JSON (null, lists), and as a list without its brackets."""
+    yield text
+    for candidate in (text, f"[{text}]"):
+        try:
+            yield json.loads(candidate)
+        except ValueError:
+            continue
+
+
+def seeded(graph: Iterable[Step], seed: int) -> dict[str, Values]:
+    """One seed for every step that has one."""
+    return {step.name: {"seed": seed} for step in graph if "seed" in step.spec.model_fields}
+
+
+def for_backbone(
+    backbone: str, recipe: Recipe, graph: Iterable[Step], given: Mapping[str, Values]
+) -> dict[str, Values]:
+    """Values for another backbone than the recipe's: its own weights and image sizes, unless `given` names them."""
+    steps = list(graph)
+    known = next((other for other in RECIPES if other.value("backbone") == backbone), None)
+    values: Values = {"backbone": backbone}
+    if backbone != recipe.value("backbone"):
+        values["weights"] = known.value("weights") if known else "hub"
+        if known:
+            values |= {name: known.value(name) for name in ("stored_size_px", "interpolation")}
+        elif "stored_size_px" not in given.get("ingest", {}):
+            values |= _sizes(backbone)
+    return {step.name: {n: v for n, v in values.items() if n in step.spec.model_fields} for step in steps}
+
+
+def _sizes(backbone: str) -> Values:
+    """Stored size (input size / crop_pct) and interpolation of a backbone that no recipe names. Imports timm."""
+    import timm
+
+    if not timm.is_model(backbone.split(".")[0]):
+        raise BadInput(f"unknown backbone {backbone!r}.{near(backbone, timm.list_models())}")
+    config = timm.get_pretrained_cfg(backbone)
+    if config is None:
+        raise BadInput(f"timm has no pretrained weights of {backbone}. Name its size: --set ingest.stored-size-px=N.")
+    interpolation = config.interpolation if config.interpolation in ("bilinear", "bicubic", "lanczos") else "bicubic"
+    return {"stored_size_px": round(config.input_size[-1] / config.crop_pct), "interpolation": interpolation}
+
+
+def merged(*layers: Mapping[str, Values]) -> dict[str, Values]:
+    """Values by step; later layers win."""
+    return {step: {k: v for layer in layers for k, v in layer.get(step, {}).items()} for step in BY_NAME}
+
+
+def spec_of(step: Step, values: Values, paths: Mapping[str, Path]) -> Spec:
+    """A step's spec over these artifact paths; BadInput names every value that is wrong or lacking."""
+    try:
+        return step.spec(**values, **paths)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{step.name}.{'.'.join(map(str, fault['loc'])).replace('_', '-')}: {fault['msg']}"
+            for fault in error.errors()
+        )
+        raise BadInput(f"{faults}. Change it with --set.") from None
+
+
+def nowhere(step: Step) -> dict[str, Path]:
+    """Stand-in paths for a step's artifacts, to build a spec for its key before anything is made."""
+    return {port.name: Path(port.name) for port in [*ports(step.spec, "in"), *ports(step.spec, "out")]}

@@ -1,0 +1,54 @@
+"""The graph as a Prefect flow, written out. A test holds its edges against `steps.py`."""
+
+from typing import Any, Protocol
+
+from prefect import flow
+
+from pipelines.plan import Request
+from pipelines.prefect_adapter import StepTasks
+from pipelines.runner import Outcome
+from pipelines.steps import Strategy
+from pipelines.store import open_store
+from pipelines.terminal import tell
+
+
+class Steps(Protocol):
+    """What the graph asks of an engine."""
+
+    def __call__(self, name: str, **inputs: str | None) -> dict[str, str]: ...
+    def word(self, digest: str) -> str: ...
+    def skip(self, name: str, why: str) -> None: ...
+
+
+def graph(step: Steps, strategy: Strategy) -> None:
+    """The eight steps, or seven: what feeds what, and when promote is left out."""
+    ingest = step("ingest")
+    baseline = candidate = None
+    if strategy != "finetune":
+        baseline = step("feature_extraction", dataset=ingest["dataset"])["classifier"]
+    if strategy != "feature_extraction":
+        candidate = step("finetune", dataset=ingest["dataset"])["classifier"]
+    evaluate = step("evaluate", dataset=ingest["dataset"], baseline=baseline, candidate=candidate)
+    export = step("export_onnx", dataset=ingest["dataset"], selected=evaluate["selected"])
+    latency = step("latency", onnx_model=export["onnx_model"], dataset=ingest["dataset"])
+    gate = step(
+        "gate",
+        ingest_report=ingest["report"],
+        evaluate_report=evaluate["report"],
+        export_report=export["report"],
+        latency_report=latency["report"],
+    )
+    verdict = step.word(gate["verdict"])
+    if verdict == "promote":
+        step("promote", onnx_model=export["onnx_model"], gate_report=gate["report"])
+    else:
+        step.skip("promote", f"the verdict is {verdict}")
+
+
+@flow(name="graft", validate_parameters=False, persist_result=False)
+def graft(request: dict[str, Any]) -> dict[str, Outcome]:
+    """From a source of images to a proven ONNX model. `request` holds the fields of `plan.Request`."""
+    asked = Request(**request)
+    steps = StepTasks(asked, open_store(asked.store), tell)
+    graph(steps, asked.strategy)
+    return steps.outcomes

@@ -1,0 +1,94 @@
+"""A Prefect API server of our own for the length of one run: no server to start by hand, none left behind.
+
+Prefect's built-in temporary server shares our process group, so that Ctrl-C kills it first and the client then waits
+for it; and it outlives a run that is killed. This one has a session of its own and dies with us. The names
+`PREFECT__SERVER_*` are private to Prefect: its version is pinned.
+"""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipelines.runner import die_with_parent
+
+START_S = 90.0
+DRAIN_S = 1.0
+STOP_S = 2.0
+QUIET = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",
+    "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
+    "PREFECT_LOGGING_ROOT_LEVEL": "CRITICAL",
+    "PREFECT_LOGGING_TO_API_ENABLED": "false",
+    "PREFECT_CLIENT_MAX_RETRIES": "0",
+}
+APP = ["uvicorn", "--factory", "prefect.server.api.server:create_app", "--log-level", "error", "--lifespan", "on"]
+SERVER = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
+
+
+@contextmanager
+def prefect_api(home: Path, drain: Callable[[], None]) -> Iterator[Callable[[], None]]:
+    """Start a server and yield a function that waits until it answers; import prefect in between.
+
+    With PREFECT_API_URL set nothing is started: the run is recorded by the server it names. `drain` is called before
+    the server stops, to hand over what the client still holds.
+    """
+    os.environ.update(QUIET)
+    if os.environ.get("PREFECT_API_URL"):
+        yield lambda: None
+        return
+    os.environ.pop("PREFECT_API_URL", None)
+    home.mkdir(parents=True, exist_ok=True)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    os.environ |= {"PREFECT_HOME": str(home), "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
+    with (home / "server.log").open("wb") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", *APP, "--host", "127.0.0.1", "--port", str(port)],
+            env={**os.environ, **SERVER},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            preexec_fn=die_with_parent,
+        )
+        try:
+            yield lambda: _wait(server, port, home / "server.log")
+            drain()
+            time.sleep(DRAIN_S)  # Without it the last task runs are missing from the history.
+        except BaseException:
+            with contextlib.suppress(Exception):
+                drain()
+            raise
+        finally:
+            server.terminate()
+            try:
+                server.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait()
+            os.environ.pop("PREFECT_API_URL", None)
+
+
+def _wait(server: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
+    """Return when the server answers; RuntimeError when it has died or takes more than 90 s."""
+    until = time.monotonic() + START_S
+    while time.monotonic() < until:
+        if server.poll() is not None:
+            raise RuntimeError(f"Prefect's server ended with code {server.returncode}; its words are in {log}.")
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/health", timeout=2):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    raise RuntimeError(f"Prefect's server did not answer within {START_S:.0f} s; its words are in {log}.")

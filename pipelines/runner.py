@@ -1,0 +1,156 @@
+"""Runs one step: stages its inputs, calls its command line, publishes its outputs, writes its key.
+
+`inline` calls the step in this process, `process` in one of its own (and a group of its own, so that Ctrl-C reaches
+it through us, with everything it has started).
+"""
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.interchange.cli import argv_of, main
+from components.interchange.step import RunContext, ports
+from pipelines.parameters import spec_of
+from pipelines.plan import Planned, Request, inputs_of, look_up, refused
+from pipelines.steps import Step, graph_for
+from pipelines.store import Store
+from pipelines.summary import figure
+
+TERMINATION_S = 2.0
+PR_SET_PDEATHSIG = 1
+QUIET = {"HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+class StepFailed(Exception):
+    """A step ended with an exit code other than 0. It has said why itself, on standard error."""
+
+    def __init__(self, step: str, code: int) -> None:
+        self.step, self.code = step, code
+        ended = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"crashed (exit code {code})"
+        super().__init__(f"{step} refused its input" if code == 2 else f"{step} {ended}")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a step. `outputs` maps port to digest; `seconds` is 0 where it did not run."""
+
+    step: str
+    action: str
+    why: str
+    seconds: float
+    outputs: dict[str, str]
+    figure: str = ""
+
+
+Tell = Callable[[Outcome], None]
+
+
+def perform(request: Request, store: Store, name: str, inputs: Mapping[str, str]) -> Outcome:
+    """Run a step, unless what it would make is there already. StepFailed when it does not end well."""
+    step = next(step for step in graph_for(request.strategy) if step.name == name)
+    planned = look_up(request, store, step, inputs)
+    seconds = 0.0
+    outputs = planned.outputs
+    if outputs is None:
+        started = time.monotonic()
+        outputs = _made(request, store, step, inputs)
+        seconds = time.monotonic() - started
+    if planned.key is not None:
+        _remember(request, store, planned, outputs, seconds)
+    return Outcome(name, planned.action, planned.why, seconds, outputs, figure(name, store, outputs))
+
+
+def _made(request: Request, store: Store, step: Step, inputs: Mapping[str, str]) -> dict[str, str]:
+    with store.staging() as staging:
+        paths = {port: store.artifact(digest) for port, digest in inputs.items()}
+        written = {port.name: staging / port.name for port in ports(step.spec, "out")}
+        spec = spec_of(step, request.values.get(step.name, {}), {**paths, **written})
+        context = RunContext(store=request.store, run_id=request.run_id, model_name=request.model_name)
+        argv = argv_of(spec, context)
+        code = main(step.spec, argv) if request.runner == "inline" else _process(step.name, argv)
+        if code != 0:
+            raise StepFailed(step.name, code)
+        return {port: store.publish(path) for port, path in written.items()}
+
+
+def _remember(request: Request, store: Store, planned: Planned, outputs: dict[str, str], seconds: float) -> None:
+    name = planned.step.name
+    if planned.action == "run":
+        record: dict[str, Any] = {"step": name, "parts": planned.parts, "outputs": outputs}
+        store.put_record(f"keys/{planned.key}.json", {**record, "run_id": request.run_id, "seconds": seconds})
+    store.put_record(f"latest/{request.model_name}/{name}.json", {"key": planned.key})
+
+
+def _process(step: str, argv: list[str]) -> int:
+    """Exit code of a step in a process of its own; its standard output goes where its standard error goes: to ours."""
+    command = [sys.executable, "-m", f"components.{step}", *argv]
+    code_root = Path(__file__).parents[1]
+    path = os.pathsep.join(filter(None, [str(code_root), os.environ.get("PYTHONPATH")]))
+    child = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=2,
+        env={**os.environ, **QUIET, "PYTHONPATH": path},
+        start_new_session=True,
+        preexec_fn=die_with_parent,
+    )
+    try:
+        return child.wait()
+    finally:
+        _end(child)
+
+
+def die_with_parent() -> None:
+    """Ask Linux to end this process when the one that started it dies, even by SIGKILL."""
+    if _libc is not None:
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _end(child: "subprocess.Popen[bytes]") -> None:
+    """Nothing of the child's process group stays behind; it has two seconds to tidy up."""
+    if child.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(TERMINATION_S)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+
+
+def loop(request: Request, store: Store, tell: Tell) -> dict[str, Outcome]:
+    """Every step of a run in order, without an engine."""
+    made: dict[str, dict[str, str]] = {}
+    outcomes: dict[str, Outcome] = {}
+    for step in graph_for(request.strategy):
+        inputs = inputs_of(step, made)
+        assert inputs is not None, f"{step.name} stands before a step that it reads from"
+        refusal = refused(step, store, made)
+        outcome = (
+            Outcome(step.name, "skip", refusal, 0.0, {}) if refusal else perform(request, store, step.name, inputs)
+        )
+        made[step.name] = outcome.outputs
+        outcomes[step.name] = outcome
+        tell(outcome)
+    return outcomes
+
+
+def unchanged(planned: list[Planned], store: Store) -> dict[str, Outcome] | None:
+    """The outcomes of a run that has nothing to do; None when a step must run or may have to."""
+    if any(step.action in ("run", "waits") for step in planned):
+        return None
+    return {
+        p.step.name: Outcome(
+            p.step.name, p.action, p.why, 0.0, p.outputs or {}, figure(p.step.name, store, p.outputs or {})
+        )
+        for p in planned
+    }

@@ -1,0 +1,125 @@
+"""One whole run: lock, plan, engine, summary. The command line above it only parses and prints."""
+
+import dataclasses
+import importlib.util
+import logging
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal, NoReturn
+
+from components.interchange.champion import pointer_key
+from components.interchange.errors import BadInput
+from pipelines import recipes
+from pipelines.lock import only_run
+from pipelines.parameters import for_backbone, merged, parsed, seeded, values_of
+from pipelines.plan import Request, Runner, plan
+from pipelines.runner import Outcome, Tell, loop, unchanged
+from pipelines.steps import Strategy, graph_for
+from pipelines.store import Store, open_store
+from pipelines.summary import build
+
+Engine = Literal["prefect", "none"]
+
+
+def new_run_id() -> str:
+    """Sortable by time, and different for two runs of one second."""
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+
+
+def request_for(
+    source: str,
+    store: str,
+    recipe: str,
+    backbone: str | None,
+    model_name: str,
+    strategy: Strategy,
+    seed: int | None,
+    assignments: Sequence[str],
+    runner: Runner,
+) -> Request:
+    """What was asked for on the command line. Later wins: recipe, backbone, seed, assignments."""
+    chosen, graph = recipes.recipe(recipe), graph_for(strategy)
+    place = source if "://" in source else str(Path(source).absolute())
+    given = parsed(assignments, graph)
+    other = for_backbone(backbone, chosen, graph, given) if backbone is not None else {}
+    seeds = seeded(graph, seed) if seed is not None else {}
+    values = values_of(chosen, graph, merged(other, seeds, {"ingest": {"source": place}}, given))
+    return Request(new_run_id(), open_store(store).uri, model_name, recipe, strategy, runner, values)
+
+
+def run(request: Request, engine: Engine, tell: Tell) -> tuple[dict[str, Any], str]:
+    """Do what is to be done; the summary, which is also in the store, and the gate's verdict.
+
+    The summary's own verdict is `unchanged` when there was nothing to do. BadInput and StepFailed tell of what a user
+    can mend. KeyboardInterrupt leaves no process behind.
+    """
+    started = time.monotonic()
+    pointer_key(request.model_name)  # Refuses a name that is no file name.
+    store = open_store(request.store)
+    with only_run(store.root, request.model_name, request.run_id), _terminable():
+        planned = plan(request, store)
+        outcomes = unchanged(planned, store)
+        nothing_to_do = outcomes is not None
+        if outcomes is not None:
+            for outcome in outcomes.values():
+                tell(outcome)
+        else:
+            outcomes = loop(request, store, tell) if engine == "none" else _under_prefect(request, store)
+        summary = _summed(request, store, outcomes, nothing_to_do, started)
+        return summary, store.word(outcomes["gate"].outputs["verdict"])
+
+
+def _summed(
+    request: Request, store: Store, outcomes: Mapping[str, Outcome], nothing_to_do: bool, started: float
+) -> dict[str, Any]:
+    folder = store.root / "runs" / request.run_id
+    made = {name: outcome.outputs for name, outcome in outcomes.items()}
+    seconds = {name: round(outcome.seconds, 3) for name, outcome in outcomes.items()}
+    seconds["total"] = round(time.monotonic() - started, 3)
+    summary = build(request.run_id, store, made, seconds, nothing_to_do, folder)
+    steps = {name: dataclasses.asdict(outcome) for name, outcome in outcomes.items()}
+    store.put_record(f"runs/{request.run_id}/steps.json", {"request": dataclasses.asdict(request), "steps": steps})
+    store.put_record(f"runs/{request.run_id}/summary.json", summary)
+    return summary
+
+
+def _under_prefect(request: Request, store: Store) -> dict[str, Outcome]:
+    if importlib.util.find_spec("prefect") is None:
+        raise BadInput("Prefect is not installed. Install graft[prefect], or run with --engine none.")
+    from pipelines.prefect_server import prefect_api
+
+    # A handler with a format of its own, or importing Prefect replaces it.
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+
+    def drain() -> None:
+        if "prefect" in sys.modules:
+            from pipelines.prefect_adapter import drain as drain_client
+
+            drain_client()
+
+    with prefect_api(store.root / "prefect", drain) as wait_until_up:
+        from pipelines.prefect_flow import graft
+
+        wait_until_up()
+        outcomes: dict[str, Outcome] = graft(dataclasses.asdict(request))
+        return outcomes
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM unwinds like Ctrl-C, so that nothing stays behind."""
+
+    def stop(signum: int, frame: FrameType | None) -> NoReturn:
+        raise SystemExit(128 + signum)
+
+    previous = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

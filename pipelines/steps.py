@@ -1,0 +1,118 @@
+"""The one list of steps: what feeds what, and what each needs to run. Both graphs are checked against it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from components.evaluate.spec import Evaluate
+from components.export_onnx.spec import ExportOnnx
+from components.feature_extraction.spec import FeatureExtraction
+from components.finetune.spec import Finetune
+from components.gate.spec import Gate
+from components.ingest.spec import Ingest
+from components.interchange.step import Spec
+from components.latency.spec import Latency
+from components.promote.spec import Promote
+
+Strategy = Literal["both", "feature_extraction", "finetune"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step. `inputs` maps each of its ports to `step.port`; `gpu` says whether one is of use.
+
+    `extra` names the extra of pyproject.toml whose versions enter its key. `only_on` is a verdict artifact and the
+    word it must say for the step to run.
+    """
+
+    name: str
+    spec: type[Spec]
+    cpu: int
+    memory_gib: int
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    extra: str | None = None
+    gpu: bool = False
+    retries: int = 0
+    only_on: tuple[str, str] | None = None
+
+
+STEPS = (
+    Step("ingest", Ingest, cpu=2, memory_gib=4, extra="ingest"),
+    Step(
+        "feature_extraction",
+        FeatureExtraction,
+        cpu=4,
+        memory_gib=8,
+        gpu=True,
+        extra="train",
+        inputs={"dataset": "ingest.dataset"},
+    ),
+    Step("finetune", Finetune, cpu=4, memory_gib=8, gpu=True, extra="train", inputs={"dataset": "ingest.dataset"}),
+    Step(
+        "evaluate",
+        Evaluate,
+        cpu=4,
+        memory_gib=8,
+        gpu=True,
+        extra="train",
+        inputs={
+            "dataset": "ingest.dataset",
+            "baseline": "feature_extraction.classifier",
+            "candidate": "finetune.classifier",
+        },
+    ),
+    Step(
+        "export_onnx",
+        ExportOnnx,
+        cpu=2,
+        memory_gib=8,
+        extra="export",
+        inputs={"dataset": "ingest.dataset", "selected": "evaluate.selected"},
+    ),
+    Step(
+        "latency",
+        Latency,
+        cpu=2,
+        memory_gib=4,
+        extra="latency",
+        inputs={"onnx_model": "export_onnx.onnx_model", "dataset": "ingest.dataset"},
+    ),
+    Step(
+        "gate",
+        Gate,
+        cpu=1,
+        memory_gib=1,
+        inputs={
+            "ingest_report": "ingest.report",
+            "evaluate_report": "evaluate.report",
+            "export_report": "export_onnx.report",
+            "latency_report": "latency.report",
+        },
+    ),
+    Step(
+        "promote",
+        Promote,
+        cpu=1,
+        memory_gib=1,
+        inputs={"onnx_model": "export_onnx.onnx_model", "gate_report": "gate.report"},
+        only_on=("gate.verdict", "promote"),
+    ),
+)
+
+BY_NAME = {step.name: step for step in STEPS}
+LEFT_OUT: dict[Strategy, str] = {"feature_extraction": "finetune", "finetune": "feature_extraction"}
+
+
+def graph_for(strategy: Strategy) -> list[Step]:
+    """The steps of a run in order; a strategy leaves the other one out, with every edge from it."""
+    absent = LEFT_OUT.get(strategy)
+    return [
+        replace(step, inputs={port: ref for port, ref in step.inputs.items() if ref.split(".")[0] != absent})
+        for step in STEPS
+        if step.name != absent
+    ]
+
+
+def edges(graph: list[Step]) -> set[tuple[str, str]]:
+    """Every edge as (`step.port` that is written, `step.port` that reads it)."""
+    return {(ref, f"{step.name}.{port}") for step in graph for port, ref in step.inputs.items()}

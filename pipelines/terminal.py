@@ -1,0 +1,104 @@
+"""What a person at the terminal sees: a line a step on standard error, and the summary table on standard output."""
+
+import json
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipelines.predict import Prediction
+    from pipelines.runner import Outcome
+
+SHOWN_CLASSES = 5
+WORDS = {"run": "", "unchanged": "unchanged", "skip": "skipped"}
+
+
+def tell(outcome: "Outcome") -> None:
+    """One line for a step that is done: name, seconds, main figure; `unchanged` or `skipped`, and why, otherwise."""
+    state = f"{outcome.seconds:8.1f} s" if outcome.action == "run" else f"{WORDS[outcome.action]:>10}"
+    words = outcome.figure if outcome.action == "run" or outcome.action == "unchanged" else outcome.why
+    print(f"{outcome.step:<20}{state}  {words}".rstrip(), file=sys.stderr, flush=True)
+
+
+def table(summary: dict[str, Any]) -> None:
+    """The summary of a run, on standard output."""
+    from rich.console import Console
+    from rich.table import Table
+
+    rows = Table(title=f"run {summary['run_id']}", show_header=False, title_justify="left")
+    rows.add_column(style="bold", no_wrap=True)
+    rows.add_column(overflow="fold")
+    for name, value in _rows(summary):
+        rows.add_row(name, value)
+    Console(soft_wrap=False).print(rows, markup=False)
+    for name, path in (("HTML report", summary["report"]), ("ONNX model", summary["onnx"]["path"])):
+        print(f"{name}: {_near(path)}")
+
+
+def _rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    test, onnx, latency, seconds = (summary[name] for name in ("test", "onnx", "latency", "seconds"))
+    parity = onnx["parity"]
+    found = [("verdict", summary["verdict"]), ("because", "\n".join(summary["reasons"]))]
+    found += [("selected", summary["selected"] or "")]
+    for who in ("baseline", "candidate"):
+        if test[f"{who}_top1"] is not None:
+            found.append((f"test top1, {who}", f"{test[f'{who}_top1']:.4f} (n {test['n']})"))
+    if test["difference"] is not None:
+        low, high = test["interval"]
+        found.append(("difference", f"{test['difference']:+.4f} (95 % interval {low:+.4f} to {high:+.4f})"))
+    found.append(
+        (
+            "ONNX",
+            f"opset {onnx['opset']}; {parity['flips']} flips in {parity['samples']} images, "
+            f"largest logit difference {parity['max_abs_diff']:.1e}",
+        )
+    )
+    found.append(
+        (
+            "latency",
+            f"p50 {latency['p50_ms']:.2f} ms, p99 {latency['p99_ms']:.2f} ms at batch {latency['batch']} "
+            f"(n {latency['n']}, {latency['provider']})",
+        )
+    )
+    found.append(("seconds", f"{seconds['total']:.1f}"))
+    return found
+
+
+def _near(path: str) -> str:
+    """A path from here where it lies below, whole elsewhere."""
+    here = Path.cwd()
+    return os.path.relpath(path, here) if Path(path).is_relative_to(here) else path
+
+
+def as_json(content: Any) -> None:
+    """One JSON object, as the last line of standard output."""
+    print(json.dumps(content, ensure_ascii=False, allow_nan=False), flush=True)
+
+
+def recipe_tables() -> None:
+    """Every recipe with every value, its source, and whether it was measured."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from pipelines.recipes import RECIPES
+
+    for recipe in RECIPES:
+        table = Table("parameter", "value", "source", "measured", title=f"{recipe.name}: {recipe.purpose}")
+        table.title_justify = "left"
+        for setting in recipe.settings:
+            table.add_row(setting.name, str(setting.value), setting.source, "yes" if setting.measured else "no")
+        Console().print(table)
+
+
+def predictions(found: "Iterable[Prediction]", as_object: bool) -> None:
+    """An image a line, its likeliest class first; as JSON, one object with every class of every image at the end."""
+    answered = {}
+    for one in found:
+        answered[str(one.path)] = {"class": one.top_class, "probabilities": one.probabilities}
+        if not as_object:
+            likeliest = sorted(one.probabilities.items(), key=lambda pair: -pair[1])[:SHOWN_CLASSES]
+            print(f"{one.path}: {', '.join(f'{name} {probability:.3f}' for name, probability in likeliest)}")
+    if as_object:
+        as_json(answered)
