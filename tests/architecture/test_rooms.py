@@ -101,9 +101,19 @@ def test_the_check_for_heavy_imports_can_fail() -> None:
     ],
 )
 def test_a_step_runs_where_heavy_packages_are_not_installed(step: str, absent: list[str]) -> None:
-    """`sys.modules[name] = None` makes every import of that name fail, as if it were not installed."""
-    block = "\n".join(f"sys.modules[{name!r}] = None" for name in absent)
+    block = f"""
+import importlib.abc
+
+class Absent(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {absent!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Absent())
+"""
     assert loaded(f"{block}\nimport components.{step}.run", ["components"]) == ["components"]
+    with pytest.raises(subprocess.CalledProcessError):
+        loaded(f"{block}\nimport {absent[0]}", [])
 
 
 def test_normalisation_comes_from_the_weights() -> None:

@@ -1,0 +1,171 @@
+"""The bugs that are planted: each the kind that ships in silence, and the tests that must notice."""
+
+from typing import NamedTuple
+
+
+class Mutant(NamedTuple):
+    """Replace `before` by `after` in `file`; one of `tests` must fail."""
+
+    name: str
+    file: str
+    before: str
+    after: str
+    tests: tuple[str, ...]
+
+
+MUTANTS = (
+    Mutant(
+        "wrong mean",
+        "components/interchange/classifier.py",
+        'self.register_buffer("mean", 255 * torch.tensor(preprocessing.mean)',
+        'self.register_buffer("mean", 250 * torch.tensor(preprocessing.mean)',
+        ("tests/interchange", "tests/export_onnx", "tests/reference"),
+    ),
+    Mutant(
+        "BGR instead of RGB",
+        "components/interchange/dataset.py",
+        "crops_NHWC[row] = image[top : top + crop_px, left : left + crop_px]",
+        "crops_NHWC[row] = image[top : top + crop_px, left : left + crop_px, ::-1]",
+        ("tests/interchange",),
+    ),
+    Mutant(
+        "label off by one",
+        "components/interchange/dataset.py",
+        "pa.array([row.label for row in rows], pa.int32())",
+        "pa.array([row.label + 1 for row in rows], pa.int32())",
+        ("tests/interchange", "tests/ingest"),
+    ),
+    Mutant(
+        "EXIF orientation ignored",
+        "components/interchange/pixels.py",
+        "TURNS.get(source.getexif().get(ExifTags.Base.Orientation, 1))",
+        "None",
+        ("tests/interchange/test_pixels.py",),
+    ),
+    Mutant(
+        "test images leak into train",
+        "components/ingest/splits.py",
+        '        return "test"\n',
+        '        return "train" if position < test_fraction / 2 else "test"\n',
+        ("tests/ingest",),
+    ),
+    Mutant(
+        "a group torn apart",
+        "components/ingest/splits.py",
+        '    return f"image {image_id}" if group is None else f"group {group}"',
+        '    return f"image {image_id}"',
+        ("tests/ingest",),
+    ),
+    Mutant(
+        "frozen layers are trained",
+        "components/finetune/freezing.py",
+        "parameter.requires_grad_(stages[name] not in frozen)",
+        "parameter.requires_grad_(True)",
+        ("tests/reference", "tests/finetune"),
+    ),
+    Mutant(
+        "BatchNorm of frozen stages moves",
+        "components/finetune/freezing.py",
+        "            module.eval()\n",
+        "            pass\n",
+        ("tests/reference", "tests/finetune"),
+    ),
+    Mutant(
+        "one rate for all layers",
+        "components/finetune/param_groups.py",
+        "base_lr * layer_decay ** (num_layers - 1 - layer)",
+        "base_lr",
+        ("tests/reference",),
+    ),
+    Mutant(
+        "the schedule does not end at zero",
+        "components/finetune/schedule.py",
+        "return 0.5 * (1 + math.cos(",
+        "return 0.5 * (1.1 + math.cos(",
+        ("tests/reference",),
+    ),
+    Mutant(
+        "labels and predictions swapped in the confusion matrix",
+        "components/interchange/scoring.py",
+        "np.bincount(labels_N * num_classes + predictions_N",
+        "np.bincount(predictions_N * num_classes + labels_N",
+        ("tests/reference",),
+    ),
+    Mutant(
+        "ECE without weights",
+        "components/interchange/scoring.py",
+        ".mean(axis=0)).sum())",
+        ".mean(axis=0)).mean())",
+        ("tests/reference",),
+    ),
+    Mutant(
+        "test chooses the winner",
+        "components/evaluate/selection.py",
+        "if candidate_val_top1 <= baseline_val_top1:",
+        "if test_gain.value <= 0:",
+        ("tests/evaluate",),
+    ),
+    Mutant(
+        "test may not veto",
+        "components/evaluate/selection.py",
+        "if test_gain.low <= 0:",
+        "if test_gain.high <= 0:",
+        ("tests/evaluate",),
+    ),
+    Mutant(
+        "flips not counted",
+        "components/export_onnx/parity.py",
+        "flips.append(Flip(ids[row], int(expected_N[row]), int(top_N[row]), batch))",
+        "pass",
+        ("tests/export_onnx",),
+    ),
+    Mutant(
+        "any opset will do",
+        "components/export_onnx/export.py",
+        "    if opset_of(graph_model) != opset:\n",
+        "    if False:\n",
+        ("tests/export_onnx",),
+    ),
+    Mutant(
+        "percentile off by one rank",
+        "components/latency/measure.py",
+        'np.percentile(ordered, percent, method="inverted_cdf")',
+        'np.percentile(ordered, percent - 1, method="inverted_cdf")',
+        ("tests/latency",),
+    ),
+    Mutant(
+        "warm-up counted as measurement",
+        "components/latency/measure.py",
+        "SETTLED_WITHIN * before:",
+        "SETTLED_WITHIN * before or True:",
+        ("tests/latency",),
+    ),
+    Mutant(
+        "gate inverted",
+        "components/gate/rivalry.py",
+        "    if low > 0:\n",
+        "    if high < 0:\n",
+        ("tests/gate",),
+    ),
+    Mutant(
+        "promotion over a champion that nobody compared with",
+        "components/promote/succession.py",
+        "    if (seen.digest if seen else None) != approved.compared_with:",
+        "    if False:",
+        ("tests/promote",),
+    ),
+    Mutant(
+        "half-written artifacts stay",
+        "components/interchange/cli.py",
+        "            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)",
+        "            pass",
+        ("tests/contract", "tests/ingest"),
+    ),
+    Mutant(
+        "a damaged artifact is used",
+        "components/interchange/artifact.py",
+        '    lines = [f"{file_digest(file)}  {name}\\n" for name, file in content_files(path).items()]',
+        '    lines = [f"{name}\\n" for name, file in content_files(path).items()]',
+        ("tests/contract", "tests/pipelines"),
+    ),
+)
