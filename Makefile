@@ -39,7 +39,7 @@ bench: .venv/dev.installed
 	$(BIN)/python -m pip install --quiet uv==$(UV_VERSION)
 
 .venv/%.installed: docker/requirements/%.txt pyproject.toml | .venv/bin/uv
-	$(BIN)/uv pip install --python $(BIN)/python --require-hashes -r $<
+	$(BIN)/uv pip install --compile-bytecode --python $(BIN)/python --require-hashes -r $<
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
 

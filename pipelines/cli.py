@@ -93,7 +93,7 @@ def _run(
 
     request = session.request_for(source, store, recipe, backbone, model_name, strategy, seed, set or [], runner)
     try:
-        summary, verdict = session.run(request, engine, terminal.tell)
+        summary, verdict = session.run(request, engine, terminal.tell, terminal.announce)
     except StepFailed as error:
         if error.code == 2:  # The step has said itself what was wrong.
             raise typer.Exit(2) from None

@@ -7,7 +7,7 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -18,7 +18,7 @@ from components.interchange.errors import BadInput
 from pipelines import recipes
 from pipelines.lock import only_run
 from pipelines.parameters import for_backbone, merged, parsed, seeded, values_of
-from pipelines.plan import Request, Runner, plan
+from pipelines.plan import Planned, Request, Runner, plan
 from pipelines.runner import Outcome, Tell, loop, unchanged
 from pipelines.steps import Strategy, graph_for
 from pipelines.store import Store, open_store
@@ -53,7 +53,9 @@ def request_for(
     return Request(new_run_id(), open_store(store).uri, model_name, recipe, strategy, runner, values)
 
 
-def run(request: Request, engine: Engine, tell: Tell) -> tuple[dict[str, Any], str]:
+def run(
+    request: Request, engine: Engine, tell: Tell, announce: Callable[[list[Planned]], None]
+) -> tuple[dict[str, Any], str]:
     """Do what is to be done; the summary, which is also in the store, and the gate's verdict.
 
     The summary's own verdict is `unchanged` when there was nothing to do. BadInput and StepFailed tell of what a user
@@ -64,6 +66,7 @@ def run(request: Request, engine: Engine, tell: Tell) -> tuple[dict[str, Any], s
     store = open_store(request.store)
     with only_run(store.root, request.model_name, request.run_id), _terminable():
         planned = plan(request, store)
+        announce(planned)
         outcomes = unchanged(planned, store)
         nothing_to_do = outcomes is not None
         if outcomes is not None:
@@ -94,8 +97,9 @@ def _under_prefect(request: Request, store: Store) -> dict[str, Outcome]:
         raise BadInput("Prefect is not installed. Install graft[prefect], or run with --engine none.")
     from pipelines.prefect_server import prefect_api
 
-    # A handler with a format of its own, or importing Prefect replaces it.
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    # A handler with a format of its own, or importing Prefect replaces it. Of libraries, warnings only.
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("graft").setLevel(logging.INFO)
 
     def drain() -> None:
         if "prefect" in sys.modules:

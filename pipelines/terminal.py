@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pipelines.plan import Planned
     from pipelines.predict import Prediction
     from pipelines.runner import Outcome
 
@@ -18,8 +19,15 @@ WORDS = {"run": "", "unchanged": "unchanged", "skip": "skipped"}
 def tell(outcome: "Outcome") -> None:
     """One line for a step that is done: name, seconds, main figure; `unchanged` or `skipped`, and why, otherwise."""
     state = f"{outcome.seconds:8.1f} s" if outcome.action == "run" else f"{WORDS[outcome.action]:>10}"
-    words = outcome.figure if outcome.action == "run" or outcome.action == "unchanged" else outcome.why
+    words = outcome.figure if outcome.action == "run" else outcome.figure or outcome.why
     print(f"{outcome.step:<20}{state}  {words}".rstrip(), file=sys.stderr, flush=True)
+
+
+def announce(planned: "Iterable[Planned]") -> None:
+    """One line a step that must run, and why, before anything does."""
+    for one in planned:
+        if one.action == "run":
+            print(f"to do: {one.step.name} ({one.why})", file=sys.stderr, flush=True)
 
 
 def table(summary: dict[str, Any]) -> None:

@@ -17,10 +17,10 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from s3_server import S3Server, seaweedfs
 
 from components.interchange.artifact import write_card
 from components.interchange.dataset import SPLITS, StoredImage, write_shards
+from tests.s3_server import S3Server, seaweedfs
 
 CLASSES = ["blue", "green", "red"]
 COLOURS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (200, 60, 40)}
@@ -198,3 +198,16 @@ def s3_store(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AWS_PROFILE", raising=False)
     return s3_server.new_store()
+
+
+@pytest.fixture(scope="session")
+def tiny_onnx_model(tmp_path_factory: pytest.TempPathFactory, tiny_dataset: Path, tiny_classifier: Path) -> Path:
+    """An onnx_model artifact: what export_onnx makes of tiny_classifier; its report lies beside it as `report`."""
+    from components.export_onnx.spec import ExportOnnx
+    from components.interchange.cli import main
+
+    folder = tmp_path_factory.mktemp("onnx_model")
+    argv = ["--dataset", str(tiny_dataset), "--selected", str(tiny_classifier), "--golden-samples", "3"]
+    argv += ["--onnx-model", str(folder / "onnx_model"), "--report", str(folder / "report"), "--device", "cpu"]
+    assert main(ExportOnnx, argv) == 0
+    return folder / "onnx_model"

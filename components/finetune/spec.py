@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Literal
 
+from pydantic import field_validator
+
 from components.interchange.step import Spec, param, reads, writes
 
 
@@ -18,14 +20,28 @@ class Finetune(Spec):
     weights_sha256: str | None = param("sha256 that the weights must have", default=None)
     input_size_px: int | None = param("Model input; the weights' own where not given", default=None, unit="px", ge=8)
     base_lr: float = param("Peak learning rate of the late stage", default=1e-3, gt=0)
+    stage_multipliers: tuple[float, float, float, float] = param(
+        "Rates of early, middle, late and head, as multiples of base_lr", default=(0.01, 0.1, 1.0, 10.0)
+    )
     lr_policy: Literal["stages", "layer-decay"] = param("How rates fall towards the input", default="stages")
     layer_decay: float = param("Ratio of neighbouring layers' rates, for layer-decay", default=0.75, gt=0, le=1)
     freeze: Literal["none", "early", "middle", "late"] = param("Freeze up to and with this stage", default="none")
+    frozen_batchnorm: Literal["frozen", "adapt"] = param(
+        "BatchNorm statistics of frozen stages: fixed, or following the images", default="frozen"
+    )
     num_epochs: int = param("Passes over train", default=4, ge=1)
     patience: int = param("Epochs without a better val before stopping", default=3, ge=1)
     batch_size: int = param("Images an optimiser step", default=32, unit="images", ge=2)
     weight_decay: float = param("Decoupled; norms, biases and position embeddings are exempt", default=0.05, ge=0)
     warmup_fraction: float = param("Share of the steps with a rising rate", default=0.1, ge=0, lt=1)
     label_smoothing: float = param("Probability moved from the label to all classes", default=0.0, ge=0, lt=1)
+    vertical_flips: bool = param("Mirror top to bottom as well as left to right", default=False)
     device: Literal["auto", "cpu", "cuda"] = param("Where to compute", default="auto")
     seed: int = param("Seed of everything random", default=0, ge=0)
+
+    @field_validator("stage_multipliers")
+    @classmethod
+    def _positive(cls, multipliers: tuple[float, ...]) -> tuple[float, ...]:
+        if min(multipliers) <= 0:
+            raise ValueError("every multiplier must be above 0; to keep a stage as it is, use freeze")
+        return multipliers

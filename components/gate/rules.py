@@ -1,5 +1,6 @@
 """Figures against budgets: each rule holds, is violated, or stays open because its budget lies inside the interval."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -38,17 +39,24 @@ def number(row: Row) -> float:
 
 
 def bounds(row: Row) -> tuple[float, float]:
-    """The row's interval, the value included; the value alone where there is none."""
+    """The row's interval, the value included; the value alone where there is none.
+
+    A side that the sample was too small to bound is infinite: too few runs say nothing about how slow p99 may be.
+    """
     value = number(row)
-    return min(value, row.low if row.low is not None else value), max(
-        value, row.high if row.high is not None else value
-    )
+    if row.low is None and row.high is None:
+        return value, value
+    low, high = (-math.inf if row.low is None else row.low), (math.inf if row.high is None else row.high)
+    return min(value, low), max(value, high)
 
 
 def shown(row: Row) -> str:
-    """`p99_ms 48.3 [44.1, 52.0]`."""
-    interval = "" if row.low is None or row.high is None else f" [{_shown(row, row.low)}, {_shown(row, row.high)}]"
-    return f"{row.name} {_shown(row, number(row))}{interval}"
+    """`p99_ms 48.3 [44.1, 52.0]`; a side without a bound is `unbounded`."""
+    found = f"{row.name} {_shown(row, number(row))}"
+    if row.low is None and row.high is None:
+        return found
+    low, high = ("unbounded" if bound is None else _shown(row, bound) for bound in (row.low, row.high))
+    return f"{found} [{low}, {high}]"
 
 
 def _shown(row: Row, value: float) -> str:

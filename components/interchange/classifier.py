@@ -66,37 +66,42 @@ def build(
     `weights` is `hub` (timm's own), `package:NAME` (an installed package that ships one weights file) or a file
     (.safetensors, or a .pth state dict). BadInput on an unknown backbone and on weights that are missing or do not fit.
     """
-    if not timm.is_model(backbone.split(".")[0]):
-        raise BadInput(
-            f"unknown backbone {backbone!r}.{near(backbone, timm.list_models())} The full list: timm.list_models()."
-        )
+    _check_known(backbone)
     if weights == "hub":
-        model = _from_hub(backbone, input_size_px)
-        origin, digest = f"hub:{model.pretrained_cfg['hf_hub_id']}", state_digest(model.state_dict())
+        model = _from_hub(backbone)
+        source = model.pretrained_cfg.get("hf_hub_id") or model.pretrained_cfg.get("url")
+        origin, digest = f"hub:{source}", state_digest(model.state_dict())
     else:
         path = _weights_file(weights)
-        model = _empty(backbone, input_size_px)
+        model = timm.create_model(backbone)
         origin = weights if weights.startswith("package:") else f"file:{path.name}"
         digest = file_digest(path)
         _fill(model, path, by_order=weights.startswith("package:"), headless=True)
     if weights_sha256 is not None and digest != weights_sha256:
         raise BadInput(f"weights {origin} have sha256 {digest}, expected {weights_sha256} (--weights-sha256).")
-    cast(Any, model).reset_classifier(num_classes)
+    if input_size_px is not None and _input_size_is_built_in(backbone):
+        model.set_input_size(img_size=input_size_px)
+    model.reset_classifier(num_classes)
     return model, Weights(origin=origin, sha256=digest)
 
 
-def _empty(backbone: str, input_size_px: int | None, **options: Any) -> Any:
-    size = {} if input_size_px is None or not _takes_img_size(backbone) else {"img_size": input_size_px}
-    return timm.create_model(backbone, **size, **options)
+def _check_known(backbone: str) -> None:
+    name, _, tag = backbone.partition(".")
+    if not timm.is_model(name):
+        raise BadInput(f"unknown backbone {backbone!r}.{near(name, timm.list_models())} All: timm.list_models().")
+    tagged = timm.list_pretrained(f"{name}.*")
+    if tag and backbone not in tagged:
+        raise BadInput(f"unknown weights tag {backbone!r}; timm has {listed(tagged) or f'no tag for {name}'}.")
 
 
-def _takes_img_size(backbone: str) -> bool:
-    return "patch" in backbone or "vit" in backbone
+def _input_size_is_built_in(backbone: str) -> bool:
+    """Whether the model's tensors depend on the input size, as a ViT's position embeddings do."""
+    return bool(timm.models.get_pretrained_cfg(backbone).fixed_input_size)
 
 
-def _from_hub(backbone: str, input_size_px: int | None) -> Any:
+def _from_hub(backbone: str) -> Any:
     try:
-        return _empty(backbone, input_size_px, pretrained=True)
+        return timm.create_model(backbone, pretrained=True)
     except Exception as error:  # The hub client raises its own, urllib's and requests' errors.
         raise BadInput(
             f"the pretrained weights of {backbone} could not be had from timm's hub ({type(error).__name__}: {error}). "
@@ -196,7 +201,9 @@ def load(folder: Path) -> tuple[nn.Module, ClassifierCard]:
     path = folder / WEIGHTS_FILE
     if not path.is_file():
         raise BadInput(f"{folder} has no {WEIGHTS_FILE}. Was the classifier copied whole?")
-    model = _empty(card.backbone, card.preprocessing.crop_px, num_classes=len(card.classes))
+    _check_known(card.backbone)
+    size = {"img_size": card.preprocessing.crop_px} if _input_size_is_built_in(card.backbone) else {}
+    model = timm.create_model(card.backbone, num_classes=len(card.classes), **size)
     _fill(model, path)
     return cast(nn.Module, model.eval()), card
 

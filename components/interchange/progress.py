@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 def progress(items: Iterable[T], label: str, *, total: int | None = None, unit: str = " images") -> Iterator[T]:
-    """Iterate with a bar on standard error; where that is no terminal, a line every 10 s."""
+    """Iterate with a bar on standard error; where that is no terminal, a line every 10 s and none for short work."""
     terminal = sys.stderr.isatty()
     yield from tqdm(
         items,
@@ -20,5 +20,6 @@ def progress(items: Iterable[T], label: str, *, total: int | None = None, unit: 
         leave=False,
         dynamic_ncols=True,
         mininterval=0.1 if terminal else 10.0,
+        delay=0.0 if terminal else 10.0,
         ascii=None if terminal else True,
     )

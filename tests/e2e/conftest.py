@@ -27,8 +27,8 @@ class Ended:
 
     @property
     def ran(self) -> set[str]:
-        """The steps that ran, read from the seconds that they took."""
-        return set(self.summary["seconds"]) - {"total"}
+        """The steps that ran: those that took time."""
+        return {name for name, seconds in self.summary["seconds"].items() if seconds > 0 and name != "total"}
 
 
 def graft(*words: object) -> Ended:

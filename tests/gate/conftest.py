@@ -55,7 +55,8 @@ def judged(tmp_path: Path) -> Callable[..., tuple[str, Report]]:
 def write_reports(folder: Path, **changed: Any) -> dict[str, Path]:
     """The four reports by the gate's flags. `changed` replaces rows by name and details by key.
 
-    Keys: p99, p50, top1, ece, gain (candidate-baseline), rival (selected-champion), flips, selected, champion, eligible.
+    Rows: p99, p50, top1, ece, gain (candidate-baseline), rival (selected-champion). Details: flips, selected, champion,
+    eligible, num_threads.
     """
     artifacts = {}
     for name in ("dataset", "baseline", "candidate", "onnx_model"):
@@ -74,23 +75,23 @@ def write_reports(folder: Path, **changed: Any) -> dict[str, Path]:
         rival = figure("top1_difference", 0.05, 0.02, 0.08, of="selected-champion", **images)
         rows += [row for row in [changed.get("rival", rival)] if row is not None]
     runs = {"unit": "ms", "of": "batch 1", "n": 1000}
-    out: Any = {"selected": folder / "unused", "report": folder / "unused", "onnx_model": folder / "unused"}
+    unused = folder / "unused"
     specs = {
-        "ingest": Ingest(source="s", dataset=folder / "unused", report=folder / "unused"),
+        "ingest": Ingest(source="s", dataset=unused, report=unused),
         "evaluate": Evaluate(
             dataset=artifacts["dataset"],
             baseline=artifacts["baseline"],
             candidate=artifacts["candidate"],
-            selected=out["selected"],
-            report=out["report"],
+            selected=unused,
+            report=unused,
         ),
         "export": ExportOnnx(
             dataset=artifacts["dataset"],
             selected=artifacts[entrant],
-            onnx_model=out["onnx_model"],
-            report=out["report"],
+            onnx_model=unused,
+            report=unused,
         ),
-        "latency": Latency(onnx_model=artifacts["onnx_model"], dataset=artifacts["dataset"], report=out["report"]),
+        "latency": Latency(onnx_model=artifacts["onnx_model"], dataset=artifacts["dataset"], report=unused),
     }
     flips = changed.get("flips", [])
     contents: dict[str, tuple[list[Row], dict[str, Any]]] = {

@@ -31,6 +31,16 @@ def reasons(outcome):
             "p99_ms 30.0 [29.0, 31.5] is within its budget 40.0 (1,000 runs, batch 1, 4 threads)",
         ),
         (
+            (30.0, 29.0, None),
+            "inconclusive",
+            "p99_ms 30.0 [29.0, unbounded] cannot be told from its budget 40.0 (1,000 runs, batch 1, 4 threads)",
+        ),
+        (
+            (41.0, 40.5, None),
+            "keep",
+            "p99_ms 41.0 [40.5, unbounded] is over its budget 40.0 (1,000 runs, batch 1, 4 threads)",
+        ),
+        (
             (3.2, 3.1, 40.0),
             "promote",
             "p99_ms 3.20 [3.10, 40.0] is within its budget 40.0 (1,000 runs, batch 1, 4 threads)",

@@ -1,0 +1,114 @@
+"""torch to ONNX: uint8 RGB pixels in, logits out, normalisation inside, dynamic batch, the opset that was asked for.
+
+torch's graph exporter writes opset 18 at least (asked for 17 it fails to convert and says 18); its older tracing
+exporter writes 17, with hundreds of nodes of shape arithmetic for backbones with TensorFlow's "same" padding. So: the
+graph exporter at 18, then onnx's version converter, then what the converter leaves behind. Equal weights give equal
+bytes.
+"""
+
+import warnings
+from typing import Any
+
+import onnx
+import torch
+from onnx import version_converter
+from torch import Tensor, nn
+
+from components.interchange.classifier import PixelsToLogits
+from components.interchange.errors import BadInput
+from components.interchange.onnx_model import INPUT_NAME, OUTPUT_NAME
+
+EXPORTER_OPSET = 18
+IR_VERSION = 8  # The format version that came with opset 17; older runtimes refuse what is newer than they are.
+
+
+class _Contiguous(nn.Module):
+    """PixelsToLogits with the images copied to NCHW memory.
+
+    In channels-last memory, as training likes it, global pooling is traced as a gather over computed strides.
+    """
+
+    def __init__(self, pixels_to_logits: PixelsToLogits) -> None:
+        super().__init__()
+        self.inner = pixels_to_logits
+
+    def forward(self, pixels: Tensor) -> Any:
+        return self.inner.model(self.inner.normalise(pixels).contiguous())
+
+
+def to_onnx(model: PixelsToLogits, crop_px: int, opset: int, metadata: dict[str, str]) -> onnx.ModelProto:
+    """An ONNX model of `model` (on the CPU): `pixels` uint8 [batch, crop_px, crop_px, 3] to `logits` [batch, C].
+
+    BadInput when `opset` lacks what the backbone needs.
+    """
+    example_NHWC = torch.zeros(2, crop_px, crop_px, 3, dtype=torch.uint8)  # Two: a batch of one would be a constant.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # About torch's own deprecations, inside torch.
+        program = torch.onnx.export(
+            _Contiguous(model.eval()),
+            (example_NHWC,),
+            dynamo=True,
+            opset_version=max(opset, EXPORTER_OPSET),
+            input_names=[INPUT_NAME],
+            output_names=[OUTPUT_NAME],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            verbose=False,
+        )
+    assert program is not None
+    graph_model = program.model_proto
+    if opset_of(graph_model) != opset:
+        graph_model = convert_opset(graph_model, opset)
+    return _tidy(graph_model, metadata)
+
+
+def opset_of(model: onnx.ModelProto) -> int | None:
+    """The version of ONNX's own operator set that a file says; None when it says none."""
+    return next((imported.version for imported in model.opset_import if imported.domain in ("", "ai.onnx")), None)
+
+
+def convert_opset(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+    """The same model in another operator set. BadInput, naming the operators, when they cannot be expressed in it."""
+    source = opset_of(model)
+    assert source is not None
+    try:
+        converted = version_converter.convert_version(model, opset)
+    except RuntimeError as error:  # The converter's adapters fail with what they assert.
+        raise BadInput(
+            f"--opset {opset}: the graph cannot be converted from {source} ({error}). Ask for {source}."
+        ) from None
+    unknown = [problem for node in converted.graph.node if (problem := _drop_defaults(node, source, opset))]
+    if unknown:
+        raise BadInput(f"--opset {opset} cannot express {', '.join(sorted(set(unknown)))}. Ask for --opset {source}.")
+    return converted
+
+
+def _drop_defaults(node: onnx.NodeProto, source: int, target: int) -> str | None:
+    """Drop attributes that `target` does not know and that say the default; name the node's type if one says more.
+
+    The converter moves ReduceMean's axes back into an attribute but leaves noop_with_empty_axes, new in 18, behind.
+    """
+    try:
+        known = onnx.defs.get_schema(node.op_type, target, node.domain).attributes
+    except onnx.defs.SchemaError:
+        return f"{node.op_type} (not in opset {target})"
+    for attribute in [attribute for attribute in node.attribute if attribute.name not in known]:
+        default = onnx.defs.get_schema(node.op_type, source, node.domain).attributes[attribute.name].default_value
+        if onnx.helper.get_attribute_value(attribute) != onnx.helper.get_attribute_value(default):
+            return f"{node.op_type} with {attribute.name}"
+        node.attribute.remove(attribute)
+    return None
+
+
+def _tidy(model: onnx.ModelProto, metadata: dict[str, str]) -> onnx.ModelProto:
+    """Strip what tells of this machine or this run (stack traces, paths), and write the metadata."""
+    graph = model.graph
+    for part in (*graph.node, *graph.initializer, *graph.input, *graph.output):
+        part.doc_string = ""
+        del part.metadata_props[:]
+    del graph.value_info[:], graph.metadata_props[:], model.metadata_props[:]
+    model.doc_string = graph.doc_string = ""
+    graph.name = "classifier"
+    model.producer_name, model.producer_version = "graft", ""
+    model.ir_version = IR_VERSION if opset_of(model) == 17 else model.ir_version
+    onnx.helper.set_model_props(model, dict(sorted(metadata.items())))
+    return model

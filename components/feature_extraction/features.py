@@ -1,0 +1,39 @@
+"""Features of a frozen backbone: every image once, no augmentation, kept in memory.
+
+Legend: N images, D features, H height, W width, C 3 channels.
+"""
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from components.interchange.classifier import PixelsToLogits
+from components.interchange.dataset import Split
+from components.interchange.errors import BadInput
+from components.interchange.progress import progress
+
+
+def linear_head(model: nn.Module) -> nn.Linear:
+    """The head of a timm classifier; BadInput when it is not one linear layer."""
+    head = cast(Any, model).get_classifier()
+    if not isinstance(head, nn.Linear):
+        raise BadInput(
+            f"{type(model).__name__} has no single linear head (found {type(head).__name__}), which "
+            "feature_extraction fits. Take another --backbone."
+        )
+    return head
+
+
+def extract(model: PixelsToLogits, split: Split, crop_px: int, batch_size: int, device: torch.device) -> Tensor:
+    """What the head would see of each image's centre crop: float32 [N, D] on `device`, in eval and inference mode."""
+    classifier = cast(Any, model.model)
+    model.eval().to(device)
+    starts = range(0, len(split), batch_size)
+    found = []
+    with torch.inference_mode():
+        for start in progress(starts, f"features of {split.name}", unit=" batches"):
+            crops_NHWC = split.center_crops(range(start, min(start + batch_size, len(split))), crop_px)
+            images_NCHW = model.normalise(torch.from_numpy(crops_NHWC).to(device))
+            found.append(classifier.forward_head(classifier.forward_features(images_NCHW), pre_logits=True).float())
+    return torch.cat(found)

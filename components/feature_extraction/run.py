@@ -1,0 +1,129 @@
+"""The baseline, in order: build, extract features, fit a head for each l2, choose on val, prove, save."""
+
+import logging
+import time
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from components.feature_extraction.features import extract, linear_head
+from components.feature_extraction.linear_probe import Fit, LinearHead, fit_each
+from components.feature_extraction.spec import FeatureExtraction
+from components.interchange import classifier, scoring
+from components.interchange.cards import ClassifierCard
+from components.interchange.dataset import Split, open_dataset
+from components.interchange.memory import keep_freed_memory
+from components.interchange.report import Row, write_report
+from components.interchange.step import RunContext, given_parameters
+
+log = logging.getLogger("graft")
+# Below this, fine-tuning mostly learns the noise of its few images.
+FEW_TRAINING_IMAGES = 500
+
+
+def run(spec: FeatureExtraction, context: RunContext) -> dict[str, object]:
+    device = classifier.choose_device(spec.device)
+    log.info("device=%s threads=%d precision=fp32", device, torch.get_num_threads())
+    if device.type == "cpu":
+        keep_freed_memory()
+    dataset = open_dataset(spec.dataset)
+    train, val = dataset.split("train"), dataset.split("val")
+
+    torch.manual_seed(spec.seed)
+    model, weights = classifier.build(
+        spec.backbone, len(dataset.classes), spec.weights, spec.weights_sha256, spec.input_size_px
+    )
+    preprocessing = classifier.preprocessing_of(model, dataset.manifest, spec.input_size_px)
+    head = linear_head(model)
+    before = _backbone_digest(model, head)
+
+    started = time.perf_counter()
+    model.to(memory_format=torch.channels_last)
+    pixels_to_logits = classifier.PixelsToLogits(model, preprocessing)
+    features: dict[str, Tensor] = {
+        split.name: extract(pixels_to_logits, split, preprocessing.crop_px, spec.batch_size, device)
+        for split in (train, val)
+    }
+    extracted = time.perf_counter()
+    images_per_s = (len(train) + len(val)) / (extracted - started)
+    log.info("features=%d images_per_s=%.1f", features["train"].shape[1], images_per_s)
+
+    labels_N = torch.from_numpy(train.labels_N).to(device)
+    fits = fit_each(features["train"], labels_N, len(dataset.classes), spec.l2_candidates)
+    history = [_record(fit, features, train, val) for fit in fits]
+    best = max(range(len(fits)), key=lambda one: (history[one]["val_top1"], -history[one]["val_nll"]))
+    _write(head, fits[best].head)
+    fit_s = time.perf_counter() - extracted
+    log.info("l2=%g val_top1=%.3f val_nll=%.3f", fits[best].l2, history[best]["val_top1"], history[best]["val_nll"])
+
+    after = _backbone_digest(model, head)
+    if after != before:
+        raise RuntimeError(f"the frozen backbone changed: digest {before} before, {after} after")
+    card = ClassifierCard(
+        backbone=spec.backbone,
+        classes=dataset.classes,
+        preprocessing=preprocessing,
+        weights=weights,
+        dataset_digest=dataset.digest(),
+        made_by="feature_extraction",
+        spec=given_parameters(spec),
+        history=history,
+    )
+    classifier.save(spec.classifier, model, card)
+    details = {
+        "history": history,
+        "frozen": {"digest_before": before, "digest_after": after},
+        "num_train": len(train),
+        **_expectation(len(train)),
+    }
+    write_report(spec.report, spec, _rows(history[best], train, val), details)
+    return {
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+        "precision": "fp32",
+        "features_s": extracted - started,
+        "fit_s": fit_s,
+        "images_per_s": images_per_s,
+    }
+
+
+def _backbone_digest(model: nn.Module, head: nn.Linear) -> str:
+    own = {id(parameter) for parameter in head.parameters()}
+    state = model.state_dict(keep_vars=True)
+    return classifier.state_digest({name: tensor for name, tensor in state.items() if id(tensor) not in own})
+
+
+def _write(head: nn.Linear, fitted: LinearHead) -> None:
+    with torch.no_grad():
+        head.weight.copy_(fitted.weight_CD)
+        head.bias.copy_(fitted.bias_C)
+
+
+def _record(fit: Fit, features: dict[str, Tensor], train: Split, val: Split) -> dict[str, Any]:
+    record: dict[str, Any] = {"l2": fit.l2, "gradient_norm": fit.gradient_norm, "iterations": fit.iterations}
+    for split in (train, val):
+        logits_NC = fit.head.logits(features[split.name]).cpu().numpy()
+        record[f"{split.name}_top1"] = scoring.top1(logits_NC, split.labels_N)
+        record[f"{split.name}_nll"] = scoring.nll(logits_NC, split.labels_N)
+    return record
+
+
+def _expectation(num_train: int) -> dict[str, Any]:
+    few = num_train < FEW_TRAINING_IMAGES
+    words = f"{num_train} training images: under {FEW_TRAINING_IMAGES} the baseline is expected to win."
+    return {"baseline_expected_to_win": few, "expectation": words if few else None}
+
+
+def _rows(best: dict[str, Any], train: Split, val: Split) -> list[Row]:
+    scores = [
+        Row(name=name, value=best[f"{split.name}_{name}"], unit=unit, of="baseline", split=split.name, n=len(split))
+        for split in (train, val)
+        for name, unit in (("top1", ""), ("nll", "nats"))
+    ]
+    return [
+        *scores,
+        Row(name="l2", value=best["l2"], of="baseline"),
+        Row(name="gradient_norm", value=best["gradient_norm"], of="baseline"),
+        Row(name="backbone_unchanged", value=True),
+    ]

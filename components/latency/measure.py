@@ -1,0 +1,95 @@
+"""Timing of a call: warm-up until the times settle, runs of which every sample is kept, percentiles with intervals.
+
+The clock (in seconds) and the call are given, so that all of this can be tested to the digit.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binom, t
+
+Clock = Callable[[], float]
+Call = Callable[[int], object]
+
+BLOCK_RUNS = 20
+SETTLED_WITHIN = 0.05
+MIN_BATCHES = 5
+
+
+class Estimate(NamedTuple):
+    """A figure with its interval; a bound is None where the samples are too few to give one."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class WarmUp:
+    """How many runs were discarded, and whether the times had settled by then."""
+
+    runs: int
+    settled: bool
+
+
+def timed_ms(call: Call, run: int, clock: Clock) -> float:
+    """Milliseconds that `call(run)` took."""
+    started = clock()
+    call(run)
+    return (clock() - started) * 1000
+
+
+def warm_up(call: Call, clock: Clock, max_runs: int) -> WarmUp:
+    """Run in blocks of 20 until a block's median is within 5 % of the median of the block before, or `max_runs`."""
+    before: float | None = None
+    for first in range(0, max_runs - BLOCK_RUNS + 1, BLOCK_RUNS):
+        median = float(np.median([timed_ms(call, first + run, clock) for run in range(BLOCK_RUNS)]))
+        if before is not None and abs(median - before) <= SETTLED_WITHIN * before:
+            return WarmUp(first + BLOCK_RUNS, True)
+        before = median
+    rest = max_runs % BLOCK_RUNS
+    for run in range(rest):
+        call(max_runs - rest + run)
+    return WarmUp(max_runs, False)
+
+
+def time_runs(call: Call, clock: Clock, runs: Iterable[int]) -> NDArray[np.float64]:
+    """Milliseconds of every run. What `runs` does between two of them (a progress bar) is not timed."""
+    return np.array([timed_ms(call, run, clock) for run in runs], np.float64)
+
+
+def time_for(call: Call, clock: Clock, seconds: float) -> NDArray[np.float64]:
+    """Milliseconds of every run, as many as begin within `seconds`, at least 5."""
+    ends = clock() + seconds
+    samples: list[float] = []
+    while len(samples) < MIN_BATCHES or clock() < ends:
+        samples.append(timed_ms(call, len(samples), clock))
+    return np.array(samples, np.float64)
+
+
+def percentile(samples: NDArray[np.float64], percent: float, confidence: float) -> Estimate:
+    """The smallest sample that `percent` of the samples do not exceed, with an interval that assumes no distribution.
+
+    The interval lies between two order statistics: how many of n samples fall below the true percentile is binomial.
+    David and Nagaraja, Order Statistics, 3rd edition, section 7.1. Its coverage is at least `confidence`. A bound that
+    n samples cannot give (p99 of 100 has no upper one) is None.
+    """
+    ordered, n, share = np.sort(samples), len(samples), percent / 100
+    value = float(np.percentile(ordered, percent, method="inverted_cdf"))
+    tail = (1 - confidence) / 2
+    low_rank, high_rank = int(binom.ppf(tail, n, share)), int(binom.ppf(1 - tail, n, share)) + 1
+    low = float(ordered[low_rank - 1]) if low_rank >= 1 else None
+    high = float(ordered[high_rank - 1]) if high_rank <= n else None
+    return Estimate(value, low, high)
+
+
+def throughput(samples_ms: NDArray[np.float64], batch: int, confidence: float) -> Estimate:
+    """Images a second over all batches, with Student's interval of the mean batch time."""
+    mean = float(samples_ms.mean())
+    spread = float(samples_ms.std(ddof=1)) / len(samples_ms) ** 0.5
+    reach = float(t.ppf((1 + confidence) / 2, len(samples_ms) - 1)) * spread
+    images = batch * 1000
+    return Estimate(images / mean, images / (mean + reach), images / (mean - reach) if mean > reach else None)

@@ -1,0 +1,77 @@
+"""The session under test: which provider, how many threads, which machine. Nothing is chosen silently."""
+
+import os
+import platform
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+import onnxruntime as ort
+
+from components.interchange.cards import OnnxCard
+from components.interchange.errors import BadInput, listed
+from components.interchange.onnx_model import CPU_PROVIDER, open_model
+
+CUDA_PROVIDER = "CUDAExecutionProvider"
+Device = Literal["auto", "cpu", "cuda"]
+
+
+def choose_providers(device: Device) -> list[str]:
+    """onnxruntime's providers for a device; `cuda` without the CUDA provider is BadInput, never a silent CPU."""
+    available = ort.get_available_providers()
+    if device == "cuda" and CUDA_PROVIDER not in available:
+        raise BadInput(
+            f"--device cuda: this onnxruntime has no {CUDA_PROVIDER} (found: {listed(available)}). "
+            "Install onnxruntime-gpu, or use --device cpu."
+        )
+    if device != "cpu" and CUDA_PROVIDER in available:
+        return [CUDA_PROVIDER, CPU_PROVIDER]
+    return [CPU_PROVIDER]
+
+
+def available_cores() -> int:
+    """Cores that this process may run on."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return cores or 1
+
+
+def session_options(num_threads: int) -> Any:
+    """As a server runs it: every graph optimisation, one operator at a time, `num_threads` inside it."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = num_threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    return options
+
+
+def open_session(folder: Path, device: Device, num_threads: int) -> tuple[Any, OnnxCard, str]:
+    """Session, card and the provider that really runs.
+
+    onnxruntime falls back to the CPU when CUDA's libraries do not load; for `cuda` that is BadInput, too.
+    """
+    session, card = open_model(folder, choose_providers(device), session_options(num_threads))
+    provider: str = session.get_providers()[0]
+    if device == "cuda" and provider != CUDA_PROVIDER:
+        raise BadInput(
+            f"--device cuda: onnxruntime could not start {CUDA_PROVIDER} and offers {provider}. "
+            "Check the driver and the CUDA libraries, or use --device cpu."
+        )
+    return session, card, provider
+
+
+def machine() -> dict[str, Any]:
+    """What a figure of speed is worth nothing without: processor, cores, versions."""
+    return {
+        "processor": _processor(),
+        "cores": available_cores(),
+        "architecture": platform.machine(),
+        "system": platform.system(),
+        "onnxruntime": ort.__version__,
+    }
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    named = re.search(r"^model name\s*:\s*(.*)$", cpuinfo.read_text(), re.MULTILINE) if cpuinfo.is_file() else None
+    return named[1] if named else platform.processor() or platform.machine()

@@ -1,0 +1,125 @@
+"""Parts of the export: opset conversion, the checks of the file, and the comparison with torch."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper
+from timm.layers import create_conv2d
+from torch import nn
+
+from components.export_onnx.check import InvalidModel, check
+from components.export_onnx.export import convert_opset, opset_of, to_onnx
+from components.export_onnx.lineage import code_digest
+from components.export_onnx.parity import compare, findings
+from components.interchange.cards import read_onnx_card
+from components.interchange.classifier import PixelsToLogits
+from components.interchange.errors import BadInput
+from components.interchange.onnx_model import metadata_of
+from components.interchange.preprocessing import Preprocessing
+
+
+def checked(folder: Path, **changes: object) -> None:
+    card = read_onnx_card(folder)
+    expected = {"opset": 17, "crop_px": 32, "num_classes": 3, "metadata": metadata_of(card)}
+    check(folder / "model.onnx", **(expected | changes))  # type: ignore[arg-type]
+
+
+def test_same_padding_and_pooling_become_no_shape_arithmetic() -> None:
+    torch.manual_seed(0)
+    convolution = create_conv2d(3, 8, 3, stride=2, padding="same", bias=False)
+    network = nn.Sequential(
+        convolution, nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)
+    )
+    half = (0.5, 0.5, 0.5)
+    preprocessing = Preprocessing(resize_short_px=32, interpolation="bicubic", crop_px=32, mean=half, std=half)
+    model = to_onnx(PixelsToLogits(network, preprocessing), 32, 17, {})
+    assert opset_of(model) == 17
+    assert len(model.graph.node) <= 10
+    assert {node.op_type for node in model.graph.node}.isdisjoint({"Shape", "Range", "Gather", "BatchNormalization"})
+
+
+@pytest.mark.parametrize("axes_value", [0, 1])
+def test_conversion_drops_defaults_and_refuses_what_17_cannot_say(axes_value: int) -> None:
+    """`noop_with_empty_axes` is new in 18; its default means what 17 does anyway."""
+    node = helper.make_node("ReduceMean", ["x", "axes"], ["y"], keepdims=1, noop_with_empty_axes=axes_value)
+    axes = helper.make_tensor("axes", TensorProto.INT64, [1], [1])
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [2, size]) for name, size in (("x", 3), ("y", 1))]
+    model = helper.make_model(
+        helper.make_graph([node], "mean", ends[:1], ends[1:], [axes]), opset_imports=[helper.make_opsetid("", 18)]
+    )
+    if axes_value:
+        with pytest.raises(BadInput, match=r"cannot express ReduceMean with noop_with_empty_axes\. Ask for --opset 18"):
+            convert_opset(model, 17)
+    else:
+        converted = convert_opset(model, 17)
+        onnx.checker.check_model(converted, full_check=True)
+        assert opset_of(converted) == 17
+
+
+def test_an_intact_file_passes(tiny_onnx_model: Path) -> None:
+    checked(tiny_onnx_model)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"opset": 18}, "opset: found 17, expected 18"),
+        ({"crop_px": 64}, "inputs: found .*32.* expected .*64"),
+        ({"num_classes": 4}, "outputs: found .*3.* expected .*4"),
+        ({"metadata": {"classes": "[]"}}, "metadata: found .*blue"),
+    ],
+)
+def test_every_contradiction_is_found(tiny_onnx_model: Path, changes: dict[str, object], words: str) -> None:
+    with pytest.raises(InvalidModel, match=words):
+        checked(tiny_onnx_model, **changes)
+
+
+def test_a_fixed_batch_and_a_truncated_file_are_found(tiny_onnx_model: Path, copied: object) -> None:
+    folder = copied(tiny_onnx_model)  # type: ignore[operator]
+    model = onnx.load(folder / "model.onnx")
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    onnx.save(model, folder / "model.onnx")
+    with pytest.raises(InvalidModel, match="inputs"):
+        checked(folder)
+    (folder / "model.onnx").write_bytes((tiny_onnx_model / "model.onnx").read_bytes()[:5000])
+    with pytest.raises(InvalidModel, match="no valid ONNX model"):
+        checked(folder)
+
+
+def test_flips_are_named_with_image_classes_and_batch() -> None:
+    reference_NC = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32)
+    flipped_NC = reference_NC.copy()
+    flipped_NC[1] = [0, 0.5, 0.75]
+    parity = compare(["a", "b", "c"], reference_NC, {1: reference_NC, 7: flipped_NC})
+    assert [(flip.id, flip.torch, flip.onnx, flip.batch) for flip in parity.flips] == [("b", 1, 2, 7)]
+    assert parity.max_abs_diff == 0.75
+    assert findings(parity, 1.0) == []  # The gate judges flips.
+    assert len(findings(parity, 0.7)) == 1
+
+
+def test_a_near_tie_that_turns_is_a_flip() -> None:
+    reference_NC = np.array([[1.0, 1.0, 0.0]], np.float32)
+    turned_NC = np.array([[1.0, np.nextafter(np.float32(1), np.float32(2)), 0.0]], np.float32)
+    assert len(compare(["a"], reference_NC, {1: turned_NC}).flips) == 1
+
+
+def test_logits_that_are_not_finite_are_never_parity() -> None:
+    reference_NC = np.zeros((2, 2), np.float32)
+    broken_NC = np.array([[np.nan, 0], [0, 0]], np.float32)
+    for found in ({1: broken_NC, 2: reference_NC}, {1: reference_NC, 2: broken_NC}):
+        parity = compare(["a", "b"], reference_NC, found)
+        assert parity.max_abs_diff is None
+        assert "some logits are not finite" in findings(parity, 1e-3)
+
+
+def test_code_digest_changes_with_content_and_name_alone(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("one = 1\n")
+    first = code_digest(tmp_path)
+    (tmp_path / "__pycache__").mkdir()
+    (tmp_path / "__pycache__" / "a.pyc").write_text("compiled")
+    assert code_digest(tmp_path) == first
+    (tmp_path / "a.py").write_text("one = 2\n")
+    assert code_digest(tmp_path) != first

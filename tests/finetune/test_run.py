@@ -1,0 +1,84 @@
+"""The finetune step on the tiny dataset: it learns, repeats itself, keeps frozen stages, and stops in words."""
+
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from components.finetune.spec import Finetune
+from components.interchange.artifact import digest
+from components.interchange.cards import read_classifier_card
+from components.interchange.classifier import load
+from components.interchange.cli import main
+from components.interchange.report import read_report
+
+
+@pytest.fixture
+def argv(tiny_dataset: Path, tiny_weights: Path, tmp_path: Path) -> list[str]:
+    return [
+        *("--dataset", str(tiny_dataset), "--classifier", str(tmp_path / "c"), "--report", str(tmp_path / "r")),
+        *("--backbone", "test_resnet", "--weights", str(tiny_weights), "--input-size-px", "32", "--device", "cpu"),
+        *("--batch-size", "6", "--num-epochs", "4", "--stage-multipliers", "1,1,1,10", "--base-lr", "1e-3"),
+    ]
+
+
+def test_it_learns_and_gives_the_same_digest_twice(argv: list[str], tmp_path: Path) -> None:
+    assert main(Finetune, argv) == 0
+    card, report = read_classifier_card(tmp_path / "c"), read_report(tmp_path / "r")
+    first = digest(tmp_path / "c"), digest(tmp_path / "r")
+    assert card.made_by == "finetune"
+    assert [record["epoch"] for record in card.history] == [1, 2, 3, 4]
+    assert card.history[-1]["train_loss"] < card.history[0]["train_loss"]
+    assert card.history[-1]["lr"]["head/decay"] == pytest.approx(10 * card.history[-1]["lr"]["early/decay"])
+    best = max(card.history, key=lambda record: (record["val_top1"], -record["val_nll"]))
+    top1 = report.row("top1", of="candidate", split="val")
+    assert top1 is not None and top1.value == best["val_top1"] > 0.8 and top1.n == 30
+    assert report.details["best_epoch"] == best["epoch"]
+
+    again = [text.replace(str(tmp_path / "c"), str(tmp_path / "c2")).replace(str(tmp_path / "r"), str(tmp_path / "r2"))
+             if text.startswith(str(tmp_path)) else text for text in argv]  # fmt: skip
+    assert main(Finetune, again) == 0
+    assert (digest(tmp_path / "c2"), digest(tmp_path / "r2")) == first
+
+
+def test_all_but_the_head_frozen_leaves_the_pretrained_backbone(
+    argv: list[str], tmp_path: Path, tiny_weights: Path
+) -> None:
+    assert main(Finetune, [*argv, "--freeze", "late", "--num-epochs", "1"]) == 0
+    pretrained = load_file(tiny_weights)
+    trained = load(tmp_path / "c")[0].state_dict()
+    assert [name for name in trained if not name.startswith("fc.") and not trained[name].equal(pretrained[name])] == []
+    report = read_report(tmp_path / "r")
+    frozen = report.details["frozen"]
+    assert frozen["digest_before"] == frozen["digest_after"]
+    assert frozen["tensors"] == len(trained) - 2
+    assert {group["name"] for group in report.details["param_groups"]} == {"head/decay", "head/no_decay"}
+
+
+def test_it_stops_early_and_keeps_the_best_epoch(argv: list[str], tmp_path: Path) -> None:
+    tiny_rate = [*argv, "--base-lr", "1e-12", "--freeze", "late", "--num-epochs", "6", "--patience", "2"]
+    assert main(Finetune, tiny_rate) == 0
+    card = read_classifier_card(tmp_path / "c")
+    best = read_report(tmp_path / "r").details["best_epoch"]
+    assert len(card.history) == best + 2 < 6
+
+
+def test_a_loss_that_is_no_number_names_the_step(
+    argv: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(Finetune, [*argv, "--base-lr", "1e30", "--warmup-fraction", "0"]) == 2
+    assert "the loss became nan at step" in capsys.readouterr().err
+    assert not (tmp_path / "c").exists() and not (tmp_path / "r").exists()
+
+
+def test_layer_decay_and_flips_run(argv: list[str], tmp_path: Path) -> None:
+    options = ["--lr-policy", "layer-decay", "--vertical-flips", "true", "--label-smoothing", "0.1"]
+    assert main(Finetune, [*argv, *options, "--num-epochs", "1"]) == 0
+    names = {group["name"] for group in read_report(tmp_path / "r").details["param_groups"]}
+    assert {"layer_00/decay", "layer_04/decay", "head/decay"} <= names
+
+
+def test_a_multiplier_of_zero_is_refused(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    argv[argv.index("--stage-multipliers") + 1] = "0,1,1,1"
+    assert main(Finetune, argv) == 2
+    assert "every multiplier must be above 0" in capsys.readouterr().err

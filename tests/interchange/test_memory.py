@@ -1,0 +1,31 @@
+"""Freed memory is kept: the second large block costs no page fault. In a process of its own, which it changes."""
+
+import subprocess
+import sys
+
+PROGRAM = """
+import resource, sys
+from components.interchange.memory import keep_freed_memory
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    size = 64 * 2**20  # a variable: a product of constants would be folded
+    b'x' * size
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+kept = sys.argv[1] == "keep" and keep_freed_memory(2**28)
+faults()
+print(kept, faults())
+"""
+
+
+def faults(mode: str) -> tuple[bool, int]:
+    out = subprocess.run([sys.executable, "-c", PROGRAM, mode], check=True, capture_output=True, text=True).stdout
+    kept, number = out.split()
+    return kept == "True", int(number)
+
+
+def test_a_large_block_takes_the_pages_of_the_one_before_it() -> None:
+    kept, number = faults("keep")
+    if kept:  # On another C library nothing is promised.
+        assert number < 100 < faults("as it is")[1]

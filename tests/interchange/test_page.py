@@ -1,0 +1,86 @@
+"""The HTML page: whole in one file, everything escaped, nothing fetched, nothing run."""
+
+import base64
+import io
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from components.interchange.page import Cell, Gallery, Picture, Plot, Section, Table, Text, picture_uri, render
+
+VOID = {"meta", "img", "br", "path", "use"}
+
+
+class Balance(HTMLParser):
+    """Collects tags and fails on one that closes another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.seen.append(tag)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    picture = picture_uri(np.full((20, 30, 3), 200, np.uint8))
+    return render(
+        "Title <1>",
+        "Lead & more",
+        [
+            Section("Words", [Text("a < b")]),
+            Section("Table", [Table(["", "x"], [["row", Cell("1.0", shade=0.5, strong=True)]], "What <it> is")]),
+            Section("Plot", [Plot(['<svg><path d="M0 0"/></svg>'], "A path")]),
+            Section("Pictures", [Gallery([Picture(picture, ["cat's", '"paw"'])])]),
+        ],
+    )
+
+
+def test_every_tag_is_closed_in_order(page):
+    balance = Balance()
+    balance.feed(page)
+
+    assert balance.open == []
+    assert {"table", "svg", "img", "figure", "h2"} <= set(balance.seen)
+
+
+def test_text_is_escaped_and_drawings_are_not(page):
+    assert "Title &lt;1&gt;" in page
+    assert "Lead &amp; more" in page
+    assert "a &lt; b" in page
+    assert "What &lt;it&gt; is" in page
+    assert 'alt="cat&#39;s, &#34;paw&#34;"' in page
+    assert '<path d="M0 0"/>' in page
+
+
+def test_it_needs_no_other_file_and_no_script(page):
+    assert not re.search(r'(?:src|href)="(?!data:)', page)
+    assert "<script" not in page
+    assert "<link" not in page
+    assert "@import" not in page
+
+
+def test_it_follows_the_readers_light_or_dark_and_width(page):
+    assert "prefers-color-scheme: dark" in page
+    assert 'name="viewport" content="width=device-width' in page
+
+
+def test_pictures_are_made_small_and_stay_the_same_bytes():
+    pixels_HWC = np.random.default_rng(0).integers(0, 256, (300, 600, 3)).astype(np.uint8)
+
+    uri = picture_uri(pixels_HWC, longest_px=128)
+
+    image = Image.open(io.BytesIO(base64.b64decode(uri.removeprefix("data:image/jpeg;base64,"))))
+    assert image.size == (128, 64)
+    assert uri == picture_uri(pixels_HWC, longest_px=128)

@@ -1,0 +1,127 @@
+"""The latency step on a tiny real model: what it reports, what it refuses, and that it needs no torch."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+
+from components.interchange.cli import main
+from components.interchange.report import read_report
+from components.latency.session import CUDA_PROVIDER, choose_providers
+from components.latency.spec import Latency
+
+Copy = Callable[[Path], Path]
+no_cuda = pytest.mark.skipif(CUDA_PROVIDER in ort.get_available_providers(), reason="CUDA is here")
+
+
+def latency_argv(model: Path, dataset: Path, report: Path, *more: str) -> list[str]:
+    argv = ["--onnx-model", str(model), "--dataset", str(dataset), "--report", str(report), "--num-threads", "1"]
+    return [*argv, "--timed-runs", "200", "--max-warmup-runs", "60", "--throughput-s", "0.05", *more]
+
+
+def test_report_and_no_torch(tiny_onnx_model: Path, tiny_dataset: Path, tmp_path: Path) -> None:
+    argv = latency_argv(tiny_onnx_model, tiny_dataset, tmp_path / "report", "--device", "cpu")
+    program = (
+        "import sys\nfrom components.interchange.cli import main\nfrom components.latency.spec import Latency\n"
+        f"code = main(Latency, {argv!r})\nassert 'torch' not in sys.modules\nsys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "provider=CPUExecutionProvider num_threads=1" in done.stderr
+    report = read_report(tmp_path / "report")
+    samples_ms = np.array(report.details["samples_ms"])
+    assert len(samples_ms) == report.details["timed_runs"] == 200
+    for percent in (50, 90, 99):
+        row = report.row(f"p{percent}_ms", "batch 1")
+        assert row is not None and (row.unit, row.n) == ("ms", 200)
+        expected = np.percentile(samples_ms, percent, method="inverted_cdf")
+        assert row.value == pytest.approx(expected, abs=1e-4)
+        assert row.low is not None and row.low <= float(row.value or 0)
+    p99 = report.row("p99_ms", "batch 1")
+    assert p99 is not None and p99.high is None  # 200 runs give p99 no upper bound.
+    for batch in (8, 32):
+        row = report.row("images_per_s", f"batch {batch}")
+        assert row is not None and float(row.value or 0) > 0
+    assert report.details["provider"] == "CPUExecutionProvider"
+    assert report.details["machine"]["onnxruntime"] == ort.__version__
+    run = json.loads((tmp_path / "report" / "run.json").read_text())
+    assert (run["provider"], run["num_threads"]) == ("CPUExecutionProvider", 1)
+
+
+@no_cuda
+def test_cuda_where_it_is_absent_is_refused(
+    tiny_onnx_model: Path, tiny_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = latency_argv(tiny_onnx_model, tiny_dataset, tmp_path / "report", "--device", "cuda")
+    assert main(Latency, argv) == 2
+    assert "this onnxruntime has no CUDAExecutionProvider" in capsys.readouterr().err
+    assert not (tmp_path / "report").exists()
+    assert choose_providers("auto") == ["CPUExecutionProvider"]
+
+
+def _truncate(folder: Path) -> None:
+    path = folder / "model.onnx"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _remove(folder: Path) -> None:
+    (folder / "model.onnx").unlink()
+
+
+def _other_order_of_classes(folder: Path) -> None:
+    card = json.loads((folder / "card.json").read_text())
+    (folder / "card.json").write_text(json.dumps(card | {"classes": card["classes"][::-1]}))
+
+
+def _other_mean(folder: Path) -> None:
+    card = json.loads((folder / "card.json").read_text())
+    card["preprocessing"]["mean"] = [0.1, 0.2, 0.3]
+    (folder / "card.json").write_text(json.dumps(card))
+
+
+def _no_metadata(folder: Path) -> None:
+    model = onnx.load(folder / "model.onnx")
+    kept = {prop.key: prop.value for prop in model.metadata_props if prop.key != "provenance"}
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, kept)
+    onnx.save(model, folder / "model.onnx")
+
+
+def _one_class_more(folder: Path) -> None:
+    card = json.loads((folder / "card.json").read_text())
+    (folder / "card.json").write_text(json.dumps(card | {"classes": [*card["classes"], "yellow"]}))
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (_truncate, "cannot be loaded by onnxruntime"),
+        (_remove, "has no model.onnx"),
+        (_other_order_of_classes, r"'classes' is \[\"blue\", \"green\", \"red\"\], the card says \[\"red\""),
+        (_other_mean, "'preprocessing' is .* the card says"),
+        (_no_metadata, "its metadata lack 'provenance'"),
+        (_one_class_more, r"output is .*3.*expected .*4"),
+    ],
+)
+def test_a_model_that_is_not_what_its_card_says_is_refused(
+    damage: Callable[[Path], None],
+    words: str,
+    tiny_onnx_model: Path,
+    tiny_dataset: Path,
+    tmp_path: Path,
+    copied: Copy,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = copied(tiny_onnx_model)
+    damage(folder)
+    assert main(Latency, latency_argv(folder, tiny_dataset, tmp_path / "report")) == 2
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert re.search(words, message), message
+    assert not (tmp_path / "report").exists()

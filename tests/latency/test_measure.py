@@ -1,0 +1,110 @@
+"""Warm-up, timing, percentiles and their intervals, to the digit: the clock and the call are given."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+from components.latency.measure import percentile, throughput, time_for, time_runs, warm_up
+
+
+class Clock:
+    """A clock that stands still except while a call takes the time it was given, in ms."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self.calls: list[int] = []
+
+    def __call__(self) -> float:
+        return self.now_s
+
+    def call_taking(self, ms_of_run: Callable[[int], float]) -> Callable[[int], None]:
+        def call(run: int) -> None:
+            self.calls.append(run)
+            self.now_s += ms_of_run(run) / 1000
+
+        return call
+
+
+def test_warm_up_ends_when_two_blocks_agree() -> None:
+    # Medians of the blocks of 20: 100, 50, 48 (4 % less: settled).
+    clock = Clock()
+    warm = warm_up(clock.call_taking(lambda run: [100, 50, 48, 48][run // 20]), clock, 500)
+    assert (warm.runs, warm.settled) == (60, True)
+    assert clock.calls == list(range(60))
+
+
+def test_warm_up_goes_on_while_times_still_fall_or_rise() -> None:
+    clock = Clock()
+    warm = warm_up(clock.call_taking(lambda run: [100, 94, 100, 100][run // 20]), clock, 500)
+    assert warm.runs == 80
+
+
+def test_one_slow_run_does_not_unsettle_a_block() -> None:
+    clock = Clock()
+    assert warm_up(clock.call_taking(lambda run: 5000 if run == 25 else 10), clock, 500).runs == 40
+
+
+@pytest.mark.parametrize("max_runs", [10, 20, 50, 60])
+def test_warm_up_gives_up_at_its_limit_and_says_so(max_runs: int) -> None:
+    clock = Clock()
+    warm = warm_up(clock.call_taking(lambda run: 2.0 ** (run // 20)), clock, max_runs)
+    assert (warm.runs, warm.settled) == (max_runs, False)
+    assert clock.calls == list(range(max_runs))
+
+
+def test_every_sample_is_kept_in_order_and_nothing_between_runs_is_timed() -> None:
+    clock = Clock()
+
+    def runs_with_a_slow_bar() -> Iterator[int]:
+        for run in range(4):
+            clock.now_s += 1
+            yield run
+
+    samples_ms = time_runs(clock.call_taking(lambda run: [3, 1, 4, 1][run]), clock, runs_with_a_slow_bar())
+    np.testing.assert_allclose(samples_ms, [3, 1, 4, 1])
+
+
+def test_time_for_stops_at_its_time_but_not_before_five_batches() -> None:
+    clock = Clock()
+    assert len(time_for(clock.call_taking(lambda _: 100), clock, 0.95)) == 10
+    assert len(time_for(clock.call_taking(lambda _: 1000), clock, 0.5)) == 5
+
+
+@pytest.mark.parametrize("percent", [50, 90, 99])
+def test_percentiles_of_a_known_sequence(percent: int) -> None:
+    samples = np.random.default_rng(0).permutation(np.arange(1.0, 1001.0))
+    assert percentile(samples, percent, 0.95).value == 10 * percent
+    assert percentile(samples, percent, 0.95).value == np.percentile(samples, percent, method="inverted_cdf")
+
+
+def test_interval_by_hand() -> None:
+    # B ~ binomial(10, 1/2): P(B <= 1) = 11/1024 < 0.025 <= P(B <= 2), so the bounds are the 2nd and the 9th of 10.
+    # Exact coverage 1 - 2 * 11/1024 = 0.979 (tables: David and Nagaraja, n = 10).
+    estimate = percentile(np.arange(1.0, 11.0), 50, 0.95)
+    assert estimate == (5, 2, 9)
+
+
+def test_a_bound_that_the_samples_cannot_give_is_none() -> None:
+    # 0.99^100 = 0.37: more often than not enough no sample at all lies beyond p99.
+    assert percentile(np.arange(100.0), 99, 0.95).high is None
+    assert percentile(np.arange(1000.0), 99, 0.95).high is not None
+    assert percentile(np.arange(3.0), 50, 0.95).low is None
+
+
+@pytest.mark.parametrize(("percent", "truth"), [(50, np.log(2)), (90, np.log(10)), (99, np.log(100))])
+def test_intervals_cover_the_truth_as_often_as_they_say(percent: int, truth: float) -> None:
+    rng, rounds = np.random.default_rng(1), 1000
+    bounds = [percentile(rng.exponential(1.0, 1000), percent, 0.95)[1:] for _ in range(rounds)]
+    covered = np.mean([low <= truth <= high for low, high in bounds])  # type: ignore[operator]
+    # At least 0.95 by construction, a little more for p99 (ranks are whole); 3 standard errors are 0.02.
+    assert 0.93 <= covered <= 0.99
+
+
+def test_throughput_counts_images_over_all_batches() -> None:
+    estimate = throughput(np.array([90.0, 100.0, 110.0]), 8, 0.95)
+    assert estimate.value == pytest.approx(80)  # 24 images in 300 ms.
+    # Student's t with 2 degrees of freedom: 4.3027 * 10 / sqrt(3) = 24.84 ms.
+    assert estimate.low == pytest.approx(8000 / 124.84, rel=1e-4)
+    assert estimate.high == pytest.approx(8000 / 75.16, rel=1e-4)
+    assert throughput(np.array([1.0, 1000.0]), 8, 0.95).high is None
