@@ -4,6 +4,7 @@ Read without importing what is described: no torch, no timm, no onnxruntime.
 """
 
 import ast
+import csv
 import ctypes
 import hashlib
 import importlib.util
@@ -103,18 +104,22 @@ def source_listing(source: str, image_column: str) -> dict[str, Any]:
 
 
 def _named_by(manifest: Path, image_column: str) -> list[Path]:
-    """The files that a manifest names; paths are relative to the manifest's folder."""
-    if manifest.suffix == ".parquet":
+    """The files that a manifest names, relative to its folder; none where it cannot be read, which ingest refuses."""
+    try:
+        names = _column(manifest, image_column)
+    except (ValueError, csv.Error):
+        return []
+    return [manifest.parent / str(name) for name in names if name]
+
+
+def _column(manifest: Path, name: str) -> list[Any]:
+    if manifest.suffix.lower() == ".parquet":
         import pyarrow.parquet
 
         table = pyarrow.parquet.read_table(manifest)
-        names = table.column(image_column).to_pylist() if image_column in table.column_names else []
-    else:
-        import csv
-
-        with manifest.open(newline="", encoding="utf-8-sig") as stream:
-            names = [row.get(image_column) for row in csv.DictReader(stream)]
-    return [manifest.parent / name for name in names if name]
+        return list(table.column(name).to_pylist()) if name in table.column_names else []
+    with manifest.open(newline="", encoding="utf-8-sig") as stream:
+        return [row.get(name) for row in csv.DictReader(stream)]
 
 
 def weights(weights: str, backbone: str) -> str:

@@ -113,10 +113,8 @@ def spec_of(step: Step, values: Values, paths: Mapping[str, Path]) -> Spec:
     try:
         return step.spec(**values, **paths)
     except ValidationError as error:
-        faults = "; ".join(
-            f"{step.name}.{'.'.join(map(str, fault['loc'])).replace('_', '-')}: {fault['msg']}"
-            for fault in error.errors()
-        )
+        found = [(".".join(map(str, fault["loc"])).replace("_", "-"), fault["msg"]) for fault in error.errors()]
+        faults = "; ".join(f"{step.name}.{name}: {said.removeprefix('Value error, ')}" for name, said in found)
         raise BadInput(f"{faults}. Change it with --set.") from None
 
 

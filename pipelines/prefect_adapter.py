@@ -2,8 +2,10 @@
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
 from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
+from prefect.states import Completed
 
 from pipelines.plan import Request
 from pipelines.runner import Outcome, Tell, perform
@@ -15,6 +17,12 @@ from pipelines.store import Store
 def run_step(request: Request, store: Store, name: str, inputs: dict[str, str]) -> Outcome:
     """One step of a run."""
     return perform(request, store, name, inputs)
+
+
+@task(cache_policy=NO_CACHE, persist_result=False)
+def leave_out(why: str) -> State[str]:
+    """A step that its verdict left out, for the history."""
+    return Completed(name="Skipped", message=why)
 
 
 class StepTasks:
@@ -35,7 +43,8 @@ class StepTasks:
         return self.store.word(digest)
 
     def skip(self, name: str, why: str) -> None:
-        """Note that a step is left out, and why."""
+        """Note that a step is left out, and why: a task as well, in the state `Skipped`."""
+        leave_out.with_options(name=name, task_run_name=name)(why, return_state=True)
         self._done(Outcome(name, "skip", why, 0.0, {}))
 
     def _done(self, outcome: Outcome) -> dict[str, str]:

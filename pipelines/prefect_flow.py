@@ -45,7 +45,7 @@ def graph(step: Steps, strategy: Strategy) -> None:
         step.skip("promote", f"the verdict is {verdict}")
 
 
-@flow(name="graft", validate_parameters=False, persist_result=False)
+@flow(name="graft", flow_run_name="{request[run_id]}", validate_parameters=False, persist_result=False)
 def graft(request: dict[str, Any]) -> dict[str, Outcome]:
     """From a source of images to a proven ONNX model. `request` holds the fields of `plan.Request`."""
     asked = Request(**request)

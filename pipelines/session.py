@@ -19,7 +19,7 @@ from pipelines import recipes
 from pipelines.lock import only_run
 from pipelines.parameters import for_backbone, merged, parsed, seeded, values_of
 from pipelines.plan import Planned, Request, Runner, plan
-from pipelines.runner import Outcome, Tell, loop, unchanged
+from pipelines.runner import Outcome, StepFailed, Tell, loop, unchanged
 from pipelines.steps import Strategy, graph_for
 from pipelines.store import Store, open_store
 from pipelines.summary import build
@@ -73,9 +73,18 @@ def run(
             for outcome in outcomes.values():
                 tell(outcome)
         else:
-            outcomes = loop(request, store, tell) if engine == "none" else _under_prefect(request, store)
+            outcomes = _executed(request, store, engine, tell)
         summary = _summed(request, store, outcomes, nothing_to_do, started)
         return summary, store.word(outcomes["gate"].outputs["verdict"])
+
+
+def _executed(request: Request, store: Store, engine: Engine, tell: Tell) -> dict[str, Outcome]:
+    try:
+        return loop(request, store, tell) if engine == "none" else _under_prefect(request, store)
+    except StepFailed as error:
+        failed = {"run_id": request.run_id, "verdict": "failed", "reasons": [str(error)]}
+        store.put_record(f"runs/{request.run_id}/summary.json", failed)
+        raise
 
 
 def _summed(

@@ -17,6 +17,7 @@ from components.interchange.artifact import RUN_FILE, digest
 from components.interchange.champion import Champion, opponent
 from components.interchange.dataset import open_dataset
 from components.interchange.errors import BadInput
+from components.interchange.memory import keep_freed_memory
 from components.interchange.report import write_report
 from components.interchange.step import RunContext, given_parameters
 
@@ -29,6 +30,8 @@ def run(spec: Evaluate, context: RunContext) -> dict[str, object]:
     folders = given(spec)
     device = classifier.choose_device(spec.device)
     log.info("device=%s", device)
+    if device.type == "cpu":
+        keep_freed_memory()
     dataset = open_dataset(spec.dataset)
     splits = open_splits(dataset)
     labels = {name: split.labels_N for name, split in splits.items()}

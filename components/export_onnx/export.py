@@ -6,6 +6,7 @@ graph exporter at 18, then onnx's version converter, then what the converter lea
 bytes.
 """
 
+import logging
 import warnings
 from typing import Any
 
@@ -41,6 +42,8 @@ def to_onnx(model: PixelsToLogits, crop_px: int, opset: int, metadata: dict[str,
 
     BadInput when `opset` lacks what the backbone needs.
     """
+    for chatty in ("onnx_ir", "onnxscript"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     example_NHWC = torch.zeros(2, crop_px, crop_px, 3, dtype=torch.uint8)  # Two: a batch of one would be a constant.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # About torch's own deprecations, inside torch.

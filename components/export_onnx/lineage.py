@@ -23,7 +23,8 @@ def write_lineage(folder: Path, ids: Sequence[str], labels: Sequence[str], facts
     (lineage / "lineage.json").write_text(to_json(facts), encoding="utf-8")
 
 
-def code_digest(package: Path) -> str:
-    """sha256 over the paths and contents of a package's Python files."""
-    lines = [f"{file_digest(path)}  {path.relative_to(package).as_posix()}\n" for path in sorted(package.rglob("*.py"))]
+def code_digest(root: Path, packages: Sequence[str]) -> str:
+    """sha256 over the paths and contents of the Python files of some packages below `root`."""
+    files = [path for package in packages for path in sorted((root / package).rglob("*.py"))]
+    lines = [f"{file_digest(path)}  {path.relative_to(root).as_posix()}\n" for path in files]
     return hashlib.sha256("".join(lines).encode()).hexdigest()

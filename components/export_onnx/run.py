@@ -23,6 +23,7 @@ from components.interchange.cards import ClassifierCard, OnnxCard
 from components.interchange.cli import log
 from components.interchange.dataset import Dataset, Split, open_dataset
 from components.interchange.errors import BadInput
+from components.interchange.memory import keep_freed_memory
 from components.interchange.onnx_model import MODEL_FILE, metadata_of, open_model
 from components.interchange.report import Row, write_report
 from components.interchange.step import RunContext, given_parameters
@@ -33,6 +34,8 @@ REFERENCE_BATCH = 32
 def run(spec: ExportOnnx, context: RunContext) -> dict[str, object]:
     device = classifier.choose_device(spec.device)
     log.info("step=export_onnx device=%s torch_threads=%d", device, torch.get_num_threads())
+    if device.type == "cpu":
+        keep_freed_memory()
     dataset = open_dataset(spec.dataset)
     model, made = classifier.load(spec.selected)
     classifier.check_classes(made, dataset.manifest)
@@ -127,7 +130,7 @@ def _write_lineage(spec: ExportOnnx, dataset: Dataset, made: ClassifierCard) -> 
         "split_policy": manifest.split_policy,
         "statistics": manifest.statistics.model_dump(mode="json"),
         "specs": {made.made_by: made.spec, "export_onnx": given_parameters(spec)},
-        "code_digest": code_digest(Path(components.__file__).parent),
+        "code_digest": code_digest(Path(components.__file__).parent, ("export_onnx", "interchange")),
     }
     write_lineage(spec.onnx_model, train.ids, [manifest.classes[label] for label in train.labels_N], facts)
 

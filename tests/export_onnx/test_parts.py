@@ -115,11 +115,17 @@ def test_logits_that_are_not_finite_are_never_parity() -> None:
         assert "some logits are not finite" in findings(parity, 1e-3)
 
 
-def test_code_digest_changes_with_content_and_name_alone(tmp_path: Path) -> None:
-    (tmp_path / "a.py").write_text("one = 1\n")
-    first = code_digest(tmp_path)
-    (tmp_path / "__pycache__").mkdir()
-    (tmp_path / "__pycache__" / "a.pyc").write_text("compiled")
-    assert code_digest(tmp_path) == first
-    (tmp_path / "a.py").write_text("one = 2\n")
-    assert code_digest(tmp_path) != first
+def test_code_digest_changes_with_its_packages_alone(tmp_path: Path) -> None:
+    for package in ("mine", "shared", "other"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "a.py").write_text("one = 1\n")
+
+    def found() -> str:
+        return code_digest(tmp_path, ("mine", "shared"))
+
+    first = found()
+    (tmp_path / "mine" / "a.pyc").write_text("compiled")
+    (tmp_path / "other" / "a.py").write_text("one = 2\n")
+    assert found() == first
+    (tmp_path / "shared" / "a.py").write_text("one = 2\n")
+    assert found() != first

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from components.interchange.champion import ChampionRecord, swap_pointer
-from components.interchange.errors import BadInput
 from pipelines import fingerprints
 from pipelines.plan import Request, key_of, parts_of, plan
 from pipelines.session import request_for
@@ -146,75 +145,8 @@ def test_the_champion_is_in_the_key_of_evaluate_unless_these_inputs_made_it(requ
     assert key(request_, "evaluate") != key(dataclasses.replace(request_, model_name="other"), "evaluate")
 
 
-def test_versions_are_those_of_the_steps_extra() -> None:
-    assert "torch" in fingerprints.versions_of("train")
-    assert "torch" not in fingerprints.versions_of("latency")
-    assert fingerprints.versions_of(None) == {}
-
-
-@pytest.fixture
-def code(tmp_path: Path) -> Path:
-    """A package tree: the step uses `cards`, which uses `artifact`; nothing of it uses `page`."""
-    files = {
-        "step/run.py": "def run():\n    from components.interchange import cards\n",
-        "step/page.css": "",
-        "other/run.py": "",
-        "interchange/__init__.py": "",
-        "interchange/cards.py": "from components.interchange.artifact import digest\n",
-        "interchange/artifact.py": "",
-        "interchange/page.py": "",
-    }
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
-    return tmp_path
-
-
-@pytest.mark.parametrize("name", ["step/run.py", "step/page.css", "interchange/cards.py", "interchange/artifact.py"])
-def test_code_that_a_step_uses_is_in_its_key(code: Path, name: str) -> None:
-    before = fingerprints.code_of("step", code)
-    (code / name).write_text((code / name).read_text() + "# changed\n")
-    after = fingerprints.code_of("step", code)
-    assert [changed for changed in after if after[changed] != before[changed]] == [name]
-
-
-@pytest.mark.parametrize("name", ["interchange/page.py", "other/run.py"])
-def test_code_that_a_step_does_not_use_is_not(code: Path, name: str) -> None:
-    before = fingerprints.code_of("step", code)
-    (code / name).write_text("# changed\n")
-    assert fingerprints.code_of("step", code) == before
-
-
-def test_the_real_steps_count_what_they_import() -> None:
-    assert "interchange/classifier.py" in fingerprints.code_of("finetune")
-    assert "interchange/classifier.py" not in fingerprints.code_of("gate")
-
-
 def test_before_anything_has_run_only_the_first_step_can_be_planned(request_: Request) -> None:
     found = {one.step.name: (one.action, one.why) for one in plan(request_, open_store(request_.store))}
     assert found["ingest"] == ("run", "not run before")
     assert found["finetune"] == ("waits", "after ingest")
     assert found["promote"] == ("waits", "after export_onnx, gate")
-
-
-@pytest.mark.parametrize(
-    ("source", "words"),
-    [
-        ("nowhere", "there is no such folder"),
-        ("empty", "is an empty folder"),
-        ("s3://bucket/images", "on a local disk"),
-    ],
-)
-def test_a_source_that_is_not_there_is_refused(tmp_path: Path, source: str, words: str) -> None:
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(BadInput, match=words):
-        fingerprints.source_listing(source if "://" in source else str(tmp_path / source), "image")
-
-
-@pytest.mark.parametrize(
-    ("weights", "words"),
-    [("missing.pth", "there is no such file"), ("package:no_such", "not installed"), ("package:json", "found none")],
-)
-def test_weights_that_are_not_there_are_refused(weights: str, words: str) -> None:
-    with pytest.raises(BadInput, match=words):
-        fingerprints.weights(weights, "resnet18")

@@ -1,0 +1,69 @@
+"""The graft command from outside: what it says, what it loads, how it ends."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HEAVY = ("torch", "kfp", "prefect", "numpy", "pyarrow", "onnxruntime", "rich")
+
+
+def graft(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "pipelines.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"]])
+def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
+    code = f"import sys, pipelines.cli\ntry:\n    pipelines.cli.app({arguments!r})\nexcept SystemExit as end:\n"
+    code += f"    print(end.code, [name for name in {HEAVY!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.splitlines()[-1] == "0 []"
+
+
+def test_planning_a_run_loads_neither_torch_nor_an_engine() -> None:
+    absent = ("torch", "timm", "prefect", "kfp", "onnxruntime", "numpy")
+    code = f"import sys, pipelines.session, pipelines.terminal\nprint([n for n in {absent!r} if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_help_names_every_command() -> None:
+    shown = graft("--help").stdout
+    assert all(name in shown for name in ("demo", "run", "predict", "recipes", "--version"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--source", "nowhere"], "there is no such folder or file"),
+        (["--source", ".", "--recipe", "prod"], "unknown recipe 'prod'. Close: production"),
+        (["--source", ".", "--set", "gate.max-p99=1"], "unknown parameter. Close: max-p99-ms"),
+        (["--source", ".", "--store", "s3://bucket"], "kept in a local folder"),
+        (["--source", ".", "--model-name", "a/b"], "--model-name 'a/b'"),
+        (["--source", ".", "--engine", "airflow"], "airflow"),
+        ([], "--source"),
+    ],
+)
+def test_bad_input_ends_with_2_and_one_message(tmp_path: Path, arguments: list[str], words: str) -> None:
+    (tmp_path / "a.png").write_bytes(b"")
+    done = graft("run", *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.rglob("*.files.json"))
+
+
+def test_a_model_that_was_never_promoted_cannot_predict(tmp_path: Path) -> None:
+    done = graft("predict", "--model", "champion:fabric", "--store", str(tmp_path), "image.png")
+    assert done.returncode == 2
+    assert "nothing was ever promoted under the name 'fabric'" in done.stderr
+
+
+def test_recipes_are_listed_with_sources() -> None:
+    shown = graft("recipes").stdout
+    assert all(name in shown for name in ("scarce", "production", "accuracy", "edge", "large", "demo", "measured"))
