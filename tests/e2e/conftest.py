@@ -30,6 +30,11 @@ class Ended:
         """The steps that ran: those that took time."""
         return {name for name, seconds in self.summary["seconds"].items() if seconds > 0 and name != "total"}
 
+    def made(self, store: Path) -> dict[str, str]:
+        """Digest of every artifact of the run as `step.port`."""
+        steps = json.loads((store / "runs" / self.summary["run_id"] / "steps.json").read_text())["steps"]
+        return {f"{name}.{port}": digest for name, step in steps.items() for port, digest in step["outputs"].items()}
+
 
 def graft(*words: object) -> Ended:
     """Run `graft` and wait for it."""
@@ -48,21 +53,20 @@ def tiny_run(tiny_weights: Path) -> Run:
         "ingest.stored-size-px": 40,
         "feature_extraction.weights": tiny_weights,
         "feature_extraction.input-size-px": TINY_INPUT_PX,
-        "finetune.weights": tiny_weights,
-        "finetune.input-size-px": TINY_INPUT_PX,
-        "finetune.num-epochs": 3,
-        "finetune.base-lr": 5e-3,
         "evaluate.bootstrap-samples": 500,
         "export_onnx.parity-samples": 16,
         "latency.timed-runs": 200,
         "latency.max-warmup-runs": 100,
         "latency.throughput-s": 0.1,
     }
+    finetune = {"weights": tiny_weights, "input-size-px": TINY_INPUT_PX, "num-epochs": 3, "base-lr": 5e-3}
 
     def run(source: Path, store: Path, *more: object, engine: str = "none", runner: str = "inline") -> Ended:
         words: list[object] = ["run", "--source", source, "--store", store, "--backbone", TINY_BACKBONE, "--json"]
         words += ["--model-name", "tiny", "--engine", engine, "--runner", runner]
-        words += [word for key, value in shared.items() for word in ("--set", f"{key}={value}")]
+        left_out = "--strategy" in more and "feature_extraction" in more
+        values = shared | ({} if left_out else {f"finetune.{key}": value for key, value in finetune.items()})
+        words += [word for key, value in values.items() for word in ("--set", f"{key}={value}")]
         return graft(*words, *more)
 
     return run

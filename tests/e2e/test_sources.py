@@ -83,7 +83,7 @@ def test_bad_input_is_one_readable_message(case: str, tmp_path: Path, monkeypatc
 
 
 def test_a_refused_step_says_so_once(tiny_run: Run, tmp_path: Path) -> None:
-    source = write_source(tmp_path / "one", 5, classes=["only"])
+    source = write_source(tmp_path / "one", 5, classes=["red"])
 
     ended = tiny_run(source, tmp_path / "store", runner="process")
 
