@@ -2,7 +2,8 @@
 PYTHON ?= python3
 UV_VERSION := 0.13.9
 BIN := .venv/bin
-FAMILIES := ingest train export latency control predict demo
+FAMILIES := ingest train export latency control predict prefect demo
+COMPILE := --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet
 # No telemetry, and no network at run time: what is not installed is an error, not a download.
 export DO_NOT_TRACK := 1
 export HF_HUB_OFFLINE := 1
@@ -49,7 +50,6 @@ requirements: | .venv/bin/uv  ## compile the pins again from pyproject.toml
 	  $(BIN)/uv pip compile pyproject.toml $(COMPILE) --extra $$family -c docker/requirements/dev.txt \
 	    -o docker/requirements/$$family.txt || exit 1; \
 	done
-COMPILE := --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet
 
 clean:
 	rm -rf .venv build dist *.egg-info graft-store

@@ -1,8 +1,9 @@
 """Multinomial logistic regression on cached features, fitted to the optimum.
 
-Minimised: mean cross-entropy + l2 / 2 * |weight|^2 over standardised features, the bias free. scikit-learn's
-LogisticRegression(C=1 / (l2 * N)) has the same optimum. The standardisation is folded into weight and bias afterwards,
-so that the result is a plain linear layer on the raw features. Legend: N images, D features, C classes.
+Minimised: mean cross-entropy + l2 / 2 * |weight|^2 over centred features of mean variance one, the bias free.
+scikit-learn's LogisticRegression(C=1 / (l2 * N)) has the same optimum. All features share one scale: dividing each by
+its own would blow up those that hardly vary. The scaling is folded into weight and bias afterwards, so that the result
+is a plain linear layer on the raw features. Legend: N images, D features, C classes.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 MAX_ITERATIONS = 2000
-GRADIENT_TOLERANCE = 1e-7
+GRADIENT_TOLERANCE = 1e-6
 
 
 class LinearHead(NamedTuple):
@@ -27,7 +28,7 @@ class LinearHead(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """The head at the optimum for one l2; `gradient_norm` is the largest component left, over standardised features."""
+    """The head at the optimum for one l2; `gradient_norm` is the largest component left, over scaled features."""
 
     l2: float
     head: LinearHead
@@ -39,16 +40,15 @@ def fit_each(features_ND: Tensor, labels_N: Tensor, num_classes: int, l2_candida
     """One fit an l2, in float64, from the strongest penalty to the weakest, each starting at the optimum before it."""
     with torch.inference_mode(False):
         raw_ND = features_ND.detach().clone().double()
-        mean_D, std_D = raw_ND.mean(0), raw_ND.std(0, correction=0)
-        # A feature that is constant on train says nothing: its weight stays zero, whatever it is divided by.
-        std_D = torch.where(std_D > 1e-12, std_D, torch.ones_like(std_D))
-        standardised_ND = (raw_ND - mean_D) / std_D
+        mean_D = raw_ND.mean(0)
+        scale = float((raw_ND - mean_D).square().mean().sqrt()) or 1.0
+        scaled_ND = (raw_ND - mean_D) / scale
         weight_CD = torch.zeros(num_classes, raw_ND.shape[1], dtype=torch.float64, device=raw_ND.device)
         bias_C = torch.zeros(num_classes, dtype=torch.float64, device=raw_ND.device)
         fits = []
         for l2 in sorted(set(l2_candidates), reverse=True):
-            gradient_norm, iterations = _minimise(weight_CD, bias_C, standardised_ND, labels_N, l2)
-            folded_CD = weight_CD.detach() / std_D
+            gradient_norm, iterations = _minimise(weight_CD, bias_C, scaled_ND, labels_N, l2)
+            folded_CD = weight_CD.detach() / scale
             head = LinearHead(folded_CD.float(), (bias_C.detach() - folded_CD @ mean_D).float())
             fits.append(Fit(l2, head, gradient_norm, iterations))
     return fits
@@ -63,7 +63,7 @@ def _minimise(weight_CD: Tensor, bias_C: Tensor, features_ND: Tensor, labels_N: 
         max_eval=2 * MAX_ITERATIONS,
         tolerance_grad=GRADIENT_TOLERANCE,
         tolerance_change=1e-14,
-        history_size=20,
+        history_size=50,
         line_search_fn="strong_wolfe",
     )
 
