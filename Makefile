@@ -9,7 +9,7 @@ export DO_NOT_TRACK := 1
 export HF_HUB_OFFLINE := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: demo test check format docs mutants bench requirements clean
+.PHONY: demo test check format docs mutants requirements clean
 
 demo: .venv/demo.installed
 	$(BIN)/graft demo
@@ -31,9 +31,6 @@ docs: .venv/dev.installed  ## write the step tables of the README anew
 
 mutants: .venv/dev.installed  ## plants bugs in a copy of the code; each must turn the suite red
 	$(BIN)/python -m tests.mutants
-
-bench: .venv/dev.installed
-	$(BIN)/python -m tests.benchmarks $(BENCH)
 
 .venv/bin/uv:
 	$(PYTHON) -m venv .venv

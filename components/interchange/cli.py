@@ -103,7 +103,7 @@ def main(spec_type: type[Spec], argv: Sequence[str] | None = None) -> int:
 def _run(name: str, spec: Spec, context: RunContext) -> None:
     started = time.time()
     inputs = {port: digest(path) for port, path in input_folders(spec).items() if path.exists()}
-    log.info("step=%s spec=%s", name, json.dumps(given_parameters(spec)))
+    log.debug("step=%s spec=%s", name, json.dumps(given_parameters(spec)))
     with _whole_or_nothing(spec) as staged:
         facts = importlib.import_module(f"components.{name}.run").run(staged, context) or {}
         record = {
