@@ -53,7 +53,7 @@ def demo(
 
 @app.command()
 def run(
-    source: Annotated[str, typer.Option(help="Folder with a subfolder a class, or a manifest (.csv, .parquet).")],
+    source: Annotated[str, typer.Option(help="Folder, manifest or archive of images; see the README.")],
     store: StoreOption = DEFAULT_STORE,
     recipe: Annotated[str, typer.Option(help="Named parameter set; `graft recipes` lists them.")] = "production",
     backbone: Annotated[str | None, typer.Option(help="Another timm classifier than the recipe's.")] = None,

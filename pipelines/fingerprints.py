@@ -1,12 +1,10 @@
-"""What a step's key holds besides its spec and inputs: code, versions, source files, weights, hardware.
+"""What a step's key holds besides its spec and inputs: code, versions, weights, hardware.
 
 Read without importing what is described: no torch, no timm, no onnxruntime.
 """
 
 import ast
-import csv
 import ctypes
-import hashlib
 import importlib.util
 import os
 import platform
@@ -14,7 +12,6 @@ import re
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import components
 from components.interchange.artifact import file_digest
@@ -76,50 +73,6 @@ def _version(name: str) -> str | None:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
-
-
-def source_listing(source: str, image_column: str) -> dict[str, Any]:
-    """Count and sha256 of a source's listing: relative path, size and modification time of every file.
-
-    A manifest counts by its bytes and by the files that it names. BadInput where there is nothing.
-    """
-    place = Path(source.removeprefix("file://"))
-    if "://" in source.removeprefix("file://"):
-        raise BadInput(f"--source {source}: expected a folder or a manifest (.csv, .parquet) on a local disk.")
-    if not place.exists():
-        raise BadInput(f"--source {source}: there is no such folder or file.")
-    files = [place, *_named_by(place, image_column)] if place.is_file() else sorted(place.rglob("*"))
-    if place.is_dir() and not any(file.is_file() for file in files):
-        raise BadInput(f"--source {source} is an empty folder. Expected a subfolder with images for every class.")
-    lines = hashlib.sha256(file_digest(place).encode() if place.is_file() else b"")
-    count = 0
-    for file in files:
-        if file.is_dir():
-            continue
-        name = os.path.relpath(file, place if place.is_dir() else place.parent)
-        status = file.stat() if file.exists() else None
-        lines.update(f"{name}\0{status and status.st_size}\0{status and status.st_mtime_ns}\n".encode())
-        count += 1
-    return {"files": count, "listing": lines.hexdigest()}
-
-
-def _named_by(manifest: Path, image_column: str) -> list[Path]:
-    """The files that a manifest names, relative to its folder; none where it cannot be read, which ingest refuses."""
-    try:
-        names = _column(manifest, image_column)
-    except (ValueError, csv.Error):
-        return []
-    return [manifest.parent / str(name) for name in names if name]
-
-
-def _column(manifest: Path, name: str) -> list[Any]:
-    if manifest.suffix.lower() == ".parquet":
-        import pyarrow.parquet
-
-        table = pyarrow.parquet.read_table(manifest)
-        return list(table.column(name).to_pylist()) if name in table.column_names else []
-    with manifest.open(newline="", encoding="utf-8-sig") as stream:
-        return [row.get(name) for row in csv.DictReader(stream)]
 
 
 def weights(weights: str, backbone: str) -> str:

@@ -15,6 +15,7 @@ from components.interchange.errors import listed
 from components.interchange.step import given_parameters
 from pipelines import fingerprints
 from pipelines.parameters import Values, nowhere, spec_of
+from pipelines.source_listing import source_listing
 from pipelines.steps import Step, Strategy, graph_for
 from pipelines.store import Store
 
@@ -67,7 +68,7 @@ def parts_of(request: Request, step: Step, inputs: Mapping[str, str]) -> dict[st
     }
     given = spec.model_dump()
     if step.name == "ingest":
-        parts["source"] = fingerprints.source_listing(given["source"], given["image_column"])
+        parts["source"] = source_listing(given["source"], given["image_column"])
     if step.name in ("feature_extraction", "finetune"):
         parts["weights"] = fingerprints.weights(given["weights"], given["backbone"])
         parts["device"] = fingerprints.device_kind(given["device"])

@@ -2,15 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from pathlib import Path
 from typing import NamedTuple
 
-from components.ingest.sources import SourceImage
-from components.interchange.artifact import file_digest
+from components.ingest.layouts import SourceImage
 from components.interchange.errors import listed
 from components.interchange.ledgers import Quarantined
-
-MAX_FILE_BYTES = 1 << 30
+from components.interchange.pixels import BrokenImage
 
 
 class Identified(NamedTuple):
@@ -22,26 +19,13 @@ class Identified(NamedTuple):
 
 def identify(source: SourceImage) -> Identified | Quarantined:
     """The id of one file, or why it has none: missing, empty, too large, not an image (no file), unreadable."""
-    problem = _problem(source.file)
+    problem = source.file.problem()
     if problem:
         return Quarantined(source.path, *problem)
     try:
-        return Identified(file_digest(source.file), source)
-    except OSError as error:
-        return Quarantined(source.path, "unreadable", error.strerror or type(error).__name__)
-
-
-def _problem(file: Path) -> tuple[str, str] | None:
-    if not file.exists():
-        return "missing", "the source names a file that is not there"
-    if not file.is_file():
-        return "not an image", "this is no file"
-    num_bytes = file.stat().st_size
-    if num_bytes == 0:
-        return "empty", "the file has no bytes"
-    if num_bytes > MAX_FILE_BYTES:
-        return "too large", f"{num_bytes} bytes; at most {MAX_FILE_BYTES} are read"
-    return None
+        return Identified(source.file.digest(), source)
+    except BrokenImage as broken:
+        return Quarantined(source.path, broken.reason, broken.detail)
 
 
 def without_copies(identified: Iterable[Identified]) -> tuple[list[Identified], list[Quarantined]]:

@@ -1,17 +1,18 @@
 """The order of work of ingest: list, identify, split, decode split by split into shards, write the ledgers."""
 
 import logging
-import shutil
 import time
 from pathlib import Path
 from typing import Any
 
+from components.ingest.files import SourceFile
 from components.ingest.findings import check_bad_fraction, details, rows
 from components.ingest.identity import Identified, identify, without_copies
+from components.ingest.layouts import SourceImage
 from components.ingest.manifests import Columns
 from components.ingest.parallel import in_order, num_cores
 from components.ingest.shards import SplitWriter
-from components.ingest.sources import SourceImage, read_source
+from components.ingest.sources import read_source
 from components.ingest.spec import Ingest
 from components.ingest.splits import Member, assign, check_counts, count
 from components.interchange.artifact import write_card
@@ -28,12 +29,13 @@ NUM_ORIGINALS = 64
 def run(spec: Ingest, context: RunContext) -> dict[str, object]:
     """Write a dataset and a report on it; the facts returned are times and rates."""
     started = time.perf_counter()
-    sources = read_source(spec.source, _columns(spec))
+    sources, unusable = read_source(spec.source, _columns(spec))
+    num_files = len(sources) + len(unusable)
     classes = sorted({image.label for image in sources})
     found = _identify(sources)
     entries, copies = without_copies(entry for entry in found if isinstance(entry, Identified))
-    quarantined = copies + [entry for entry in found if isinstance(entry, Quarantined)]
-    check_bad_fraction(quarantined, len(sources), spec.max_bad_fraction)
+    quarantined = unusable + copies + [entry for entry in found if isinstance(entry, Quarantined)]
+    check_bad_fraction(quarantined, num_files, spec.max_bad_fraction)
     previous = open_dataset(spec.previous).samples() if spec.previous else []
     members = [Member(entry.id, entry.source.group, entry.source.split) for entry in entries]
     splits = assign(members, spec.val_fraction, spec.test_fraction, previous)
@@ -43,7 +45,7 @@ def run(spec: Ingest, context: RunContext) -> dict[str, object]:
     writers = _write_splits(spec, classes, entries, splits)
     quarantined += [entry for split in SPLITS for entry in writers[split].quarantined]
     samples = [sample for split in SPLITS for sample in writers[split].samples]
-    check_bad_fraction(quarantined, len(sources), spec.max_bad_fraction)
+    check_bad_fraction(quarantined, num_files, spec.max_bad_fraction)
     counts = count(((splits[sample.id], sample.label) for sample in samples), classes)
     check_counts(counts)
 
@@ -55,7 +57,7 @@ def run(spec: Ingest, context: RunContext) -> dict[str, object]:
         spec, writers, counts, len(quarantined), sorted({_split_by(entry.source) for entry in entries})
     )
     write_card(spec.dataset, "dataset", manifest)
-    figures = rows(counts, len(sources), quarantined, samples, previous)
+    figures = rows(counts, num_files, quarantined, samples, previous)
     write_report(spec.report, spec, figures, details(quarantined, manifest, len(originals)))
     seconds = time.perf_counter() - started
     log.info("images=%d classes=%d quarantined=%d", len(samples), len(classes), len(quarantined))
@@ -73,7 +75,8 @@ def _columns(spec: Ingest) -> Columns:
     # A manifest need not have the optional columns, unless they were asked for by another name.
     named = {"split_column": spec.split_column, "group_column": spec.group_column}
     required = frozenset(value for name, value in named.items() if value != fields[name].default)
-    return Columns(spec.image_column, spec.label_column, spec.split_column, spec.group_column, required)
+    metadata = {} if spec.image_column == fields["image_column"].default else {"metadata_image": spec.image_column}
+    return Columns(spec.image_column, spec.label_column, spec.split_column, spec.group_column, required, **metadata)
 
 
 def _identify(sources: list[SourceImage]) -> list[Identified | Quarantined]:
@@ -97,11 +100,11 @@ def _write_splits(
     return writers
 
 
-def _copy_originals(folder: Path, test: list[Sample], files: dict[str, Path]) -> None:
+def _copy_originals(folder: Path, test: list[Sample], files: dict[str, SourceFile]) -> None:
     """The test files, untouched. The first by id are a choice by hash."""
     folder.mkdir()
     for sample in test:
-        shutil.copyfile(files[sample.id], folder / f"{sample.id}{Path(sample.path).suffix}")
+        (folder / f"{sample.id}{Path(sample.path).suffix}").write_bytes(files[sample.id].read())
 
 
 def _manifest(

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from components.ingest.files import SourceFile
 from components.ingest.identity import Identified
 from components.ingest.parallel import in_order
 from components.ingest.statistics import Tally
@@ -28,10 +29,10 @@ class Pixels(NamedTuple):
     height_px: int
 
 
-def read_pixels(file: Path, short_px: int, interpolation: Interpolation) -> Pixels | BrokenImage:
+def read_pixels(file: SourceFile, short_px: int, interpolation: Interpolation) -> Pixels | BrokenImage:
     """One source file as it is stored, or what is wrong with it."""
     try:
-        decoded = decode_short(file.read_bytes(), short_px, interpolation)
+        decoded = decode_short(file.read(), short_px, interpolation)
     except BrokenImage as broken:
         return broken
     return Pixels(to_array(decoded.image), decoded.width_px, decoded.height_px)

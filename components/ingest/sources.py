@@ -1,94 +1,50 @@
-"""What a source holds: a folder with a subfolder a class, or a manifest (CSV, Parquet) that names images and labels."""
+"""What a source holds: a folder, an archive, or a manifest that names images and labels."""
 
-import os
 from pathlib import Path
 from typing import NamedTuple
 
-from components.ingest.manifests import Columns, read_manifest
-from components.interchange.dataset import SPLITS, SplitName
-from components.interchange.errors import BadInput, listed
+from components.ingest.archives import SUFFIXES, is_archive, open_archive, unwrapped
+from components.ingest.layouts import SourceImage, read_table, read_tree
+from components.ingest.manifests import MANIFEST_SUFFIXES, Columns, is_manifest
+from components.ingest.trees import FolderTree
+from components.interchange.errors import BadInput
+from components.interchange.ledgers import Quarantined
 
-MANIFEST_SUFFIXES = (".csv", ".parquet")
-SPLIT_FOLDERS = {*SPLITS, "valid", "validation", "training", "testing"}
-LITTER = {"thumbs.db", "desktop.ini"}  # Left by file managers, as are names that begin with a dot.
-
-
-class SourceImage(NamedTuple):
-    """One image that a source names. `path` is relative to the source and readable; `file` is what to open."""
-
-    path: str
-    label: str
-    file: Path
-    split: SplitName | None = None
-    group: str | None = None
+EXPECTED = f"a folder, a manifest ({', '.join(MANIFEST_SUFFIXES)}) or an archive ({', '.join(SUFFIXES)})"
 
 
-def read_source(source: str, columns: Columns) -> list[SourceImage]:
-    """All images that a source names, sorted by path; BadInput when there is no source or it holds no classes."""
-    place = Path(source)
-    if place.is_dir():
-        found = _folder(place)
-    elif place.is_file() and place.suffix.lower() in MANIFEST_SUFFIXES:
-        found = _manifest(place, columns)
-    elif place.exists():
-        raise BadInput(f"--source {source} is a file: expected a folder or a manifest (.csv, .parquet).")
-    else:
-        raise BadInput(
-            f"there is no source at {source}: expected a folder or a manifest (.csv, .parquet); see --source."
-        )
-    labels = sorted({image.label for image in found})
+class Listing(NamedTuple):
+    """Images sorted by path, and files of the source that have no place among them."""
+
+    images: list[SourceImage]
+    unusable: list[Quarantined]
+
+
+def read_source(source: str, columns: Columns) -> Listing:
+    """All images that a source names; BadInput when there is no source or it holds fewer than two classes."""
+    found = _read(source, columns)
+    labels = sorted({image.label for image in found.images})
     if len(labels) < 2:
         raise BadInput(f"{source} has one class ({labels[0]}): a classifier needs at least two.")
-    return sorted(found, key=lambda image: (image.path, image.label))
+    return Listing(sorted(found.images, key=lambda image: (image.path, image.label)), found.unusable)
 
 
-def _folder(root: Path) -> list[SourceImage]:
-    subfolders = sorted(child for child in root.iterdir() if child.is_dir() and not _is_litter(child.name))
-    if not subfolders:
-        raise BadInput(f"{root} has no subfolders: expected a subfolder a class, with the class's images in it.")
-    if {child.name.lower() for child in subfolders} <= SPLIT_FOLDERS:
-        raise BadInput(
-            f"the subfolders of {root} ({listed(child.name for child in subfolders)}) are splits, expected classes. "
-            "Name one of them as --source, or write a manifest with a split column."
-        )
-    files = {child: _files(child) for child in subfolders}
-    if not any(files.values()):
-        raise BadInput(f"there are no images in {root}: its {len(subfolders)} subfolders are empty.")
-    empty = [child.name for child in subfolders if not files[child]]
-    if empty:
-        raise BadInput(
-            f"{len(empty)} classes of {root} have no images: {listed(empty)}. Fill or remove the subfolders."
-        )
-    return [
-        SourceImage(_readable(file.relative_to(root).as_posix()), _readable(folder.name), file)
-        for folder in subfolders
-        for file in files[folder]
-    ]
-
-
-def _files(folder: Path) -> list[Path]:
-    # A link that leads nowhere is no file and no folder: listed, and found missing later.
-    return [
-        path
-        for path in folder.rglob("*")
-        if not path.is_dir() and not any(_is_litter(part) for part in path.relative_to(folder).parts)
-    ]
-
-
-def _is_litter(name: str) -> bool:
-    return name.startswith(".") or name.lower() in LITTER or name == "__MACOSX"
-
-
-def _readable(name: str) -> str:
-    """A name that can be written as UTF-8, whatever bytes the file system holds."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
-def _manifest(path: Path, columns: Columns) -> list[SourceImage]:
-    root = path.parent
-    return [
-        SourceImage(
-            Path(os.path.relpath(root / row.image, root)).as_posix(), row.label, root / row.image, row.split, row.group
-        )
-        for row in read_manifest(path, columns)
-    ]
+def _read(source: str, columns: Columns) -> Listing:
+    place = Path(source.removeprefix("file://"))
+    if place.is_dir():
+        return Listing(read_tree(FolderTree(place), columns), [])
+    if place.is_file() and is_manifest(place.name):
+        return Listing(read_table(FolderTree(place.parent), place.name, columns), [])
+    if place.is_file() and is_archive(place):
+        archive = open_archive(place)
+        return Listing(read_tree(unwrapped(archive.tree), columns), archive.unusable)
+    around = next((parent for parent in place.parents if parent.is_file() and is_archive(parent)), None)
+    if around and is_manifest(place.name):
+        archive = open_archive(around)
+        tree = archive.tree
+        for folder in place.relative_to(around).parts[:-1]:
+            tree = tree.subtree(folder)
+        return Listing(read_table(tree, place.name, columns), archive.unusable)
+    if place.exists():
+        raise BadInput(f"--source {source} is a file: expected {EXPECTED}.")
+    raise BadInput(f"there is no source at {source}: expected {EXPECTED}; see --source.")

@@ -17,7 +17,11 @@ class Ingest(Spec):
     dataset: Path = writes("dataset", "Decoded, resized images in three splits")
     report: Path = writes("report", "Counts, quarantine and statistics")
 
-    source: str = param("Folder with a subfolder a class, or a manifest (.csv, .parquet)", location=True)
+    source: str = param(
+        "Folder (a subfolder a class, or a metadata file), manifest (.csv, .jsonl, .parquet), or archive of them "
+        "(.zip, .tar, .tar.gz, .tgz)",
+        location=True,
+    )
     stored_size_px: int = param("Short side of the stored images", default=256, unit="px", ge=8, le=4096)
     interpolation: Literal["bilinear", "bicubic", "lanczos"] = param("Resize filter, antialiased", default="bicubic")
     val_fraction: float = param("Share of the images for val", default=0.2, gt=0, lt=1)

@@ -117,10 +117,13 @@ def test_what_is_no_manifest_is_refused(animals: Path, refused) -> None:
 
 
 def test_a_source_that_is_not_there_or_no_source(animals: Path, refused) -> None:
-    message = "there is no source at {}: expected a folder or a manifest (.csv, .parquet); see --source."
+    message = (
+        "there is no source at {}: expected a folder, a manifest (.csv, .jsonl, .parquet) or an archive (.zip, .tar, "
+    )
+    message += ".tar.gz, .tgz); see --source."
     assert refused(animals / "gone") == message.format(animals / "gone")
     assert refused("s3://bucket/images") == message.format("s3://bucket/images")
-    assert "00.png is a file: expected a folder or a manifest" in refused(animals / "cat" / "00.png")
+    assert "00.png is a file: expected a folder, a manifest" in refused(animals / "cat" / "00.png")
 
 
 def test_folders_without_classes_are_refused(animals: Path, refused, tmp_path: Path) -> None:
@@ -140,12 +143,6 @@ def test_one_class_is_refused(animals: Path, refused) -> None:
         file.unlink()
     (animals / "dog").rmdir()
     assert refused(animals) == f"{animals} has one class (cat): a classifier needs at least two."
-
-
-def test_folders_of_splits_are_told_from_folders_of_classes(animals: Path, refused, tmp_path: Path) -> None:
-    for name in ("train", "val"):
-        (tmp_path / "imagenet" / name).mkdir(parents=True)
-    assert "(train, val) are splits, expected classes" in refused(tmp_path / "imagenet")
 
 
 def test_a_class_with_too_few_images_for_the_split_is_named(animals: Path, refused) -> None:

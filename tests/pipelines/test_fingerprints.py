@@ -53,20 +53,6 @@ def test_the_real_steps_count_what_they_import() -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "words"),
-    [
-        ("nowhere", "there is no such folder"),
-        ("empty", "is an empty folder"),
-        ("s3://bucket/images", "on a local disk"),
-    ],
-)
-def test_a_source_that_is_not_there_is_refused(tmp_path: Path, source: str, words: str) -> None:
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(BadInput, match=words):
-        fingerprints.source_listing(source if "://" in source else str(tmp_path / source), "image")
-
-
-@pytest.mark.parametrize(
     ("weights", "words"),
     [("missing.pth", "there is no such file"), ("package:no_such", "not installed"), ("package:json", "found none")],
 )

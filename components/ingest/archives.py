@@ -1,0 +1,77 @@
+"""Archives (.zip, .tar, .tar.gz, .tgz) as trees: members are read into memory one at a time and written nowhere."""
+
+import posixpath
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from components.ingest.layouts import METADATA_FILES, SPLIT_FOLDERS
+from components.ingest.manifests import is_manifest
+from components.ingest.random_access import GzipFile, PlainFile
+from components.ingest.tars import tar_members
+from components.ingest.trees import Entry, ListedTree, readable
+from components.ingest.zips import zip_members
+from components.interchange.errors import BadInput
+from components.interchange.ledgers import Quarantined
+
+ZIP_SUFFIX, TAR_SUFFIX, GZIP_SUFFIXES = ".zip", ".tar", (".tar.gz", ".tgz")
+SUFFIXES = (ZIP_SUFFIX, TAR_SUFFIX, *GZIP_SUFFIXES)
+
+
+class Archive(NamedTuple):
+    """An archive's tree, and the members that have no place in it."""
+
+    tree: ListedTree
+    unusable: list[Quarantined]
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a name is that of an archive that is read."""
+    return path.name.lower().endswith(SUFFIXES)
+
+
+def open_archive(path: Path) -> Archive:
+    """List an archive; BadInput where it is damaged, so that what it holds is not known.
+
+    Members with absolute names or `..` are unusable: quarantined under the names they have.
+    """
+    name = path.name.lower()
+    try:
+        if name.endswith(ZIP_SUFFIX):
+            files, folders = zip_members(path)
+        else:
+            files, folders = tar_members(GzipFile(path) if name.endswith(GZIP_SUFFIXES) else PlainFile(path))
+    except Exception as error:  # Damaged archives raise whatever the parsers stumble over.
+        raise BadInput(
+            f"{path} cannot be read as an archive ({error}). Expected a whole .zip, .tar, .tar.gz or .tgz: is the copy "
+            "complete?"
+        ) from None
+    entries = [Entry(_path(name), file) for name, file in files if not _is_unsafe(name)]
+    unusable = [
+        Quarantined(readable(name), "unsafe name", "the member's name leads out of the archive")
+        for name, _ in files
+        if _is_unsafe(name)
+    ]
+    tree = ListedTree(str(path), entries, [_path(name) for name in folders if not _is_unsafe(name)])
+    return Archive(tree, unusable)
+
+
+def unwrapped(tree: ListedTree) -> ListedTree:
+    """The tree inside the one folder that the archive of a folder usually has around it."""
+    while True:
+        folders, files = tree.top()
+        if len(folders) != 1 or files or folders[0].lower() in SPLIT_FOLDERS:
+            return tree
+        inside = tree.subtree(folders[0])
+        inner_folders, inner_files = inside.top()
+        if not inner_folders and not any(name.lower() in METADATA_FILES or is_manifest(name) for name in inner_files):
+            return tree
+        tree = inside
+
+
+def _is_unsafe(name: str) -> bool:
+    return name.startswith("/") or ".." in name.split("/") or re.match(r"[A-Za-z]:[/\\]", name) is not None
+
+
+def _path(name: str) -> str:
+    return readable(posixpath.normpath(name))

@@ -1,0 +1,132 @@
+"""How a tree says which image has which label: subfolders, splits of subfolders, metadata files, manifests."""
+
+from typing import NamedTuple
+
+from components.ingest.files import SourceFile
+from components.ingest.manifests import Columns, is_manifest, read_manifest
+from components.ingest.trees import Tree, readable
+from components.interchange.dataset import SPLITS, SplitName
+from components.interchange.errors import BadInput, listed
+from components.interchange.pixels import BrokenImage
+
+METADATA_FILES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")  # Of Hugging Face's imagefolder.
+SPLIT_FOLDERS: dict[str, SplitName] = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+
+
+class SourceImage(NamedTuple):
+    """One image that a source names. `path` is relative to the source and readable; `file` is what to open."""
+
+    path: str
+    label: str
+    file: SourceFile
+    split: SplitName | None = None
+    group: str | None = None
+
+
+def read_tree(tree: Tree, columns: Columns) -> list[SourceImage]:
+    """The images of a tree: by its metadata file, by folders of splits, or by a subfolder a class.
+
+    BadInput where it is none of these, where classes are empty, or a split is missing.
+    """
+    folders, files = tree.top()
+    by_split = {folder: SPLIT_FOLDERS.get(folder.lower()) for folder in folders}
+    in_splits = bool(folders) and all(by_split.values())
+    if _metadata(tree, files):
+        images = _by_metadata(tree, files, columns)
+        return [_of_split(image, by_split.get(image.path.split("/")[0])) for image in images] if in_splits else images
+    if not in_splits:
+        return _by_subfolder(tree, folders, files)
+    missing = [split for split in SPLITS if split not in by_split.values()]
+    if missing:
+        raise BadInput(
+            f"the subfolders of {tree.shown} ({listed(folders)}) are splits, and there is none for {listed(missing)}: "
+            "expected train, validation and test. Add it, name one of the subfolders as --source, or write a manifest "
+            "with a split column, which may be empty where Graft may choose."
+        )
+    found: list[SourceImage] = []
+    for folder, split in by_split.items():
+        inside = tree.subtree(folder)
+        inner_folders, inner_files = inside.top()
+        if _metadata(inside, inner_files):
+            images = _by_metadata(inside, inner_files, columns)
+        else:
+            images = _by_subfolder(inside, inner_folders, inner_files)
+        found += [_of_split(image._replace(path=f"{readable(folder)}/{image.path}"), split) for image in images]
+    return found
+
+
+def read_table(tree: Tree, name: str, columns: Columns) -> list[SourceImage]:
+    """The images that a manifest at the top of a tree names."""
+    file = tree.entry(name).file
+    problem = file.problem()
+    try:
+        if problem and problem.reason != "empty":
+            raise BrokenImage(*problem)
+        data = file.read() if problem is None else b""
+    except BrokenImage as broken:
+        raise BadInput(f"{tree.shown}/{name} cannot be read as a manifest ({broken}).") from None
+    rows = read_manifest(f"{tree.shown}/{name}", data, columns)
+    entries = [tree.entry(row.image) for row in rows]
+    return [
+        SourceImage(path, row.label, file, row.split, row.group)
+        for (path, file), row in zip(entries, rows, strict=True)
+    ]
+
+
+def _metadata(tree: Tree, files: list[str]) -> str | None:
+    found = [name for name in files if name.lower() in METADATA_FILES]
+    if len(found) > 1:
+        raise BadInput(
+            f"{tree.shown} has {len(found)} metadata files ({listed(found)}): expected one. Remove the others."
+        )
+    return found[0] if found else None
+
+
+def _by_metadata(tree: Tree, files: list[str], columns: Columns) -> list[SourceImage]:
+    name = _metadata(tree, files)
+    assert name is not None
+    images = read_table(tree, name, columns._replace(image=columns.metadata_image))
+    outside = [image.path for image in images if image.path.startswith(("../", "/"))]
+    if outside:
+        raise BadInput(
+            f"{len(outside)} rows of {tree.shown}/{name} lead out of its folder: {listed(outside)}. Expected paths "
+            "below it; a manifest that is itself named as --source may lead anywhere."
+        )
+    return images
+
+
+def _of_split(image: SourceImage, split: SplitName | None) -> SourceImage:
+    if image.split and split and image.split != split:
+        raise BadInput(
+            f"{image.path} lies in the folder of {split}, but its metadata say {image.split}: expected one split. "
+            "Move the file, or empty its cell."
+        )
+    return image._replace(split=image.split or split)
+
+
+def _by_subfolder(tree: Tree, folders: list[str], files: list[str]) -> list[SourceImage]:
+    tables = [name for name in files if is_manifest(name)]
+    hint = f" To read its manifest, name it: --source {tree.shown}/{tables[0]}" if tables else ""
+    if not folders:
+        raise BadInput(
+            f"{tree.shown} has no subfolders: expected a subfolder a class, with the class's images in it.{hint}"
+        )
+    entries = {folder: tree.below(folder) for folder in folders}
+    if not any(entries.values()):
+        raise BadInput(f"there are no images in {tree.shown}: its {len(folders)} subfolders are empty.")
+    empty = [readable(folder) for folder in folders if not entries[folder]]
+    if empty:
+        raise BadInput(
+            f"{len(empty)} classes of {tree.shown} have no images: {listed(empty)}. Fill or remove the subfolders."
+        )
+    if len(folders) == 1 and hint:
+        raise BadInput(f"{tree.shown} has one subfolder ({folders[0]}): a classifier needs at least two classes.{hint}")
+    return [SourceImage(path, readable(folder), file) for folder in folders for path, file in entries[folder]]

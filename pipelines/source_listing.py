@@ -1,0 +1,89 @@
+"""What ingest's key holds of its source: the listing, read without the step."""
+
+import csv
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from components.interchange.artifact import file_digest
+from components.interchange.errors import BadInput
+
+MANIFEST_SUFFIXES = (".csv", ".jsonl", ".parquet")
+EXPECTED = "a folder, a manifest (.csv, .jsonl, .parquet) or an archive (.zip, .tar, .tar.gz, .tgz) on a local disk"
+
+
+def source_listing(source: str, image_column: str) -> dict[str, Any]:
+    """Count and sha256 of a source's listing: relative path, size and modification time of every file.
+
+    A manifest counts by its bytes and by the files that it names, an archive as the one file that it is, also where
+    `source` is a manifest inside it. BadInput where there is nothing.
+    """
+    place = Path(source.removeprefix("file://"))
+    if "://" in source.removeprefix("file://"):
+        raise BadInput(f"--source {source}: expected {EXPECTED}.")
+    if place.is_dir():
+        return _folder(source, place)
+    archive = next((parent for parent in place.parents if parent.is_file()), None)
+    if archive:
+        return _listing(archive.parent, [archive], place.relative_to(archive).as_posix())
+    if not place.exists():
+        raise BadInput(f"--source {source}: there is no such folder or file.")
+    if place.suffix.lower() not in MANIFEST_SUFFIXES:
+        return _listing(place.parent, [place])
+    return _listing(place.parent, [place, *_named_by(place, image_column)], file_digest(place))
+
+
+def _folder(source: str, place: Path) -> dict[str, Any]:
+    files = sorted(_files(place, set()))
+    if not files:
+        raise BadInput(f"--source {source} is an empty folder. Expected a subfolder with images for every class.")
+    return _listing(place, files)
+
+
+def _files(folder: Path, parents: set[str]) -> Iterator[Path]:
+    """All files below; links to folders are followed unless they lead back."""
+    here = os.path.realpath(folder)
+    if here in parents:
+        return
+    for child in folder.iterdir():
+        if child.is_dir():
+            yield from _files(child, {*parents, here})
+        else:
+            yield child
+
+
+def _listing(root: Path, files: list[Path], more: str = "") -> dict[str, Any]:
+    lines = hashlib.sha256(more.encode("utf-8", "surrogateescape"))
+    for file in files:
+        status = file.stat() if file.exists() else None
+        line = f"{os.path.relpath(file, root)}\0{status and status.st_size}\0{status and status.st_mtime_ns}\n"
+        lines.update(line.encode("utf-8", "surrogateescape"))
+    return {"files": len(files), "listing": lines.hexdigest()}
+
+
+def _named_by(manifest: Path, image_column: str) -> list[Path]:
+    """The files that a manifest names, relative to its folder; none where it cannot be read, which ingest refuses."""
+    try:
+        names = _column(manifest, image_column)
+    except (ValueError, csv.Error, RecursionError):
+        return []
+    return [manifest.parent / str(name).strip() for name in names if name]
+
+
+def _column(manifest: Path, name: str) -> list[Any]:
+    suffix = manifest.suffix.lower()
+    if suffix == ".parquet":
+        import pyarrow.parquet
+
+        with manifest.open("rb") as stream:
+            table = pyarrow.parquet.read_table(stream)
+        return list(table.column(name).to_pylist()) if name in table.column_names else []
+    if suffix == ".jsonl":
+        with manifest.open("rb") as stream:
+            rows = [json.loads(line.decode("utf-8-sig")) for line in stream if line.strip()]
+        return [row.get(name) for row in rows if isinstance(row, dict)]
+    with manifest.open(newline="", encoding="utf-8-sig") as text:
+        return [row.get(name) for row in csv.DictReader(text)]

@@ -1,0 +1,86 @@
+"""A change of a source of any kind is seen in its listing; what is no change is not."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from components.interchange.errors import BadInput
+from pipelines.source_listing import source_listing
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("nowhere", "there is no such folder"),
+        ("empty", "is an empty folder"),
+        ("s3://bucket/images", "on a local disk"),
+    ],
+)
+def test_a_source_that_is_not_there_is_refused(tmp_path: Path, source: str, words: str) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BadInput, match=words):
+        source_listing(source if "://" in source else str(tmp_path / source), "image")
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """Two files in folders."""
+    for name in ("cat/a.png", "dog/b.png"):
+        (tmp_path / "images" / name).parent.mkdir(parents=True)
+        (tmp_path / "images" / name).write_bytes(name.encode())
+    return tmp_path / "images"
+
+
+def manifest(images: Path, name: str, label: str) -> Path:
+    rows = [{"image": "cat/a.png", "label": label}, {"image": "dog/b.png", "label": "dog"}]
+    path = images / name
+    if path.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    elif path.suffix == ".jsonl":
+        path.write_text("\n".join(json.dumps(row) for row in rows))
+    else:
+        path.write_text("image,label\n" + "\n".join(",".join(row.values()) for row in rows))
+    return path
+
+
+@pytest.mark.parametrize("name", ["all.csv", "all.jsonl", "all.parquet"])
+def test_a_manifest_counts_with_its_bytes_and_the_files_it_names(images: Path, name: str) -> None:
+    path = manifest(images, name, "cat")
+    before = source_listing(str(path), "image")
+    assert before["files"] == 3
+    manifest(images, name, "cow")
+    relabelled = source_listing(str(path), "image")
+    (images / "dog" / "b.png").write_bytes(b"another picture")
+    repainted = source_listing(str(path), "image")
+    assert len({found["listing"] for found in (before, relabelled, repainted)}) == 3
+    (images / "dog" / "unnamed.png").touch()
+    assert source_listing(str(path), "image") == repainted
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "gztar"])
+def test_an_archive_counts_by_size_and_time(images: Path, tmp_path: Path, kind: str) -> None:
+    path = shutil.make_archive(str(tmp_path / "archive"), kind, images)
+    before = source_listing(path, "image")
+    assert before == source_listing(path, "image")
+    assert before["files"] == 1
+    inside = source_listing(f"{path}/all.csv", "image")
+    os.utime(path, (1, 1))
+    assert source_listing(path, "image") != before
+    assert source_listing(f"{path}/all.csv", "image") != inside
+
+
+def test_a_folder_counts_with_its_metadata_and_behind_links(images: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    (images / "dog").rename(elsewhere)
+    (images / "dog").symlink_to(elsewhere)
+    (elsewhere / "loop").symlink_to(images)
+    before = source_listing(str(images), "image")
+    (elsewhere / "c.png").touch()
+    behind_a_link = source_listing(str(images), "image")
+    (images / "metadata.jsonl").touch()
+    assert len({before["listing"], behind_a_link["listing"], source_listing(str(images), "image")["listing"]}) == 3
