@@ -17,7 +17,7 @@ from components.interchange.champion import pointer_key
 from components.interchange.errors import BadInput
 from pipelines import recipes
 from pipelines.lock import only_run
-from pipelines.parameters import for_backbone, merged, parsed, seeded, values_of
+from pipelines.parameters import Values, for_backbone, forced_steps, merged, parsed, seeded, values_of
 from pipelines.plan import Planned, Request, Runner, plan
 from pipelines.runner import Outcome, StepFailed, Tell, loop, unchanged
 from pipelines.steps import Strategy, graph_for
@@ -42,15 +42,18 @@ def request_for(
     seed: int | None,
     assignments: Sequence[str],
     runner: Runner,
+    force: Sequence[str] = (),
 ) -> Request:
-    """What was asked for on the command line. Later wins: recipe, backbone, seed, assignments."""
+    """What was asked for on the command line. Later wins: recipe, backbone, seed, assignments, force."""
     chosen, graph = recipes.recipe(recipe), graph_for(strategy)
     place = source if "://" in source else str(Path(source).absolute())
     given = parsed(assignments, graph)
     other = for_backbone(backbone, chosen, graph, given) if backbone is not None else {}
     seeds = seeded(graph, seed) if seed is not None else {}
-    values = values_of(chosen, graph, merged(other, seeds, {"ingest": {"source": place}}, given))
-    return Request(new_run_id(), open_store(store).uri, model_name, recipe, strategy, runner, values)
+    forced = forced_steps(force, graph)
+    rules: dict[str, Values] = {"gate": {"allow_rolled_back": True}} if "promote" in forced else {}
+    values = values_of(chosen, graph, merged(other, seeds, {"ingest": {"source": place}}, given, rules))
+    return Request(new_run_id(), open_store(store).uri, model_name, recipe, strategy, runner, values, forced)
 
 
 def run(
