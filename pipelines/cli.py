@@ -139,6 +139,23 @@ def predict(
 
 
 @app.command()
+def runs(
+    store: StoreOption = DEFAULT_STORE,
+    model_name: Annotated[str | None, typer.Option(help="Only the runs that competed for this champion.")] = None,
+    limit: Annotated[int, typer.Option(min=0, help="Newest runs to list; 0 for all.")] = 20,
+    json: JsonOption = False,
+) -> None:
+    """The runs of a store, newest first: verdict, scores and duration."""
+    with exit_codes():
+        from pipelines import run_list, terminal
+        from pipelines.store import open_store
+
+        found = run_list.runs(open_store(store).root, model_name, limit)
+        shown = ["run_id", "model_name", "verdict", "baseline_top1", "candidate_top1", "p99_ms", "seconds"]
+        terminal.as_json(found) if json else terminal.columns(shown, found)
+
+
+@app.command()
 def recipes() -> None:
     """The named parameter sets: every value, its source, and whether it was measured."""
     from pipelines.terminal import recipe_tables
