@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipelines import champion_commands
+from pipelines import champion_commands, store_commands
 from pipelines.options import DEFAULT_STORE, JsonOption, StoreOption, exit_codes
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # Plain help: importing rich costs 0.3 s.
 )
 app.add_typer(champion_commands.app, name="champion")
+app.add_typer(store_commands.app, name="store")
 
 
 Strategy = Literal["both", "feature_extraction", "finetune"]
@@ -148,9 +149,9 @@ def runs(
     """The runs of a store, newest first: verdict, scores and duration."""
     with exit_codes():
         from pipelines import run_list, terminal
-        from pipelines.store import open_store
+        from pipelines.store import existing_store
 
-        found = run_list.runs(open_store(store).root, model_name, limit)
+        found = run_list.runs(existing_store(store).root, model_name, limit)
         shown = ["run_id", "model_name", "verdict", "baseline_top1", "candidate_top1", "p99_ms", "seconds"]
         terminal.as_json(found) if json else terminal.columns(shown, found)
 

@@ -17,8 +17,6 @@ def newest_first(root: Path) -> list[str]:
     try:
         return sorted((entry.name for entry in os.scandir(root / "runs") if entry.is_dir()), reverse=True)
     except FileNotFoundError:
-        if not root.is_dir():
-            raise BadInput(f"--store {root}: there is no such folder.") from None
         return []
 
 

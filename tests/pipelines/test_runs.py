@@ -80,8 +80,8 @@ def test_a_damaged_summary_outside_the_limit_is_not_read_and_inside_is_named(tmp
 
 def test_a_place_without_a_store_is_refused_and_a_store_without_runs_is_empty(tmp_path: Path) -> None:
     assert runs(tmp_path, None, 20) == []
-    with pytest.raises(BadInput, match="there is no such folder"):
-        runs(tmp_path / "none", None, 20)
+    done = CliRunner().invoke(app, ["runs", "--store", str(tmp_path / "none")])
+    assert done.exit_code == 2 and "there is no such folder" in done.stderr
 
 
 def test_a_run_that_fails_is_listed_with_its_model_and_duration(tmp_path: Path) -> None:
