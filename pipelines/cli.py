@@ -4,14 +4,14 @@ Exit codes: 0 for any verdict, 1 crash, 2 bad input, 3 when --require promote is
 """
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-DEFAULT_STORE = "./graft-store"
+from pipelines import champion_commands, store_commands
+from pipelines.options import DEFAULT_STORE, JsonOption, StoreOption, exit_codes
+
 app = typer.Typer(
     name="graft",
     help="Retrain a pretrained vision backbone on your images; get an ONNX model that is proven right and fast enough.",
@@ -20,20 +20,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # Plain help: importing rich costs 0.3 s.
 )
+app.add_typer(champion_commands.app, name="champion")
+app.add_typer(store_commands.app, name="store")
 
 
 Strategy = Literal["both", "feature_extraction", "finetune"]
 Engine = Literal["prefect", "none"]
 Runner = Literal["process", "inline"]
 
-StoreOption = Annotated[str, typer.Option(help="Folder (or file:// URI) for artifacts, runs and champions.")]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="STEP.PARAM=VALUE", help="Set one parameter of one step.")
 ]
 EngineOption = Annotated[Engine, typer.Option(help="Prefect keeps a history; none runs the same plan without it.")]
 RunnerOption = Annotated[Runner, typer.Option(help="Run each step in a process of its own, or all in this one.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="End standard output with the summary as one JSON object.")]
 RequireOption = Annotated[Literal["promote"] | None, typer.Option(help="Exit with 3 unless the verdict is this.")]
+ForceOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="STEP", help="Run this step again; promote: also a model that was rolled back."),
+]
 SeedOption = Annotated[int | None, typer.Option(min=0, help="Seed of every step that has one.")]
 
 
@@ -41,14 +45,15 @@ SeedOption = Annotated[int | None, typer.Option(min=0, help="Seed of every step 
 def demo(
     store: StoreOption = DEFAULT_STORE,
     set: SetOption = None,
+    force: ForceOption = None,
     engine: EngineOption = "prefect",
     runner: RunnerOption = "process",
     json: JsonOption = False,
 ) -> None:
     """The whole pipeline on images of woven fabric, offline."""
-    with _exit_codes():
+    with exit_codes():
         source = _fabric_images()
-        _run(source, store, "demo", None, "fabric", "both", None, set, engine, runner, json)
+        _run(source, store, "demo", None, "fabric", "both", None, set, force, engine, runner, json)
 
 
 @app.command()
@@ -61,14 +66,15 @@ def run(
     strategy: Annotated[Strategy, typer.Option(help="Leave one of the two trainings out.")] = "both",
     seed: SeedOption = None,
     set: SetOption = None,
+    force: ForceOption = None,
     engine: EngineOption = "prefect",
     runner: RunnerOption = "process",
     require: RequireOption = None,
     json: JsonOption = False,
 ) -> None:
     """From a folder of images to a proven ONNX model."""
-    with _exit_codes():
-        verdict = _run(source, store, recipe, backbone, model_name, strategy, seed, set, engine, runner, json)
+    with exit_codes():
+        verdict = _run(source, store, recipe, backbone, model_name, strategy, seed, set, force, engine, runner, json)
     if require is not None and verdict != require:
         print(f"graft: --require {require}: the verdict is {verdict}", file=sys.stderr)
         raise typer.Exit(3)
@@ -83,6 +89,7 @@ def _run(
     strategy: Strategy,
     seed: int | None,
     set: list[str] | None,
+    force: list[str] | None,
     engine: Engine,
     runner: Runner,
     json: bool,
@@ -91,7 +98,9 @@ def _run(
     from pipelines import session, terminal
     from pipelines.runner import StepFailed
 
-    request = session.request_for(source, store, recipe, backbone, model_name, strategy, seed, set or [], runner)
+    request = session.request_for(
+        source, store, recipe, backbone, model_name, strategy, seed, set or [], runner, force or []
+    )
     try:
         summary, verdict = session.run(request, engine, terminal.tell, terminal.announce)
     except StepFailed as error:
@@ -122,12 +131,29 @@ def predict(
     json: JsonOption = False,
 ) -> None:
     """Classes with probabilities, from the ONNX model alone."""
-    with _exit_codes():
+    with exit_codes():
         from pipelines.champions import model_folder
         from pipelines.predict import predict as predicted
         from pipelines.terminal import predictions
 
         predictions(predicted(model_folder(model, store), images, batch_size), json)
+
+
+@app.command()
+def runs(
+    store: StoreOption = DEFAULT_STORE,
+    model_name: Annotated[str | None, typer.Option(help="Only the runs that competed for this champion.")] = None,
+    limit: Annotated[int, typer.Option(min=0, help="Newest runs to list; 0 for all.")] = 20,
+    json: JsonOption = False,
+) -> None:
+    """The runs of a store, newest first: verdict, scores and duration."""
+    with exit_codes():
+        from pipelines import run_list, terminal
+        from pipelines.store import existing_store
+
+        found = run_list.runs(existing_store(store).root, model_name, limit)
+        shown = ["run_id", "model_name", "verdict", "baseline_top1", "candidate_top1", "p99_ms", "seconds"]
+        terminal.as_json(found) if json else terminal.columns(shown, found)
 
 
 @app.command()
@@ -151,21 +177,6 @@ def options(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
 ) -> None:
     """Retrain a pretrained vision backbone on your images; get an ONNX model that is proven right and fast enough."""
-
-
-@contextmanager
-def _exit_codes() -> Iterator[None]:
-    """Errors that a user can mend become one line and an exit code; a crash keeps its traceback."""
-    from components.interchange.errors import BadInput
-
-    try:
-        yield
-    except BadInput as error:
-        print(f"graft: {error}", file=sys.stderr)
-        raise typer.Exit(2) from None
-    except KeyboardInterrupt:
-        print("graft: interrupted; the same command resumes after the last step that was done", file=sys.stderr)
-        raise typer.Exit(130) from None
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, cast
 
 from pydantic import TypeAdapter, ValidationError
 
-from components.interchange.errors import BadInput, near
+from components.interchange.errors import BadInput, listed, near
 from components.interchange.step import Spec, parameters, ports
 from pipelines.recipes import RECIPES, Recipe
 from pipelines.steps import BY_NAME, Step
@@ -40,6 +40,20 @@ def parsed(assignments: Iterable[str], graph: Iterable[Step]) -> dict[str, Value
             raise BadInput(f"--set {assignment}: unknown step {owner!r}.{left_out} Steps: {', '.join(steps)}.")
         found.setdefault(owner, {})[name] = _value(steps[owner].spec, name, text, assignment)
     return found
+
+
+def forced_steps(force: Iterable[str], graph: Iterable[Step]) -> tuple[str, ...]:
+    """The steps that --force names, each once; BadInput lists those that the run does not have."""
+    names = [step.name for step in graph]
+    wanted = dict.fromkeys(name.replace("-", "_") for name in force)
+    unknown = [name for name in wanted if name not in names]
+    if unknown:
+        left_out = [f"{name} is left out by --strategy." for name in unknown if name in BY_NAME]
+        close = "".join(near(name, names) for name in unknown if name not in BY_NAME)
+        raise BadInput(
+            f"--force {listed(unknown)}: no such step.{close} {' '.join(left_out)} Steps: {', '.join(names)}."
+        )
+    return tuple(wanted)
 
 
 def _value(spec: type[Spec], name: str, text: str, assignment: str) -> Any:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from components.interchange.artifact import to_json
-from components.interchange.champion import current, opponent
+from components.interchange.blobs import open_blobs
+from components.interchange.champion import current, opponent, read_pointer
 from components.interchange.errors import listed
 from components.interchange.step import given_parameters
 from pipelines import fingerprints
@@ -19,12 +20,16 @@ from pipelines.source_listing import source_listing
 from pipelines.steps import Step, Strategy, graph_for
 from pipelines.store import Store
 
+FORCED = "asked for by --force"
 Runner = Literal["inline", "process"]
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a run was asked for: plain values, so that any engine can carry it. `values` are parameters by step."""
+    """What a run was asked for: plain values, so that any engine can carry it.
+
+    `values` are parameters by step; the steps of `force` run though their keys are in the store.
+    """
 
     run_id: str
     store: str
@@ -33,6 +38,7 @@ class Request:
     strategy: Strategy
     runner: Runner
     values: dict[str, Values]
+    force: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,9 @@ def parts_of(request: Request, step: Step, inputs: Mapping[str, str]) -> dict[st
         contenders = [digest for port, digest in inputs.items() if port in ("baseline", "candidate")]
         champion = opponent(request.store, request.model_name, contenders)
         parts["champion"] = champion.digest if champion else None
+    if step.name == "gate":
+        pointer = read_pointer(open_blobs(request.store), request.model_name)
+        parts["rolled_back"] = pointer[0].rolled_back_models() if pointer else {}
     return parts
 
 
@@ -89,6 +98,8 @@ def look_up(request: Request, store: Store, step: Step, inputs: Mapping[str, str
         return _promotion(request, step, inputs)
     parts = parts_of(request, step, inputs)
     key = key_of(parts)
+    if step.name in request.force:
+        return Planned(step, "run", FORCED, key=key, parts=parts)
     outputs = store.outputs_of(key)
     if outputs is None:
         return Planned(
@@ -102,6 +113,8 @@ def look_up(request: Request, store: Store, step: Step, inputs: Mapping[str, str
 
 def _promotion(request: Request, step: Step, inputs: Mapping[str, str]) -> Planned:
     """Promote has no key: what counts is where the champion's pointer points now."""
+    if step.name in request.force:
+        return Planned(step, "run", FORCED)
     pointer = current(request.store, request.model_name)
     if pointer is not None and pointer.digest == inputs["onnx_model"]:
         return Planned(step, "unchanged", "the champion is this model already", {})

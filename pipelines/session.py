@@ -17,7 +17,7 @@ from components.interchange.champion import pointer_key
 from components.interchange.errors import BadInput
 from pipelines import recipes
 from pipelines.lock import only_run
-from pipelines.parameters import for_backbone, merged, parsed, seeded, values_of
+from pipelines.parameters import Values, for_backbone, forced_steps, merged, parsed, seeded, values_of
 from pipelines.plan import Planned, Request, Runner, plan
 from pipelines.runner import Outcome, StepFailed, Tell, loop, unchanged
 from pipelines.steps import Strategy, graph_for
@@ -42,15 +42,18 @@ def request_for(
     seed: int | None,
     assignments: Sequence[str],
     runner: Runner,
+    force: Sequence[str] = (),
 ) -> Request:
-    """What was asked for on the command line. Later wins: recipe, backbone, seed, assignments."""
+    """What was asked for on the command line. Later wins: recipe, backbone, seed, assignments, force."""
     chosen, graph = recipes.recipe(recipe), graph_for(strategy)
     place = source if "://" in source else str(Path(source).absolute())
     given = parsed(assignments, graph)
     other = for_backbone(backbone, chosen, graph, given) if backbone is not None else {}
     seeds = seeded(graph, seed) if seed is not None else {}
-    values = values_of(chosen, graph, merged(other, seeds, {"ingest": {"source": place}}, given))
-    return Request(new_run_id(), open_store(store).uri, model_name, recipe, strategy, runner, values)
+    forced = forced_steps(force, graph)
+    rules: dict[str, Values] = {"gate": {"allow_rolled_back": True}} if "promote" in forced else {}
+    values = values_of(chosen, graph, merged(other, seeds, {"ingest": {"source": place}}, given, rules))
+    return Request(new_run_id(), open_store(store).uri, model_name, recipe, strategy, runner, values, forced)
 
 
 def run(
@@ -67,22 +70,29 @@ def run(
     with only_run(store.root, request.model_name, request.run_id), _terminable():
         planned = plan(request, store)
         announce(planned)
+        store.put_record(f"runs/{request.run_id}/request.json", dataclasses.asdict(request))
         outcomes = unchanged(planned, store)
         nothing_to_do = outcomes is not None
         if outcomes is not None:
             for outcome in outcomes.values():
                 tell(outcome)
         else:
-            outcomes = _executed(request, store, engine, tell)
+            outcomes = _executed(request, store, engine, tell, started)
         summary = _summed(request, store, outcomes, nothing_to_do, started)
         return summary, store.word(outcomes["gate"].outputs["verdict"])
 
 
-def _executed(request: Request, store: Store, engine: Engine, tell: Tell) -> dict[str, Outcome]:
+def _executed(request: Request, store: Store, engine: Engine, tell: Tell, started: float) -> dict[str, Outcome]:
     try:
         return loop(request, store, tell) if engine == "none" else _under_prefect(request, store)
     except StepFailed as error:
-        failed = {"run_id": request.run_id, "verdict": "failed", "reasons": [str(error)]}
+        failed = {
+            "run_id": request.run_id,
+            "model_name": request.model_name,
+            "verdict": "failed",
+            "reasons": [str(error)],
+            "seconds": {"total": round(time.monotonic() - started, 3)},
+        }
         store.put_record(f"runs/{request.run_id}/summary.json", failed)
         raise
 
@@ -95,6 +105,7 @@ def _summed(
     seconds = {name: round(outcome.seconds, 3) for name, outcome in outcomes.items()}
     seconds["total"] = round(time.monotonic() - started, 3)
     summary = build(request.run_id, store, made, seconds, nothing_to_do, folder)
+    summary["model_name"] = request.model_name
     steps = {name: dataclasses.asdict(outcome) for name, outcome in outcomes.items()}
     store.put_record(f"runs/{request.run_id}/steps.json", {"request": dataclasses.asdict(request), "steps": steps})
     store.put_record(f"runs/{request.run_id}/summary.json", summary)

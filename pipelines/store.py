@@ -42,12 +42,13 @@ class Store:
         place = self.root / "artifacts" / digest
         return place / "verdict" if (place / "verdict").is_file() else place
 
-    def damage(self, digest: str) -> list[str]:
+    def damage(self, digest: str, every_byte: bool = False) -> list[str]:
         """What is wrong with an artifact, in words; empty when it is there and whole.
 
-        A file of the recorded size and modification time is taken as unchanged; any other is hashed.
+        A file of the recorded size and modification time is taken as unchanged unless `every_byte`; any other is
+        hashed.
         """
-        if digest in self.whole:
+        if digest in self.whole and not every_byte:
             return []
         manifest = self._record(f"artifacts/{digest}.files.json")
         if manifest is None:
@@ -56,7 +57,7 @@ class Store:
         found = content_files(place) if place.is_dir() else {}
         wrong = [f"{name} does not belong there" for name in found.keys() - manifest["files"].keys()]
         for name, recorded in manifest["files"].items():
-            wrong += [f"{name} {fault}" for fault in _fault(found.get(name), recorded)]
+            wrong += [f"{name} {fault}" for fault in _fault(found.get(name), recorded, every_byte)]
         if not wrong:
             self.whole.add(digest)
         return [f"artifact {digest[:12]} is damaged: {fault}" for fault in sorted(wrong)]
@@ -133,13 +134,14 @@ class Store:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _fault(file: Path | None, recorded: dict[str, Any]) -> list[str]:
+def _fault(file: Path | None, recorded: dict[str, Any], every_byte: bool) -> list[str]:
     if file is None:
         return ["is missing"]
     status = file.stat()
     if status.st_size != recorded["size_bytes"]:
         return [f"has {status.st_size} bytes, expected {recorded['size_bytes']}"]
-    if status.st_mtime_ns != recorded["mtime_ns"] and file_digest(file) != recorded["sha256"]:
+    as_written = status.st_mtime_ns == recorded["mtime_ns"] and not every_byte
+    if not as_written and file_digest(file) != recorded["sha256"]:
         return [f"does not have the sha256 {recorded['sha256'][:12]} that was recorded"]
     return []
 
@@ -179,3 +181,11 @@ def open_store(uri: str) -> Store:
     if root.exists() and not root.is_dir():
         raise BadInput(f"--store {uri}: {root} is a file. Expected a folder, or a path where one can be made.")
     return Store(root, open_blobs(str(root)))
+
+
+def existing_store(uri: str) -> Store:
+    """Open a store that is there already; BadInput where it is not."""
+    store = open_store(uri)
+    if not store.root.is_dir():
+        raise BadInput(f"--store {uri}: there is no such folder.")
+    return store

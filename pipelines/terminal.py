@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pipelines.runner import Outcome
 
 SHOWN_CLASSES = 5
+SHORT_DIGEST = 12
 WORDS = {"run": "", "unchanged": "unchanged", "skip": "skipped"}
 
 
@@ -83,6 +84,29 @@ def _near(path: str) -> str:
 def as_json(content: Any) -> None:
     """One JSON object, as the last line of standard output."""
     print(json.dumps(content, ensure_ascii=False, allow_nan=False), flush=True)
+
+
+def columns(names: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:
+    """Rows as plain aligned columns, digests cut short; what is None stays empty."""
+    lines = [list(names), *([_cell(name, row[name]) for name in names] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def fields(row: dict[str, Any]) -> None:
+    """One row, a line a field, digests whole."""
+    width = max(map(len, row))
+    for name, value in row.items():
+        print(f"{name.ljust(width)}  {'' if value is None else value}".rstrip())
+
+
+def _cell(name: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.4f}" if "top1" in name or name == "gain" else f"{value:.2f}"
+    return str(value)[:SHORT_DIGEST] if name in ("digest", "replaced") else str(value)
 
 
 def recipe_tables() -> None:

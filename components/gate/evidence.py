@@ -82,6 +82,14 @@ class Evidence:
         inputs = self.reports["evaluate"].inputs
         return [inputs[name] for name in ENTRANTS.values() if name in inputs]
 
+    @property
+    def model(self) -> str:
+        """Digest of the ONNX model that was measured; BadInput when the report lacks it."""
+        found = self.reports["latency"].inputs.get("onnx_model")
+        if found is None:
+            raise BadInput("the report of latency has no input onnx_model. Was it written by this version?")
+        return found
+
     def row(self, step: str, name: str, of: str = "", split: str = "") -> Row:
         """A row with a figure; BadInput when the report lacks it."""
         row = self.reports[step].row(name, of, split)

@@ -24,6 +24,17 @@ def class_change(champion: ChampionFacts, allowed: bool) -> Finding | None:
     return Finding("violated", f"{words}; allow it with --allow-class-change true", row)
 
 
+def rolled_back(when: str | None, allowed: bool) -> Finding | None:
+    """A model that was champion and was rolled back at `when`; None where it was not."""
+    if when is None:
+        return None
+    row = Row(name="rolled_back", value=when, of="allow_rolled_back")
+    words = f"this model was champion and was rolled back on {when}"
+    if allowed:
+        return Finding("holds", f"{words}; allowed by --allow-rolled-back", row)
+    return Finding("violated", f"{words}; allow it with --allow-rolled-back true, or graft run --force promote", row)
+
+
 def beats(
     promote_if: PromoteIf,
     margin: float,

@@ -7,6 +7,8 @@ from components.gate.evidence import Evidence, read_evidence
 from components.gate.rules import Finding
 from components.gate.spec import Gate
 from components.gate.verdict import decide
+from components.interchange.blobs import open_blobs
+from components.interchange.champion import read_pointer
 from components.interchange.report import Row, write_report
 from components.interchange.step import RunContext
 
@@ -26,6 +28,8 @@ def run(spec: Gate, context: RunContext) -> None:
     )
     champion = evidence.evaluated.champion
     findings = judge(spec, evidence)
+    returned = rivalry.rolled_back(when_rolled_back(context, evidence.model), spec.allow_rolled_back)
+    findings += [] if returned is None else [returned]
     verdict = decide(findings, has_champion=champion is not None)
     details = {
         "verdict": verdict.word,
@@ -34,6 +38,7 @@ def run(spec: Gate, context: RunContext) -> None:
         "compared_with": None if champion is None else champion.digest,
         "contenders": evidence.contenders,
         "selected": evidence.evaluated.selected,
+        "allow_rolled_back": spec.allow_rolled_back,
         "provider": evidence.measured.provider,
         "num_threads": evidence.measured.num_threads,
     }
@@ -41,6 +46,12 @@ def run(spec: Gate, context: RunContext) -> None:
     write_report(spec.report, spec, [finding.row for finding in findings] + carried(evidence), details)
     for reason in verdict.reasons:
         log.info("verdict=%s reason=%s", verdict.word, reason)
+
+
+def when_rolled_back(context: RunContext, model: str) -> str | None:
+    """When this model was rolled back in the store; None where it was not, or where there is no store."""
+    found = read_pointer(open_blobs(context.store), context.model_name) if context.store is not None else None
+    return found[0].rolled_back_models().get(model) if found else None
 
 
 def judge(spec: Gate, evidence: Evidence) -> list[Finding]:

@@ -24,3 +24,4 @@ class Gate(Spec):
     promote_if: Literal["better", "not-worse", "faster"] = param("What beats the champion", default="better")
     margin: float = param("Loss of top-1 that still counts as not worse", default=0.01, ge=0, le=1)
     allow_class_change: bool = param("Promote though the champion's classes differ", default=False)
+    allow_rolled_back: bool = param("Promote though this very model was rolled back", default=False)

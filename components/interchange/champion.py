@@ -22,7 +22,10 @@ VERSION = 1
 
 
 class EarlierRecord(BaseModel):
-    """One champion as it was recorded when it was promoted. Digests are of artifacts; `when` is UTC, ISO 8601."""
+    """One champion as it was recorded when it came into service. Digests are of artifacts; `when` is UTC, ISO 8601.
+
+    `rolled_back` is the digest of the model that a rollback to this one took out of service; None after a promotion.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -36,6 +39,7 @@ class EarlierRecord(BaseModel):
     provider: str | None = None
     num_threads: int | None = None
     top1: list[Row] = []
+    rolled_back: str | None = None
 
 
 class ChampionRecord(EarlierRecord):
@@ -48,6 +52,21 @@ class ChampionRecord(EarlierRecord):
         """The record of the champion that replaces this one: nothing of the history is lost."""
         this = EarlierRecord.model_validate(self.model_dump())
         return ChampionRecord(**record.model_dump(), history=[*self.history, this])
+
+    def rolled_back_models(self) -> dict[str, str]:
+        """Models that were rolled back and not promoted again since: digest -> when."""
+        found: dict[str, str] = {}
+        for record in [*self.history, self]:
+            if record.rolled_back is None:
+                found.pop(record.digest, None)
+            else:
+                found[record.rolled_back] = record.when
+        return found
+
+    def before(self) -> EarlierRecord | None:
+        """What a rollback returns to: the newest other model of the history that was not rolled back itself."""
+        out = {self.digest, *self.rolled_back_models()}
+        return next((earlier for earlier in reversed(self.history) if earlier.digest not in out), None)
 
 
 @dataclass(frozen=True)
@@ -128,8 +147,9 @@ def current(store: str, model_name: str) -> Champion | None:
 
 
 def opponent_record(record: ChampionRecord, contenders: Collection[str]) -> EarlierRecord | None:
-    """The newest of this champion and those before it that was made from none of the contenders."""
-    newest_first = [record, *reversed(record.history)]
+    """The newest of this champion and those before it that was made from none of the contenders, nor rolled back."""
+    rolled_back = record.rolled_back_models()
+    newest_first = [one for one in [record, *reversed(record.history)] if one.digest not in rolled_back]
     return next((earlier for earlier in newest_first if earlier.classifier_digest not in contenders), None)
 
 

@@ -22,6 +22,7 @@ class Approval(BaseModel):
     reasons: list[str]
     compared_with: str | None
     contenders: list[str] = []
+    allow_rolled_back: bool = False
     provider: str | None = None
     num_threads: int | None = None
     latency: list[Row] = []

@@ -11,7 +11,7 @@ from components.interchange.report import Row, read_report, write_report
 from components.interchange.step import RunContext
 from components.promote.approval import approval
 from components.promote.spec import Promote
-from components.promote.succession import check_unchanged, new_record, winner
+from components.promote.succession import check_not_rolled_back, check_unchanged, new_record, winner
 
 log = logging.getLogger("graft")
 
@@ -30,6 +30,7 @@ def run(spec: Promote, context: RunContext) -> dict[str, object]:
     champion, tag = found or (None, None)
     changed = False
     if champion is None or champion.digest != model:
+        check_not_rolled_back(champion, approved, model)
         check_unchanged(champion, approved, card.classifier_digest)
         record = new_record(champion, approved, card, model, context.run_id)
         blobs.put_folder(model_prefix(model), spec.onnx_model)

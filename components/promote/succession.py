@@ -37,6 +37,16 @@ def check_unchanged(champion: ChampionRecord | None, approved: Approval, classif
         raise stale(champion.digest if champion else None, approved.compared_with)
 
 
+def check_not_rolled_back(champion: ChampionRecord | None, approved: Approval, model_digest: str) -> None:
+    """BadInput where this model was rolled back, unless the gate was told to allow it."""
+    when = champion.rolled_back_models().get(model_digest) if champion else None
+    if when is not None and not approved.allow_rolled_back:
+        raise BadInput(
+            f"this model was rolled back on {when}; the pointer was not changed. "
+            "Allow it with --allow-rolled-back true of gate, or graft run --force promote."
+        )
+
+
 def new_record(
     champion: ChampionRecord | None, approved: Approval, card: OnnxCard, model_digest: str, run_id: str | None
 ) -> ChampionRecord:

@@ -17,7 +17,9 @@ def graft(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["run", "--help"], ["champion", "--help"], ["store", "--help"], ["--version"]]
+)
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     code = f"import sys, pipelines.cli\ntry:\n    pipelines.cli.app({arguments!r})\nexcept SystemExit as end:\n"
     code += f"    print(end.code, [name for name in {HEAVY!r} if name in sys.modules])"
@@ -34,7 +36,9 @@ def test_planning_a_run_loads_neither_torch_nor_an_engine() -> None:
 
 def test_help_names_every_command() -> None:
     shown = graft("--help").stdout
-    assert all(name in shown for name in ("demo", "run", "predict", "recipes", "--version"))
+    assert all(
+        name in shown for name in ("demo", "run", "runs", "predict", "champion", "store", "recipes", "--version")
+    )
 
 
 @pytest.mark.parametrize(

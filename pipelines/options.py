@@ -1,0 +1,29 @@
+"""What several commands share: options of one meaning, and how errors become exit codes."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+DEFAULT_STORE = "./graft-store"
+
+StoreOption = Annotated[str, typer.Option(help="Folder (or file:// URI) for artifacts, runs and champions.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="End standard output with the result as JSON, on one line.")]
+ModelNameOption = Annotated[str, typer.Option(help="Name of the champion.")]
+
+
+@contextmanager
+def exit_codes() -> Iterator[None]:
+    """Errors that a user can mend become one line and an exit code; a crash keeps its traceback."""
+    from components.interchange.errors import BadInput
+
+    try:
+        yield
+    except BadInput as error:
+        print(f"graft: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        print("graft: interrupted; the same command resumes after the last step that was done", file=sys.stderr)
+        raise typer.Exit(130) from None

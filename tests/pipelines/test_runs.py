@@ -1,0 +1,96 @@
+"""`graft runs`: newest first, every verdict, and no more read than is shown."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from components.interchange.errors import BadInput
+from pipelines.cli import app
+from pipelines.run_list import runs
+from pipelines.runner import StepFailed
+from pipelines.session import request_for, run
+
+FINISHED: dict[str, Any] = {
+    "verdict": "promote",
+    "reasons": ["because"],
+    "selected": "finetune",
+    "test": {"baseline_top1": 0.81, "candidate_top1": 0.93, "difference": 0.12, "interval": [0.08, 0.16], "n": 400},
+    "latency": {"provider": "cpu", "batch": 1, "p50_ms": 7.0, "p99_ms": 9.0, "n": 1000},
+    "seconds": {"total": 61.25},
+}
+
+
+def record(store: Path, run_id: str, **summary: Any) -> None:
+    (store / "runs" / run_id).mkdir(parents=True)
+    (store / "runs" / run_id / "summary.json").write_text(json.dumps({"run_id": run_id, **summary}))
+
+
+def test_every_kind_of_run_is_listed_newest_first(tmp_path: Path) -> None:
+    record(tmp_path, "20260101-000000-aaaa", model_name="parts", **FINISHED)
+    record(tmp_path, "20260103-000000-aaaa", model_name="parts", verdict="failed", reasons=["x"], seconds={"total": 2})
+    record(tmp_path, "20260102-000000-aaaa", model_name="other", **FINISHED | {"verdict": "keep"})
+    (tmp_path / "runs" / "20260104-000000-aaaa").mkdir()
+    (tmp_path / "runs" / "20260104-000000-aaaa" / "request.json").write_text('{"model_name": "parts"}')
+
+    done = CliRunner().invoke(app, ["runs", "--store", str(tmp_path)])
+
+    assert [line.split() for line in done.stdout.splitlines()] == [
+        ["run_id", "model_name", "verdict", "baseline_top1", "candidate_top1", "p99_ms", "seconds"],
+        ["20260104-000000-aaaa", "parts", "unfinished"],
+        ["20260103-000000-aaaa", "parts", "failed", "2"],
+        ["20260102-000000-aaaa", "other", "keep", "0.8100", "0.9300", "9.00", "61.25"],
+        ["20260101-000000-aaaa", "parts", "promote", "0.8100", "0.9300", "9.00", "61.25"],
+    ]
+    done = CliRunner().invoke(
+        app, ["runs", "--store", str(tmp_path), "--model-name", "parts", "--limit", "2", "--json"]
+    )
+    assert [(found["run_id"][:8], found["reasons"]) for found in json.loads(done.stdout)] == [
+        ("20260104", []),
+        ("20260103", ["x"]),
+    ]
+
+
+def test_a_few_of_many_runs_take_far_less_than_all_of_them(tmp_path: Path) -> None:
+    for number in range(2_000):
+        record(tmp_path, f"20260101-{number:06d}-aaaa", model_name="parts", **FINISHED)
+
+    started = time.perf_counter()
+    assert len(runs(tmp_path, None, 0)) == 2_000
+    all_s = time.perf_counter() - started
+    started = time.perf_counter()
+    assert [found["run_id"][9:15] for found in runs(tmp_path, "parts", 2)] == ["001999", "001998"]
+    few_s = time.perf_counter() - started
+
+    assert all_s < 2  # Two cores that others use too; 0.1 s on their own.
+    assert few_s < all_s / 4
+
+
+def test_a_damaged_summary_outside_the_limit_is_not_read_and_inside_is_named(tmp_path: Path) -> None:
+    record(tmp_path, "20260101-000000-aaaa", model_name="parts", **FINISHED)
+    record(tmp_path, "20260102-000000-aaaa", model_name="parts", **FINISHED)
+    (tmp_path / "runs" / "20260101-000000-aaaa" / "summary.json").write_text('{"run_id"')
+    assert len(runs(tmp_path, None, 1)) == 1
+    with pytest.raises(BadInput, match=r"20260101-000000-aaaa/summary\.json is damaged"):
+        runs(tmp_path, None, 2)
+
+
+def test_a_place_without_a_store_is_refused_and_a_store_without_runs_is_empty(tmp_path: Path) -> None:
+    assert runs(tmp_path, None, 20) == []
+    done = CliRunner().invoke(app, ["runs", "--store", str(tmp_path / "none")])
+    assert done.exit_code == 2 and "there is no such folder" in done.stderr
+
+
+def test_a_run_that_fails_is_listed_with_its_model_and_duration(tmp_path: Path) -> None:
+    (tmp_path / "source" / "only").mkdir(parents=True)
+    (tmp_path / "source" / "only" / "a.png").write_bytes(b"no image")
+    source, store = str(tmp_path / "source"), str(tmp_path / "store")
+    request = request_for(source, store, "demo", None, "parts", "both", None, [], "inline")
+    with pytest.raises(StepFailed):
+        run(request, "none", lambda outcome: None, lambda planned: None)
+    [found] = runs(Path(store), "parts", 20)
+    assert (found["run_id"], found["verdict"]) == (request.run_id, "failed")
+    assert found["reasons"] == ["ingest refused its input"] and found["seconds"] > 0
