@@ -17,7 +17,7 @@ from components.interchange.champion import pointer_key
 from components.interchange.errors import BadInput
 from pipelines import recipes
 from pipelines.lock import only_run
-from pipelines.parameters import for_backbone, merged, parsed, seeded, values_of
+from pipelines.parameters import Values, for_backbone, merged, parsed, seeded, values_of
 from pipelines.plan import Planned, Request, Runner, plan
 from pipelines.runner import Outcome, StepFailed, Tell, loop, unchanged
 from pipelines.steps import Strategy, graph_for
@@ -44,13 +44,25 @@ def request_for(
     runner: Runner,
 ) -> Request:
     """What was asked for on the command line. Later wins: recipe, backbone, seed, assignments."""
-    chosen, graph = recipes.recipe(recipe), graph_for(strategy)
     place = source if "://" in source else str(Path(source).absolute())
+    values = values_for(recipe, backbone, strategy, seed, assignments, {"ingest": {"source": place}})
+    return Request(new_run_id(), open_store(store).uri, model_name, recipe, strategy, runner, values)
+
+
+def values_for(
+    recipe: str,
+    backbone: str | None,
+    strategy: Strategy,
+    seed: int | None,
+    assignments: Sequence[str],
+    more: Mapping[str, Values],
+) -> dict[str, Values]:
+    """Parameter values by step. Later wins: recipe, backbone, seed, `more`, assignments."""
+    chosen, graph = recipes.recipe(recipe), graph_for(strategy)
     given = parsed(assignments, graph)
     other = for_backbone(backbone, chosen, graph, given) if backbone is not None else {}
     seeds = seeded(graph, seed) if seed is not None else {}
-    values = values_of(chosen, graph, merged(other, seeds, {"ingest": {"source": place}}, given))
-    return Request(new_run_id(), open_store(store).uri, model_name, recipe, strategy, runner, values)
+    return values_of(chosen, graph, merged(other, seeds, more, given))
 
 
 def run(
