@@ -164,6 +164,31 @@ def recipes() -> None:
     recipe_tables()
 
 
+@app.command("compile")
+def compile_pipeline(
+    output: Annotated[Path, typer.Option(help="The YAML file to write.")],
+    image_prefix: Annotated[
+        str, typer.Option(help="Images are PREFIX + family + : + TAG, like registry/graft-train:1.")
+    ],
+    image_tag: Annotated[str, typer.Option(help="Tag of one build; never latest.")],
+    recipe: Annotated[str, typer.Option(help="Named parameter set; `graft recipes` lists them.")] = "production",
+    backbone: Annotated[str | None, typer.Option(help="Another timm classifier than the recipe's.")] = None,
+    strategy: Annotated[Strategy, typer.Option(help="Leave one of the two trainings out.")] = "both",
+    set: SetOption = None,
+    gpu: Annotated[str | None, typer.Option(metavar="RESOURCE=COUNT", help="Like nvidia.com/gpu=1.")] = None,
+    s3_secret: Annotated[str | None, typer.Option(help="Secret with accesskey and secretkey for the store.")] = None,
+    s3_endpoint: Annotated[str | None, typer.Option(help="Endpoint of the store, where it is not AWS's.")] = None,
+) -> None:
+    """The pipeline as a YAML file for Kubeflow Pipelines 2.16 and newer."""
+    with exit_codes():
+        from pipelines.cluster import cluster_of, compiled
+        from pipelines.session import values_for
+
+        cluster = cluster_of(image_prefix, image_tag, gpu, s3_secret, s3_endpoint)
+        compiled(output, strategy, values_for(recipe, backbone, strategy, None, set or [], {}), cluster)
+    print(output)
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version

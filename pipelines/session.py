@@ -45,15 +45,28 @@ def request_for(
     force: Sequence[str] = (),
 ) -> Request:
     """What was asked for on the command line. Later wins: recipe, backbone, seed, assignments, force."""
-    chosen, graph = recipes.recipe(recipe), graph_for(strategy)
     place = source if "://" in source else str(Path(source).absolute())
+    values = values_for(recipe, backbone, strategy, seed, assignments, {"ingest": {"source": place}})
+    forced = forced_steps(force, graph_for(strategy))
+    if "promote" in forced:
+        values["gate"]["allow_rolled_back"] = True
+    return Request(new_run_id(), open_store(store).uri, model_name, recipe, strategy, runner, values, forced)
+
+
+def values_for(
+    recipe: str,
+    backbone: str | None,
+    strategy: Strategy,
+    seed: int | None,
+    assignments: Sequence[str],
+    more: Mapping[str, Values],
+) -> dict[str, Values]:
+    """Parameter values by step. Later wins: recipe, backbone, seed, `more`, assignments."""
+    chosen, graph = recipes.recipe(recipe), graph_for(strategy)
     given = parsed(assignments, graph)
     other = for_backbone(backbone, chosen, graph, given) if backbone is not None else {}
     seeds = seeded(graph, seed) if seed is not None else {}
-    forced = forced_steps(force, graph)
-    rules: dict[str, Values] = {"gate": {"allow_rolled_back": True}} if "promote" in forced else {}
-    values = values_of(chosen, graph, merged(other, seeds, {"ingest": {"source": place}}, given, rules))
-    return Request(new_run_id(), open_store(store).uri, model_name, recipe, strategy, runner, values, forced)
+    return values_of(chosen, graph, merged(other, seeds, more, given))
 
 
 def run(

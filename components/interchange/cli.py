@@ -24,6 +24,7 @@ from pydantic_settings.exceptions import SettingsError
 
 from components.interchange.artifact import RUN_FILE, digest, to_json
 from components.interchange.errors import BadInput, listed
+from components.interchange.executor_output import write_executor_output
 from components.interchange.step import RunContext, Spec, given_parameters, input_folders, ports, step_name
 
 log = logging.getLogger("graft")
@@ -103,6 +104,7 @@ def main(spec_type: type[Spec], argv: Sequence[str] | None = None) -> int:
 def _run(name: str, spec: Spec, context: RunContext) -> None:
     started = time.time()
     inputs = {port: digest(path) for port, path in input_folders(spec).items() if path.exists()}
+    outputs = ports(type(spec), "out")
     log.debug("step=%s spec=%s", name, json.dumps(given_parameters(spec)))
     with _whole_or_nothing(spec) as staged:
         facts = importlib.import_module(f"components.{name}.run").run(staged, context) or {}
@@ -118,10 +120,12 @@ def _run(name: str, spec: Spec, context: RunContext) -> None:
             "versions": _versions(),
             **facts,
         }
-        for port in ports(type(spec), "out"):
+        for port in outputs:
             folder = getattr(staged, port.name)
             if folder.is_dir():
                 (folder / RUN_FILE).write_text(to_json(record), encoding="utf-8")
+    if context.executor_input is not None:
+        write_executor_output(context.executor_input, {port.name: getattr(spec, port.name) for port in outputs})
     log.info("step=%s done seconds=%.1f", name, time.time() - started)
 
 

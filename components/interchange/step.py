@@ -25,6 +25,7 @@ class RunContext(BaseModel):
     store: str | None = Field(default=None, description="artifact store: a folder, file:// or s3:// URI")
     run_id: str | None = Field(default=None, description="the run this step belongs to")
     model_name: str = Field(default="model", description="name of the champion that a run competes for")
+    executor_input: str | None = Field(default=None, description="Kubeflow's own: where it expects the task's outputs")
 
 
 def reads(kind: ArtifactKind, help: str, *, optional: bool = False) -> Any:

@@ -16,7 +16,7 @@ TEST = {"split": "test", "n": 400}
 def test_the_first_run_promotes_when_the_budgets_hold(judged):
     verdict, report = judged("--max-p99-ms", "40", "--min-top1", "0.8")
 
-    assert verdict == "promote\n"
+    assert verdict == "promote"
     assert report.details["verdict"] == "promote"
     assert report.details["reasons"][0] == "there is no champion to beat, so the budgets alone decide"
     assert report.details["compared_with"] is None
@@ -25,7 +25,7 @@ def test_the_first_run_promotes_when_the_budgets_hold(judged):
 def test_a_clear_violation_wins_over_an_open_rule_and_both_are_told(judged):
     verdict, report = judged("--max-p99-ms", "12", "--min-top1", "0.99")
 
-    assert verdict == "keep\n"
+    assert verdict == "keep"
     assert len(report.details["reasons"]) == 2
     assert "is under its minimum" in report.details["reasons"][0]
     assert "cannot be told from its budget" in report.details["reasons"][1]
@@ -122,7 +122,7 @@ def test_the_gate_runs_where_no_array_library_is_installed(tmp_path):
     done = subprocess.run([sys.executable, "-c", BLOCK + RUN, *argv], capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "verdict").read_text() == "promote\n"
+    assert (tmp_path / "verdict").read_text() == "promote"
 
 
 def test_the_block_of_the_test_above_does_block():
@@ -134,4 +134,4 @@ def test_the_block_of_the_test_above_does_block():
 
 @pytest.mark.parametrize("value", ["true", "false"])
 def test_booleans_are_taken_as_values(judged, value):
-    assert judged("--allow-class-change", value)[0] == "promote\n"
+    assert judged("--allow-class-change", value)[0] == "promote"

@@ -50,7 +50,7 @@ def reasons(outcome):
 def test_max_p99_ms(judged, p99, verdict, words):
     outcome = judged("--max-p99-ms", "40", p99=figure("p99_ms", *p99, **RUNS))
 
-    assert outcome[0] == f"{verdict}\n"
+    assert outcome[0] == verdict
     assert words in reasons(outcome)
 
 
@@ -71,7 +71,7 @@ def test_a_single_thread_is_worded_as_one(judged):
 def test_min_top1_is_of_the_selected_classifier(judged, min_top1, verdict, words):
     outcome = judged("--min-top1", min_top1)
 
-    assert outcome[0] == f"{verdict}\n"
+    assert outcome[0] == verdict
     assert words in reasons(outcome)
 
 
@@ -86,14 +86,14 @@ def test_min_top1_is_of_the_selected_classifier(judged, min_top1, verdict, words
 def test_max_ece(judged, max_ece, verdict, words):
     outcome = judged("--max-ece", max_ece)
 
-    assert outcome[0] == f"{verdict}\n"
+    assert outcome[0] == verdict
     assert words in reasons(outcome)
 
 
 def test_a_value_outside_its_own_interval_is_part_of_what_is_judged(judged):
     outcome = judged("--max-ece", "0.04", ece=figure("ece", 0.03, 0.05, 0.08, of="candidate", **TEST))
 
-    assert outcome[0] == "inconclusive\n"
+    assert outcome[0] == "inconclusive"
 
 
 @pytest.mark.parametrize(
@@ -112,14 +112,14 @@ def test_a_value_outside_its_own_interval_is_part_of_what_is_judged(judged):
 def test_max_flips(judged, flags, num_flips, verdict, words):
     outcome = judged(*flags, flips=["b" * 64, "a" * 64][:num_flips])
 
-    assert outcome[0] == f"{verdict}\n"
+    assert outcome[0] == verdict
     assert words in reasons(outcome)
 
 
 def test_an_export_that_is_not_eligible_is_kept_with_its_reason(judged):
     outcome = judged(eligible=False)
 
-    assert outcome[0] == "keep\n"
+    assert outcome[0] == "keep"
     assert reasons(outcome) == ["the exported model is not eligible: the largest difference is 2.0e-01"]
 
 
@@ -131,14 +131,14 @@ def test_min_gain_without_a_champion_is_over_the_baseline(judged, min_gain, verd
     outcome = judged("--min-gain", min_gain)
 
     words = f"top1_difference +0.120 [+0.080, +0.160] {told} its minimum {float(min_gain):.3f} "
-    assert outcome[0] == f"{verdict}\n"
+    assert outcome[0] == verdict
     assert words + "(no champion, so over the baseline, 400 test images)" in reasons(outcome)
 
 
 def test_min_gain_with_a_champion_is_over_the_champion(judged):
     outcome = judged("--min-gain", "0.10", champion=champion())
 
-    assert outcome[0] == "keep\n"
+    assert outcome[0] == "keep"
     assert reasons(outcome) == [
         "top1_difference +0.050 [+0.020, +0.080] is under its minimum 0.100 (over the champion, 400 test images)"
     ]
@@ -147,7 +147,7 @@ def test_min_gain_with_a_champion_is_over_the_champion(judged):
 def test_min_gain_of_a_selected_baseline_without_a_champion_is_nothing(judged):
     outcome = judged("--min-gain", "0.01", selected="feature_extraction")
 
-    assert outcome[0] == "keep\n"
+    assert outcome[0] == "keep"
     assert reasons(outcome) == [
         "min_gain 0.010: there is no champion, and the baseline, which was selected, gains nothing over itself"
     ]
@@ -170,7 +170,7 @@ def test_promote_if_better(judged, difference, verdict, told):
     words = (
         f"top1_difference {value:+.3f} [{low:+.3f}, {high:+.3f}] against the champion {told} (400 test images, paired)"
     )
-    assert outcome[0] == f"{verdict}\n"
+    assert outcome[0] == verdict
     assert words in reasons(outcome)
 
 
@@ -186,14 +186,14 @@ def test_promote_if_not_worse(judged, difference, verdict, told):
     rival = figure("top1_difference", *difference, of="selected-champion", **TEST)
     outcome = judged("--promote-if", "not-worse", "--margin", "0.03", champion=champion(), rival=rival)
 
-    assert outcome[0] == f"{verdict}\n"
+    assert outcome[0] == verdict
     assert any(f"against the champion {told} (400 test images, paired)" in reason for reason in reasons(outcome))
 
 
 def test_promote_if_faster(judged):
     outcome = judged("--promote-if", "faster", champion=champion())
 
-    assert outcome[0] == "promote\n"
+    assert outcome[0] == "promote"
     assert "p50_ms 8.00 [7.90, 8.10] is clearly below the champion's 10.0 [9.80, 10.2] (1,000 runs)" in reasons(outcome)
     assert "p99_ms 12.0 [11.0, 13.0] is clearly below the champion's 20.0 [18.0, 22.0] (1,000 runs)" in reasons(outcome)
 
@@ -233,7 +233,7 @@ def test_promote_if_faster(judged):
 def test_promote_if_faster_refuses(judged, changed, verdict, words):
     outcome = judged("--promote-if", "faster", **{"champion": champion(), **changed})
 
-    assert outcome[0] == f"{verdict}\n"
+    assert outcome[0] == verdict
     assert words in reasons(outcome)
 
 
@@ -241,7 +241,7 @@ def test_changed_classes_keep_unless_allowed(judged):
     changed = champion(added_classes=["d"], removed_classes=["e", "f"])
     outcome = judged(champion=changed)
 
-    assert outcome[0] == "keep\n"
+    assert outcome[0] == "keep"
     assert reasons(outcome) == [
         "the classes differ from the champion's: new d, gone e, f; allow it with --allow-class-change true"
     ]
@@ -250,7 +250,7 @@ def test_changed_classes_keep_unless_allowed(judged):
 def test_changed_classes_that_are_allowed_promote(judged):
     outcome = judged("--allow-class-change", "true", champion=champion(added_classes=["d"]))
 
-    assert outcome[0] == "promote\n"
+    assert outcome[0] == "promote"
     assert "the classes differ from the champion's: new d, gone none; allowed by --allow-class-change" in reasons(
         outcome
     )
@@ -260,7 +260,7 @@ def test_a_champion_that_shares_no_classes_leaves_it_undecided_even_if_the_chang
     strange = champion(shared_classes=[], added_classes=["a"], removed_classes=["z"])
     outcome = judged("--allow-class-change", "true", "--min-gain", "0", champion=strange, rival=None)
 
-    assert outcome[0] == "inconclusive\n"
+    assert outcome[0] == "inconclusive"
     assert reasons(outcome) == [
         "min_gain 0.000 cannot be judged: the model shares fewer than two classes with the champion",
         "fewer than two classes are shared with the champion: nothing can be compared",

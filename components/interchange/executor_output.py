@@ -1,0 +1,81 @@
+"""What Kubeflow reads when a task is done: every output by name, figures and a page for its user interface.
+
+The launcher gives `--executor-input`, a JSON object that says where each output belongs and where it looks for this
+file. An output that is not listed there does not exist for the tasks behind it.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from components.interchange.errors import BadInput
+from components.interchange.report import Report, read_report
+
+PAGE = "report.html"
+
+
+def write_executor_output(executor_input: str, outputs: Mapping[str, Path]) -> None:
+    """Write the executor output file of a task whose step has written `outputs`.
+
+    BadInput when `executor_input` is not what Kubeflow gives.
+    """
+    try:
+        asked = json.loads(executor_input)["outputs"]
+        target = Path(asked["outputFile"])
+        parameters, artifacts = asked.get("parameters", {}), asked.get("artifacts", {})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadInput(f"--executor-input is not Kubeflow's JSON: expected outputs.outputFile ({error}).") from None
+    report = read_report(outputs["report"]) if "report" in outputs else None
+    written = {
+        "parameterValues": {name: outputs[name].read_text(encoding="utf-8") for name in parameters},
+        "artifacts": {
+            name: {"artifacts": [_filled(name, found["artifacts"][0], report, outputs)]}
+            for name, found in artifacts.items()
+        },
+    }
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps(written), encoding="utf-8")
+
+
+def _filled(name: str, artifact: dict[str, Any], report: Report | None, outputs: Mapping[str, Path]) -> dict[str, Any]:
+    """The artifact as Kubeflow gave it, with what its user interface shows in its metadata."""
+    if report is None or name in outputs:
+        return artifact
+    if name == "metrics":
+        return {**artifact, "metadata": {**artifact.get("metadata", {}), **figures(report)}}
+    if name == "confusion":
+        return {**artifact, "metadata": {**artifact.get("metadata", {}), "confusionMatrix": confusion(report)}}
+    page = outputs["report"] / PAGE
+    if name == "html" and page.is_file():
+        place = Path(local_path(artifact["uri"]))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(page, place)
+    return artifact
+
+
+def local_path(uri: str) -> str:
+    """Where the launcher has an artifact of this URI on disk: `s3://b/k` is `/s3/b/k`, a path is itself."""
+    for scheme in ("s3", "minio", "gs"):
+        if uri.startswith(f"{scheme}://"):
+            return f"/{'gcs' if scheme == 'gs' else scheme}/{uri.removeprefix(f'{scheme}://')}"
+    return uri.removeprefix("file://")
+
+
+def figures(report: Report) -> dict[str, float]:
+    """The report's numbers by name, owner and split: `top1 candidate test`."""
+    return {
+        " ".join(part for part in (row.name, row.of, row.split) if part): float(row.value)
+        for row in report.rows
+        if isinstance(row.value, int | float)
+    }
+
+
+def confusion(report: Report) -> dict[str, Any]:
+    """The selected classifier's confusion matrix on test, in the shape of Kubeflow's ClassificationMetrics."""
+    who = "candidate" if report.details["selected"] == "finetune" else "baseline"
+    return {
+        "annotationSpecs": [{"displayName": name} for name in report.details["classes"]],
+        "rows": [{"row": row} for row in report.details["confusion"][who]],
+    }

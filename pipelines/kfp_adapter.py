@@ -1,0 +1,89 @@
+"""A step's spec as a Kubeflow container component: the same flags, typed artifacts, written once.
+
+Values that are known when the pipeline is compiled stand in the command line as they are; only what a run may change
+becomes a parameter of the component.
+"""
+
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from kfp import dsl
+
+from components.interchange.step import parameters, ports
+from pipelines.steps import Step
+
+ARTIFACTS = {
+    "dataset": dsl.Dataset,
+    "classifier": dsl.Model,
+    "onnx_model": dsl.Model,
+    "report": dsl.Artifact,
+}
+POSITION = inspect.Parameter.POSITIONAL_OR_KEYWORD
+
+
+def component(step: Step, values: Mapping[str, Any], run_time: Mapping[str, Any], image: str) -> Callable[..., Any]:
+    """The container component of a step.
+
+    `values` are parameters fixed at compile time; `run_time` maps parameters of the step, and of the run context, to
+    the types that Kubeflow shall know them by (`str`, `int`, `float`, or an optional of these).
+    """
+    arguments: list[Any] = []
+    signature: list[inspect.Parameter] = []
+
+    def declare(name: str, annotation: Any) -> None:
+        default = None if _is_optional(annotation) else inspect.Parameter.empty
+        signature.append(inspect.Parameter(name, POSITION, annotation=annotation, default=default))
+
+    for port in ports(step.spec, "in"):
+        if port.name in step.inputs:
+            declare(port.name, dsl.Input[ARTIFACTS[port.kind]])
+    for name, annotation in run_time.items():
+        declare(name, annotation)
+    for port in ports(step.spec, "out"):
+        declare(port.name, dsl.OutputPath(str) if port.kind == "verdict" else dsl.Output[ARTIFACTS[port.kind]])
+    for name, kind in shown_in_kubeflow(step).items():
+        declare(name, dsl.Output[kind])
+
+    known = {parameter.name for parameter in parameters(step.spec)}
+    for name, value in values.items():
+        if name in known and name not in run_time and value is not None:
+            arguments += [_flag(name), json.dumps(value) if isinstance(value, bool | list | tuple) else str(value)]
+
+    def body(*placeholders: Any) -> dsl.ContainerSpec:
+        given = dict(zip((parameter.name for parameter in signature), placeholders, strict=True))
+        command = list(arguments)
+        for port in [*ports(step.spec, "in"), *ports(step.spec, "out")]:
+            if port.name in given:
+                place = given[port.name] if port.kind == "verdict" else given[port.name].path
+                command += [_flag(port.name), place]
+        for name, annotation in run_time.items():
+            pair = [_flag(name), given[name]]
+            command += [dsl.IfPresentPlaceholder(name, pair)] if _is_optional(annotation) else pair
+        command += [_flag("executor_input"), dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER]
+        return dsl.ContainerSpec(image=image, command=["python", "-m", f"components.{step.name}"], args=command)
+
+    body.__name__ = step.name
+    body.__doc__ = step.spec.__doc__
+    signature.sort(key=lambda parameter: parameter.default is None)  # Python's order: defaults last.
+    body.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
+    body.__annotations__ = {parameter.name: parameter.annotation for parameter in signature}
+    made: Callable[..., Any] = dsl.container_component(body)
+    return made
+
+
+def shown_in_kubeflow(step: Step) -> dict[str, Any]:
+    """Outputs that Kubeflow's pages show, beside the artifacts: the report's figures, evaluate's page and confusion."""
+    shown: dict[str, Any] = {"metrics": dsl.Metrics}
+    if step.name == "evaluate":
+        shown |= {"html": dsl.HTML, "confusion": dsl.ClassificationMetrics}
+    return shown
+
+
+def _is_optional(annotation: Any) -> bool:
+    return type(None) in getattr(annotation, "__args__", ())
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
