@@ -2,7 +2,7 @@
 PYTHON ?= python3
 UV_VERSION := 0.13.9
 BIN := .venv/bin
-FAMILIES := ingest train export latency control predict prefect demo
+FAMILIES := ingest train export latency control predict prefect kfp demo
 COMPILE := --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet
 # No telemetry, and no network at run time: what is not installed is an error, not a download.
 export DO_NOT_TRACK := 1
@@ -42,7 +42,7 @@ mutants: .venv/dev.installed  ## plants bugs in a copy of the code; each must tu
 	@touch $@
 
 requirements: | .venv/bin/uv  ## compile the pins again from pyproject.toml
-	$(BIN)/uv pip compile pyproject.toml $(COMPILE) --extra dev --extra kfp -o docker/requirements/dev.txt
+	$(BIN)/uv pip compile pyproject.toml $(COMPILE) --extra dev -o docker/requirements/dev.txt
 	for family in $(FAMILIES); do \
 	  $(BIN)/uv pip compile pyproject.toml $(COMPILE) --extra $$family -c docker/requirements/dev.txt \
 	    -o docker/requirements/$$family.txt || exit 1; \

@@ -10,7 +10,7 @@ from pipelines.cluster import Cluster, image_of
 from pipelines.kfp_adapter import component
 from pipelines.steps import BY_NAME, Step, Strategy, graph_for
 
-STORE_STEPS = ("evaluate", "promote")
+STORE_STEPS = ("evaluate", "gate", "promote")
 CREDENTIALS = {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}
 OptionalFloat = Optional[float]  # noqa: UP045  Kubeflow reads no other spelling.
 
@@ -61,7 +61,8 @@ def pipeline(strategy: Strategy, values: Mapping[str, Mapping[str, Any]], cluste
             max_p99_ms=max_p99_ms,
             min_top1=min_top1,
             min_gain=min_gain,
-        )
+            **context,
+        ).set_caching_options(False)  # What was rolled back is in the store.
         with dsl.If(verdict.outputs["verdict"] == "promote", name="promoted"):
             promote(
                 onnx_model=exported.outputs["onnx_model"], gate_report=verdict.outputs["report"], **context

@@ -85,7 +85,7 @@ def test_what_the_cluster_gives_reaches_the_tasks(compile_pipeline: Compile) -> 
     assert arguments[arguments.index("--device") + 1] == "cuda"
     assert "accelerator" not in executors["exec-latency"]["resources"]
     uncached = {name for name, task in tasks_of(spec["root"], spec).items() if not task["cachingOptions"]}
-    assert uncached == {"ingest", "evaluate", "promote"}
+    assert uncached == {"ingest", "evaluate", "gate", "promote"}
 
 
 @pytest.mark.parametrize(("tag", "gpu"), [("latest", None), ("", None), ("1", "nvidia.com/gpu"), ("1", "gpu=0")])
