@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from components.evaluate import champion_model
 from components.evaluate.bootstrap import Interval
 from components.evaluate.mistakes import Mistake
-from components.evaluate.scores import Intervals, confusion, difference_row, score_rows
+from components.evaluate.scores import Intervals, confusion, paired_rows, score_rows
 from components.evaluate.selection import Selection, only_one, select
 from components.interchange import scoring
 from components.interchange.champion import Champion
@@ -62,13 +62,14 @@ def choose(
         return only_one("finetune" if "candidate" in entrants else "feature_extraction"), []
     candidate, baseline = entrants["candidate"], entrants["baseline"]
     rows = [
-        difference_row(
+        row
+        for split, labels_N in labels.items()
+        for row in paired_rows(
             candidate.logits[split], baseline.logits[split], labels_N, intervals, of="candidate-baseline", split=split
         )
-        for split, labels_N in labels.items()
     ]
     baseline_val, candidate_val = (scoring.top1(one.logits["val"], labels["val"]) for one in (baseline, candidate))
-    gain = next(row for row in rows if row.split == "test")
+    gain = next(row for row in rows if (row.name, row.split) == ("top1_difference", "test"))
     interval = Interval(*(float(bound or 0) for bound in (gain.value, gain.low, gain.high)))
     return select(baseline_val, candidate_val, interval), rows
 
@@ -104,7 +105,7 @@ def against_champion(
         theirs = champion_model.on_shared(logits_NC, card.classes, truths, classes.shared)
         ours = champion_model.on_shared(winner.logits[name], winner.classes, truths, classes.shared)
         duel.rows.extend(score_rows(*theirs, classes.shared, intervals, of="champion", split=name))
-        duel.rows.append(difference_row(ours.logits_NS, *theirs, intervals, of="selected-champion", split=name))
+        duel.rows.extend(paired_rows(ours.logits_NS, *theirs, intervals, of="selected-champion", split=name))
         if name == "test":
             duel.matrices["champion"] = confusion(theirs.logits_NS, theirs.labels_N, len(classes.shared))
     return duel

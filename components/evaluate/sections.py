@@ -10,6 +10,7 @@ from components.interchange.report import CONFIDENCE, Row
 WHO = ("baseline", "candidate", "champion")
 MOST_CLASSES_SHOWN = 20
 MOST_PAIRS_SHOWN = 20
+SMALLEST_P_SHOWN = 0.001
 Find = Callable[[str, str, str], Row | None]
 
 
@@ -25,6 +26,14 @@ def shown(row: Row | None, sign: str = "") -> str:
         return "–"
     low, high = ("–" if bound is None else f"{bound:{sign}.3f}" for bound in (row.low, row.high))
     return f"{row.value:{sign}.3f} [{low}, {high}]"
+
+
+def p_value(row: Row | None) -> str:
+    """`0.031`, `< 0.001`; a dash where there is none."""
+    if row is None or row.value is None:
+        return "–"
+    p = float(row.value)
+    return f"{p:.3f}" if p >= SMALLEST_P_SHOWN else f"< {SMALLEST_P_SHOWN}"
 
 
 def score_section(rows: Sequence[Row], selected: str) -> Section:
@@ -49,9 +58,18 @@ def score_section(rows: Sequence[Row], selected: str) -> Section:
     if differences:
         tables.append(
             Table(
-                header=["top1 difference", "split", "n", "paired"],
-                rows=[[row.of.replace("-", " − "), row.split, f"{row.n:,}", shown(row, "+")] for row in differences],
-                caption="Both classifiers on the same images.",
+                header=["top1 difference", "split", "n", "paired", "McNemar p"],
+                rows=[
+                    [
+                        row.of.replace("-", " − "),
+                        row.split,
+                        f"{row.n:,}",
+                        shown(row, "+"),
+                        p_value(find("mcnemar_p", row.of, row.split)),
+                    ]
+                    for row in differences
+                ],
+                caption="Both classifiers on the same images. p: how often chance alone would part them this far.",
             )
         )
     return Section("Scores", tables)

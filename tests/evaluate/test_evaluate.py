@@ -36,6 +36,10 @@ def test_the_better_classifier_is_selected_unchanged(compared, learnt):
     gain = report.row("top1_difference", "candidate-baseline", "test")
     assert gain.n == 30
     assert 0 < gain.low <= gain.value <= gain.high
+    p = report.row("mcnemar_p", "candidate-baseline", "test")
+    assert p.n == 30
+    assert 0 < p.value < 0.05
+    assert report.row("mcnemar_p", "candidate-baseline", "val").value < 0.05
 
 
 def test_every_score_has_its_row_with_n_and_interval(compared):
@@ -68,7 +72,14 @@ def test_the_page_stands_alone_and_shows_what_was_asked_for(compared):
     assert "<script" not in page
     assert "url(http" not in page
     assert "@import" not in page
-    for words in ("Selected: finetune", "Confusion on test", "train loss", "95% percentile bootstrap", "n = 30"):
+    for words in (
+        "Selected: finetune",
+        "Confusion on test",
+        "train loss",
+        "95% percentile bootstrap",
+        "n = 30",
+        "McNemar p",
+    ):
         assert words in page
 
 
@@ -119,6 +130,7 @@ def test_the_champion_is_compared_on_shared_classes_through_its_file(tmp_path, t
     assert report.row("top1", "champion", "test").value == 1.0
     assert report.row("top1_difference", "selected-champion", "test").n == 20
     assert report.row("top1_difference", "selected-champion", "val").value <= 0
+    assert 0 < report.row("mcnemar_p", "selected-champion", "test").value <= 1
     assert "violet" in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
 
 
