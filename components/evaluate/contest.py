@@ -4,7 +4,7 @@ Legend: N images, C classes.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from components.evaluate.mistakes import Mistake
 from components.evaluate.scores import Intervals, confusion, paired_rows, score_rows
 from components.evaluate.selection import Selection, only_one, select
 from components.interchange import scoring
+from components.interchange.cards import ClassifierCard
 from components.interchange.champion import Champion
 from components.interchange.dataset import Dataset, Split, SplitName
 from components.interchange.onnx_model import open_model
@@ -31,9 +32,16 @@ class Entrant:
     """A classifier of this run with its logits [N, C] by split; `of` is `baseline` or `candidate`."""
 
     of: str
-    classes: list[str]
-    history: list[dict[str, Any]]
+    card: ClassifierCard
     logits: Mapping[SplitName, NDArray[np.float32]]
+
+    @property
+    def classes(self) -> list[str]:
+        return self.card.classes
+
+    def divided_by(self, temperature: float) -> "Entrant":
+        """The same entrant with its logits divided by a temperature, as in production."""
+        return replace(self, logits={split: logits_NC / temperature for split, logits_NC in self.logits.items()})
 
 
 @dataclass(frozen=True)
@@ -82,7 +90,10 @@ def against_champion(
     intervals: Intervals,
     batch_size: int,
 ) -> Duel:
-    """The champion's rows and the paired differences selected-champion, on the classes that both sides know."""
+    """The champion's rows and the paired differences selected-champion, on the classes that both sides know.
+
+    The champion is scored as it answers in production, with its own temperature.
+    """
     session, card = open_model(champion.fetch())
     classes = champion_model.compare_classes(dataset.classes, card.classes)
     record = champion.record.model_dump(mode="json", include={"latency", "provider", "num_threads"})
@@ -101,6 +112,7 @@ def against_champion(
         logits_NC = champion_model.champion_logits(
             session, split, card.preprocessing, dataset.manifest.stored_size_px, batch_size
         )
+        logits_NC = logits_NC / card.temperature
         truths = [dataset.classes[label] for label in split.labels_N]
         theirs = champion_model.on_shared(logits_NC, card.classes, truths, classes.shared)
         ours = champion_model.on_shared(winner.logits[name], winner.classes, truths, classes.shared)
@@ -114,6 +126,8 @@ def against_champion(
 def details(
     dataset: Dataset,
     selection: Selection,
+    selected_digest: str,
+    calibration: str,
     matrices: dict[str, list[list[int]]],
     mistakes: Sequence[Mistake],
     duel: Duel | None,
@@ -125,6 +139,8 @@ def details(
     return {
         "selected": selection.selected,
         "selected_because": selection.because,
+        "selected_digest": selected_digest,
+        "calibration": calibration,
         "expectation": few if counts["train"] < FEW_TRAIN_IMAGES else None,
         "champion": None if duel is None else duel.facts,
         "classes": dataset.classes,

@@ -66,6 +66,20 @@ def paired_rows(
     return [_row("top1_difference", interval, of, split, len(labels_N)), p]
 
 
+def calibration_rows(
+    logits_NC: Logits, labels_N: Labels, temperature: float, num_val: int, intervals: Intervals
+) -> list[Row]:
+    """`temperature` of the selected classifier, fitted to `num_val` images, and its `ece` and `nll` as it ships.
+
+    `logits_NC` are of test, divided by the temperature. Before: the rows of the baseline or the candidate itself.
+    """
+    found = score_intervals(logits_NC, labels_N, **intervals._asdict())
+    return [
+        Row(name="temperature", value=temperature, of="selected", split="val", n=num_val),
+        *(_row(name, found[name][0], "selected", "test", len(labels_N)) for name in ("ece", "nll")),
+    ]
+
+
 def confusion(logits_NC: Logits, labels_N: Labels, num_classes: int) -> list[list[int]]:
     """Confusion matrix as nested lists: a row a true class, a column a predicted class."""
     predictions_N: NDArray[np.int64] = logits_NC.argmax(axis=1)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from components.evaluate.scores import BY_CLASS, OVERALL
-from components.interchange.page import Cell, Section, Table, Text
+from components.interchange.page import Cell, Plot, Section, Table, Text
 from components.interchange.report import CONFIDENCE, Row
 
 WHO = ("baseline", "candidate", "champion")
@@ -125,6 +125,17 @@ def _pairs(matrix: list[list[int]], classes: Sequence[str], of: str) -> Table:
     )
 
 
+def calibration_section(rows: Sequence[Row], of: str, how: str, diagrams: Plot) -> Section:
+    """How far confidence can be believed, before and after the temperature."""
+    find = finder(rows)
+    table = Table(
+        header=["test", "before", "after"],
+        rows=[[name, shown(find(name, of, "test")), shown(find(name, "selected", "test"))] for name in ("ece", "nll")],
+        caption=f"The {of}; it ships with what stands under after.",
+    )
+    return Section("Calibration", [Text(how), table, diagrams])
+
+
 def champion_section(champion: dict[str, Any]) -> Section:
     """What the comparison with the champion rests on."""
     shared, added, removed = (champion[f"{kind}_classes"] for kind in ("shared", "added", "removed"))
@@ -146,6 +157,7 @@ def method_section(num_resamples: int, seed: int, bins: int, counts: dict[str, i
         f"{seed}); differences are paired: both classifiers are scored on the same resamples. The intervals tell of "
         "the images drawn, not of other seeds or other training runs.",
         f"ece: {bins} equal-width bins; with few images it comes out too large, and so does its interval. nll in nats.",
+        "Baseline and candidate are scored as trained, the champion as it answers in production: with its temperature.",
         "The epoch and the penalty were chosen on val, so val scores flatter; test only vetoes.",
     ]
     return Section("How far to trust these numbers", [Text(line) for line in lines])
