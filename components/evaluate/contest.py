@@ -4,7 +4,7 @@ Legend: N images, C classes.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from components.evaluate import champion_model
 from components.evaluate.bootstrap import Interval
 from components.evaluate.mistakes import Mistake
-from components.evaluate.scores import Intervals, confusion, difference_row, score_rows
+from components.evaluate.scores import Intervals, confusion, paired_rows, score_rows
 from components.evaluate.selection import Selection, only_one, select
 from components.interchange import scoring
+from components.interchange.cards import ClassifierCard
 from components.interchange.champion import Champion
 from components.interchange.dataset import Dataset, Split, SplitName
 from components.interchange.onnx_model import open_model
@@ -31,9 +32,16 @@ class Entrant:
     """A classifier of this run with its logits [N, C] by split; `of` is `baseline` or `candidate`."""
 
     of: str
-    classes: list[str]
-    history: list[dict[str, Any]]
+    card: ClassifierCard
     logits: Mapping[SplitName, NDArray[np.float32]]
+
+    @property
+    def classes(self) -> list[str]:
+        return self.card.classes
+
+    def divided_by(self, temperature: float) -> "Entrant":
+        """The same entrant with its logits divided by a temperature, as in production."""
+        return replace(self, logits={split: logits_NC / temperature for split, logits_NC in self.logits.items()})
 
 
 @dataclass(frozen=True)
@@ -62,13 +70,14 @@ def choose(
         return only_one("finetune" if "candidate" in entrants else "feature_extraction"), []
     candidate, baseline = entrants["candidate"], entrants["baseline"]
     rows = [
-        difference_row(
+        row
+        for split, labels_N in labels.items()
+        for row in paired_rows(
             candidate.logits[split], baseline.logits[split], labels_N, intervals, of="candidate-baseline", split=split
         )
-        for split, labels_N in labels.items()
     ]
     baseline_val, candidate_val = (scoring.top1(one.logits["val"], labels["val"]) for one in (baseline, candidate))
-    gain = next(row for row in rows if row.split == "test")
+    gain = next(row for row in rows if (row.name, row.split) == ("top1_difference", "test"))
     interval = Interval(*(float(bound or 0) for bound in (gain.value, gain.low, gain.high)))
     return select(baseline_val, candidate_val, interval), rows
 
@@ -81,7 +90,10 @@ def against_champion(
     intervals: Intervals,
     batch_size: int,
 ) -> Duel:
-    """The champion's rows and the paired differences selected-champion, on the classes that both sides know."""
+    """The champion's rows and the paired differences selected-champion, on the classes that both sides know.
+
+    The champion is scored as it answers in production, with its own temperature.
+    """
     session, card = open_model(champion.fetch())
     classes = champion_model.compare_classes(dataset.classes, card.classes)
     record = champion.record.model_dump(mode="json", include={"latency", "provider", "num_threads"})
@@ -100,11 +112,12 @@ def against_champion(
         logits_NC = champion_model.champion_logits(
             session, split, card.preprocessing, dataset.manifest.stored_size_px, batch_size
         )
+        logits_NC = logits_NC / card.temperature
         truths = [dataset.classes[label] for label in split.labels_N]
         theirs = champion_model.on_shared(logits_NC, card.classes, truths, classes.shared)
         ours = champion_model.on_shared(winner.logits[name], winner.classes, truths, classes.shared)
         duel.rows.extend(score_rows(*theirs, classes.shared, intervals, of="champion", split=name))
-        duel.rows.append(difference_row(ours.logits_NS, *theirs, intervals, of="selected-champion", split=name))
+        duel.rows.extend(paired_rows(ours.logits_NS, *theirs, intervals, of="selected-champion", split=name))
         if name == "test":
             duel.matrices["champion"] = confusion(theirs.logits_NS, theirs.labels_N, len(classes.shared))
     return duel
@@ -113,6 +126,8 @@ def against_champion(
 def details(
     dataset: Dataset,
     selection: Selection,
+    selected_digest: str,
+    calibration: str,
     matrices: dict[str, list[list[int]]],
     mistakes: Sequence[Mistake],
     duel: Duel | None,
@@ -124,6 +139,8 @@ def details(
     return {
         "selected": selection.selected,
         "selected_because": selection.because,
+        "selected_digest": selected_digest,
+        "calibration": calibration,
         "expectation": few if counts["train"] < FEW_TRAIN_IMAGES else None,
         "champion": None if duel is None else duel.facts,
         "classes": dataset.classes,

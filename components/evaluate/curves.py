@@ -60,7 +60,7 @@ def training_curves(history: Sequence[dict[str, Any]]) -> list[str]:
     return drawings
 
 
-def reliability_diagram(logits_NC: Logits, labels_N: Labels, bins: int) -> str:
+def reliability_diagram(logits_NC: Logits, labels_N: Labels, bins: int, title: str) -> str:
     """Accuracy against confidence in the bins of the ECE, as SVG; on the diagonal confidence can be believed."""
     confidences_N, hits_N = softmax(logits_NC).max(axis=1), hits(logits_NC, labels_N)
     edges = np.linspace(0, 1, bins + 1)
@@ -72,4 +72,5 @@ def reliability_diagram(logits_NC: Logits, labels_N: Labels, bins: int) -> str:
     axes.bar(edges[occupied], accuracies, width=1 / bins, align="edge", color=SCORE, alpha=0.75)
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1.02)
-    return svg(figure, "reliability")
+    axes.set_title(title, color=INK, fontsize="medium")
+    return svg(figure, f"reliability-{title}")

@@ -15,6 +15,7 @@ def evaluation_page(
     rows: Sequence[Row],
     details: Mapping[str, Any],
     winner: Entrant,
+    calibrated: Entrant,
     entrants: Mapping[str, Entrant],
     splits: Mapping[SplitName, Split],
     parameters: Mapping[str, Any],
@@ -25,9 +26,13 @@ def evaluation_page(
     if champion is not None:
         classes["champion"] = champion["shared_classes"]
     test = splits["test"]
-    diagram = Plot(
-        [reliability_diagram(winner.logits["test"], test.labels_N, bins)],
-        f"The {winner.of} on test, n = {len(test):,}: on the dashed line, confidence is accuracy.",
+    diagrams = Plot(
+        [
+            reliability_diagram(entrant.logits["test"], test.labels_N, bins, name)
+            for name, entrant in (("before", winner), ("after", calibrated))
+        ],
+        f"The {winner.of} on test, n = {len(test):,}, before and after division by its temperature: on the dashed "
+        "line, confidence is accuracy.",
     )
     counts: dict[str, int] = {name: details[f"num_{name}"] for name in SPLITS}
     return render(
@@ -39,7 +44,7 @@ def evaluation_page(
             *([sections.champion_section(champion)] if champion is not None else []),
             sections.class_section(rows, winner.classes, winner.of),
             sections.confusion_section(details["confusion"], classes),
-            Section("Calibration", [diagram]),
+            sections.calibration_section(rows, winner.of, _sentence(details["calibration"]), diagrams),
             *_training(entrants),
             _mistakes(details["mistakes"], test, winner.of),
             sections.method_section(
@@ -54,10 +59,10 @@ def _sentence(words: str) -> str:
 
 
 def _training(entrants: Mapping[str, Entrant]) -> list[Section]:
-    if "candidate" not in entrants or not entrants["candidate"].history:
+    if "candidate" not in entrants or not entrants["candidate"].card.history:
         return []
     plot = Plot(
-        training_curves(entrants["candidate"].history), "Fine-tuning, epoch by epoch; the best on val was kept."
+        training_curves(entrants["candidate"].card.history), "Fine-tuning, epoch by epoch; the best on val was kept."
     )
     return [Section("Training", [plot])]
 

@@ -1,21 +1,23 @@
 """Evaluate: the order of work. Everyone sees the same images; val chooses, test may only veto."""
 
 import logging
-import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
-from components.evaluate import contest
+import torch
+
+from components.evaluate import contest, temperature
 from components.evaluate.contest import Entrant
 from components.evaluate.mistakes import most_confident
 from components.evaluate.page import evaluation_page
 from components.evaluate.predictions import LOOKED_AT, check_stored_size, classifier_logits, open_splits
-from components.evaluate.scores import Intervals, confusion
+from components.evaluate.scores import Intervals, calibration_rows, confusion
 from components.evaluate.spec import Evaluate
 from components.interchange import classifier
-from components.interchange.artifact import RUN_FILE, digest
+from components.interchange.artifact import digest
 from components.interchange.champion import Champion, opponent
-from components.interchange.dataset import open_dataset
+from components.interchange.dataset import Dataset, Split, SplitName, open_dataset
 from components.interchange.errors import BadInput
 from components.interchange.memory import keep_freed_memory
 from components.interchange.report import write_report
@@ -35,13 +37,7 @@ def run(spec: Evaluate, context: RunContext) -> dict[str, object]:
     dataset = open_dataset(spec.dataset)
     splits = open_splits(dataset)
     labels = {name: split.labels_N for name, split in splits.items()}
-    entrants: dict[str, Entrant] = {}
-    for of, folder in folders.items():
-        model, card = classifier.load(folder)
-        classifier.check_classes(card, dataset.manifest)
-        check_stored_size(card, dataset, of)
-        logits = {name: classifier_logits(model, card, splits[name], spec.batch_size, device, of) for name in LOOKED_AT}
-        entrants[of] = Entrant(of, card.classes, card.history, logits)
+    entrants = {of: enter(of, folder, dataset, splits, spec.batch_size, device) for of, folder in folders.items()}
 
     intervals = Intervals(spec.bootstrap_samples, spec.seed, spec.ece_bins)
     rows = [row for entrant in entrants.values() for row in contest.entrant_rows(entrant, labels, intervals)]
@@ -58,15 +54,37 @@ def run(spec: Evaluate, context: RunContext) -> dict[str, object]:
         rows += duel.rows
         matrices |= duel.matrices
 
-    mistakes = most_confident(
-        winner.logits["test"], labels["test"], splits["test"].ids, dataset.classes, spec.shown_mistakes
+    fitted = temperature.fit(winner.logits["val"], labels["val"])
+    calibrated = winner.divided_by(fitted.temperature)
+    rows += calibration_rows(
+        calibrated.logits["test"], labels["test"], fitted.temperature, len(labels["val"]), intervals
     )
-    details = contest.details(dataset, selection, matrices, mistakes, duel)
-    html = evaluation_page(rows + differences, details, winner, entrants, splits, given_parameters(spec))
-    shutil.copytree(folders[winner.of], spec.selected, ignore=shutil.ignore_patterns(RUN_FILE))
+    temperature.write_calibrated(folders[winner.of], spec.selected, winner.card, fitted.temperature)
+
+    mistakes = most_confident(
+        calibrated.logits["test"], labels["test"], splits["test"].ids, dataset.classes, spec.shown_mistakes
+    )
+    details = contest.details(dataset, selection, digest(spec.selected), fitted.how, matrices, mistakes, duel)
+    html = evaluation_page(rows + differences, details, winner, calibrated, entrants, splits, given_parameters(spec))
     write_report(spec.report, spec, rows + differences, details, html)
     log.info("selected=%s because=%s", selection.selected, selection.because)
     return {"device": str(device), "seconds_in_step": time.monotonic() - started}
+
+
+def enter(
+    of: str,
+    folder: Path,
+    dataset: Dataset,
+    splits: Mapping[SplitName, Split],
+    batch_size: int,
+    device: torch.device,
+) -> Entrant:
+    """A classifier with its logits on val and test; BadInput when it was not made for such a dataset."""
+    model, card = classifier.load(folder)
+    classifier.check_classes(card, dataset.manifest)
+    check_stored_size(card, dataset, of)
+    logits = {name: classifier_logits(model, card, splits[name], batch_size, device, of) for name in LOOKED_AT}
+    return Entrant(of, card, logits)
 
 
 def given(spec: Evaluate) -> dict[str, Path]:

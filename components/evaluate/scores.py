@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.evaluate.bootstrap import Interval, paired_difference, score_intervals
+from components.evaluate.mcnemar import mcnemar_p
 from components.interchange import scoring
 from components.interchange.report import Row
 from components.interchange.scoring import Labels, Logits
@@ -55,13 +56,28 @@ def score_rows(
     return rows
 
 
-def difference_row(
+def paired_rows(
     logits_NC: Logits, than_logits_NC: Logits, labels_N: Labels, intervals: Intervals, *, of: str, split: str
-) -> Row:
-    """`top1_difference` of two classifiers on the same images, with its paired interval."""
+) -> list[Row]:
+    """Two classifiers on the same images: `top1_difference` with its paired interval, and `mcnemar_p` beside it."""
     better_N, than_N = (scoring.hits(logits, labels_N) for logits in (logits_NC, than_logits_NC))
     interval = paired_difference(better_N, than_N, intervals.num_resamples, intervals.seed)
-    return _row("top1_difference", interval, of, split, len(labels_N))
+    p = Row(name="mcnemar_p", value=mcnemar_p(better_N, than_N), of=of, split=split, n=len(labels_N))
+    return [_row("top1_difference", interval, of, split, len(labels_N)), p]
+
+
+def calibration_rows(
+    logits_NC: Logits, labels_N: Labels, temperature: float, num_val: int, intervals: Intervals
+) -> list[Row]:
+    """`temperature` of the selected classifier, fitted to `num_val` images, and its `ece` and `nll` as it ships.
+
+    `logits_NC` are of test, divided by the temperature. Before: the rows of the baseline or the candidate itself.
+    """
+    found = score_intervals(logits_NC, labels_N, **intervals._asdict())
+    return [
+        Row(name="temperature", value=temperature, of="selected", split="val", n=num_val),
+        *(_row(name, found[name][0], "selected", "test", len(labels_N)) for name in ("ece", "nll")),
+    ]
 
 
 def confusion(logits_NC: Logits, labels_N: Labels, num_classes: int) -> list[list[int]]:

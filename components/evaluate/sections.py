@@ -4,12 +4,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from components.evaluate.scores import BY_CLASS, OVERALL
-from components.interchange.page import Cell, Section, Table, Text
+from components.interchange.page import Cell, Plot, Section, Table, Text
 from components.interchange.report import CONFIDENCE, Row
 
 WHO = ("baseline", "candidate", "champion")
 MOST_CLASSES_SHOWN = 20
 MOST_PAIRS_SHOWN = 20
+SMALLEST_P_SHOWN = 0.001
 Find = Callable[[str, str, str], Row | None]
 
 
@@ -25,6 +26,14 @@ def shown(row: Row | None, sign: str = "") -> str:
         return "–"
     low, high = ("–" if bound is None else f"{bound:{sign}.3f}" for bound in (row.low, row.high))
     return f"{row.value:{sign}.3f} [{low}, {high}]"
+
+
+def p_value(row: Row | None) -> str:
+    """`0.031`, `< 0.001`; a dash where there is none."""
+    if row is None or row.value is None:
+        return "–"
+    p = float(row.value)
+    return f"{p:.3f}" if p >= SMALLEST_P_SHOWN else f"< {SMALLEST_P_SHOWN}"
 
 
 def score_section(rows: Sequence[Row], selected: str) -> Section:
@@ -49,9 +58,18 @@ def score_section(rows: Sequence[Row], selected: str) -> Section:
     if differences:
         tables.append(
             Table(
-                header=["top1 difference", "split", "n", "paired"],
-                rows=[[row.of.replace("-", " − "), row.split, f"{row.n:,}", shown(row, "+")] for row in differences],
-                caption="Both classifiers on the same images.",
+                header=["top1 difference", "split", "n", "paired", "McNemar p"],
+                rows=[
+                    [
+                        row.of.replace("-", " − "),
+                        row.split,
+                        f"{row.n:,}",
+                        shown(row, "+"),
+                        p_value(find("mcnemar_p", row.of, row.split)),
+                    ]
+                    for row in differences
+                ],
+                caption="Both classifiers on the same images. p: how often chance alone would part them this far.",
             )
         )
     return Section("Scores", tables)
@@ -107,6 +125,17 @@ def _pairs(matrix: list[list[int]], classes: Sequence[str], of: str) -> Table:
     )
 
 
+def calibration_section(rows: Sequence[Row], of: str, how: str, diagrams: Plot) -> Section:
+    """How far confidence can be believed, before and after the temperature."""
+    find = finder(rows)
+    table = Table(
+        header=["test", "before", "after"],
+        rows=[[name, shown(find(name, of, "test")), shown(find(name, "selected", "test"))] for name in ("ece", "nll")],
+        caption=f"The {of}; it ships with what stands under after.",
+    )
+    return Section("Calibration", [Text(how), table, diagrams])
+
+
 def champion_section(champion: dict[str, Any]) -> Section:
     """What the comparison with the champion rests on."""
     shared, added, removed = (champion[f"{kind}_classes"] for kind in ("shared", "added", "removed"))
@@ -128,6 +157,7 @@ def method_section(num_resamples: int, seed: int, bins: int, counts: dict[str, i
         f"{seed}); differences are paired: both classifiers are scored on the same resamples. The intervals tell of "
         "the images drawn, not of other seeds or other training runs.",
         f"ece: {bins} equal-width bins; with few images it comes out too large, and so does its interval. nll in nats.",
+        "Baseline and candidate are scored as trained, the champion as it answers in production: with its temperature.",
         "The epoch and the penalty were chosen on val, so val scores flatter; test only vetoes.",
     ]
     return Section("How far to trust these numbers", [Text(line) for line in lines])

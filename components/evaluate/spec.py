@@ -12,7 +12,7 @@ class Evaluate(Spec):
     dataset: Path = reads("dataset", "Images of the val and test splits")
     baseline: Path | None = reads("classifier", "What feature_extraction made", optional=True)
     candidate: Path | None = reads("classifier", "What finetune made", optional=True)
-    selected: Path = writes("classifier", "The winner, unchanged")
+    selected: Path = writes("classifier", "The winner, with the temperature that its logits are divided by")
     report: Path = writes("report", "Scores with intervals, paired differences, mistakes")
 
     bootstrap_samples: int = param("Resamples behind every interval", default=2000, ge=100)

@@ -96,11 +96,12 @@ def _card(spec: ExportOnnx, made: ClassifierCard) -> OnnxCard:
         opset=spec.opset,
         precision="fp32",
         eligible=False,
-        classifier_digest=digest(spec.selected),
+        classifier_digest=made.uncalibrated_digest or digest(spec.selected),
         dataset_digest=made.dataset_digest,
         backbone=made.backbone,
         weights=made.weights,
         spec=given_parameters(spec),
+        temperature=made.temperature,
     )
 
 

@@ -33,6 +33,7 @@ class Evaluated(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     selected: Literal["finetune", "feature_extraction"]
+    selected_digest: str
     champion: ChampionFacts | None
 
 
@@ -134,7 +135,7 @@ def _check_one_run(evidence: Evidence) -> None:
     problems = []
     if len(set(datasets.values())) > 1:
         problems.append("dataset " + ", ".join(f"{step} {found[:12]}" for step, found in datasets.items()))
-    chosen, exported = inputs["evaluate"].get(evidence.entrant, "none"), inputs["export_onnx"].get("selected", "none")
+    chosen, exported = evidence.evaluated.selected_digest, inputs["export_onnx"].get("selected", "none")
     if chosen != exported:
         problems.append(f"classifier evaluate {chosen[:12]}, export_onnx {exported[:12]}")
     if problems:

@@ -1,12 +1,17 @@
 """Cards of the classifier and onnx_model artifacts, readable where torch is not installed."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from components.interchange.artifact import read_card
+from components.interchange.artifact import CARDS, read_card
+from components.interchange.errors import BadInput, listed
 from components.interchange.preprocessing import Preprocessing
+
+C = TypeVar("C", bound=BaseModel)
+# Logits are divided by it before softmax. Artifacts that say nothing of it were made before it existed: 1.
+Temperature = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Weights(BaseModel):
@@ -19,7 +24,11 @@ class Weights(BaseModel):
 
 
 class ClassifierCard(BaseModel):
-    """card.json of a classifier. `history` holds one record an epoch (finetune) or a tried l2 (feature_extraction)."""
+    """card.json of a classifier. `history` holds one record an epoch (finetune) or a tried l2 (feature_extraction).
+
+    What evaluate selects has its fitted `temperature`, and in `uncalibrated_digest` the classifier that it was fitted
+    to; what the training steps write has 1 and None.
+    """
 
     model_config = ConfigDict(extra="ignore")
 
@@ -32,10 +41,16 @@ class ClassifierCard(BaseModel):
     made_by: str
     spec: dict[str, Any]
     history: list[dict[str, Any]] = []
+    temperature: Temperature = 1.0
+    uncalibrated_digest: str | None = None
 
 
 class OnnxCard(BaseModel):
-    """card.json of an onnx_model. `eligible` is False when the file must not be promoted, for `ineligible_because`."""
+    """card.json of an onnx_model. `eligible` is False when the file must not be promoted, for `ineligible_because`.
+
+    The file's logits are raw: probabilities are softmax(logits / temperature). `classifier_digest` is of the classifier
+    as it was trained, before evaluate added the temperature.
+    """
 
     model_config = ConfigDict(extra="ignore")
 
@@ -51,13 +66,24 @@ class OnnxCard(BaseModel):
     backbone: str
     weights: Weights
     spec: dict[str, Any]
+    temperature: Temperature = 1.0
 
 
 def read_classifier_card(folder: Path) -> ClassifierCard:
     """Card of a classifier artifact; BadInput when it is missing, damaged or of a newer format."""
-    return ClassifierCard.model_validate(read_card(folder, "classifier"))
+    return _validated(ClassifierCard, folder, "classifier")
 
 
 def read_onnx_card(folder: Path) -> OnnxCard:
     """Card of an onnx_model artifact; BadInput when it is missing, damaged or of a newer format."""
-    return OnnxCard.model_validate(read_card(folder, "onnx_model"))
+    return _validated(OnnxCard, folder, "onnx_model")
+
+
+def _validated(card: type[C], folder: Path, kind: str) -> C:
+    try:
+        return card.model_validate(read_card(folder, kind))
+    except ValidationError as error:
+        wrong = listed(f"{'.'.join(map(str, problem['loc']))} ({problem['msg'].lower()})" for problem in error.errors())
+        raise BadInput(
+            f"{folder / CARDS[kind]} is damaged: missing or wrong: {wrong}. Make the {kind} again."
+        ) from None

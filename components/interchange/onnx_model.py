@@ -2,8 +2,8 @@
 
     card.json  model.onnx  golden/  golden.json  lineage/
 
-The file's own metadata repeats classes, preprocessing and provenance as JSON, so that a model that travels alone can
-still be used. N images, H height, W width, C classes.
+The file's own metadata repeats classes, preprocessing, temperature and provenance as JSON, so that a model that travels
+alone can still be used. N images, H height, W width, C classes.
 """
 
 import json
@@ -22,6 +22,7 @@ MODEL_FILE = "model.onnx"
 INPUT_NAME = "pixels"
 OUTPUT_NAME = "logits"
 CPU_PROVIDER = "CPUExecutionProvider"
+BEFORE_IT_EXISTED = {"temperature": "1.0"}  # What a file means that was written before it could say so.
 
 
 def metadata_of(card: OnnxCard) -> dict[str, str]:
@@ -29,6 +30,7 @@ def metadata_of(card: OnnxCard) -> dict[str, str]:
     content = {
         "classes": card.classes,
         "preprocessing": card.preprocessing.model_dump(mode="json"),
+        "temperature": card.temperature,
         "provenance": {
             "backbone": card.backbone,
             "weights": card.weights.model_dump(mode="json"),
@@ -77,7 +79,7 @@ def _contradictions(session: Any, card: OnnxCard) -> list[str]:
     problems = [
         f"{what} is {found}, expected {wanted}" for what, (found, wanted) in expected.items() if found != wanted
     ]
-    found_metadata = session.get_modelmeta().custom_metadata_map
+    found_metadata = BEFORE_IT_EXISTED | session.get_modelmeta().custom_metadata_map
     for key, text in metadata_of(card).items():
         if key not in found_metadata:
             problems.append(f"its metadata lack {key!r}")

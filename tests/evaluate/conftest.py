@@ -55,7 +55,25 @@ def learnt(tmp_path_factory: pytest.TempPathFactory, tiny_dataset: Path, tiny_we
     return folder
 
 
-def write_champion(folder: Path, classes: list[str], resize_short_px: int = 40) -> Path:
+@pytest.fixture(scope="session")
+def biased(tmp_path_factory: pytest.TempPathFactory, learnt: Path) -> Path:
+    """`learnt` with a head that leans towards green and is too sure: half of red is wrong."""
+    import torch
+
+    from components.interchange import classifier
+
+    model, card = classifier.load(learnt)
+    with torch.no_grad():
+        head = model.get_classifier()
+        head.bias[1] += 0.42
+        head.bias *= 60
+        head.weight *= 60
+    folder = tmp_path_factory.mktemp("biased") / "classifier"
+    classifier.save(folder, model, card)
+    return folder
+
+
+def write_champion(folder: Path, classes: list[str], resize_short_px: int = 40, temperature: float = 1.0) -> Path:
     """An onnx_model that answers with the class whose colour is nearest to the mean; unknown ones are grey."""
     colours = np.array([COLOURS.get(name, (128, 128, 128)) for name in classes], np.float32)
     preprocessing = Preprocessing(
@@ -72,6 +90,7 @@ def write_champion(folder: Path, classes: list[str], resize_short_px: int = 40) 
         backbone=TINY_BACKBONE,
         weights=Weights(origin="file:none", sha256="0" * 64),
         spec={},
+        temperature=temperature,
     )
     # |mean - colour|^2 = |mean|^2 - 2 mean.colour + |colour|^2, and the first term is the same for every class.
     constants = {"colours": 0.02 * colours.T, "lengths": -0.01 * (colours**2).sum(1)}

@@ -5,10 +5,17 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
+from components.evaluate import champion_model, temperature
 from components.evaluate.spec import Evaluate
+from components.export_onnx.spec import ExportOnnx
+from components.interchange import classifier, scoring
 from components.interchange.artifact import digest
+from components.interchange.cards import read_classifier_card, read_onnx_card
 from components.interchange.cli import main
+from components.interchange.dataset import open_dataset
+from components.interchange.onnx_model import open_model
 from components.interchange.report import Report, read_report
 from tests.evaluate.conftest import write_champion
 
@@ -26,16 +33,91 @@ def compared(tmp_path_factory, tiny_dataset, tiny_classifier, learnt) -> Path:
     return out
 
 
-def test_the_better_classifier_is_selected_unchanged(compared, learnt):
+def test_the_better_classifier_is_selected(compared, learnt):
     report = read_report(compared / "report")
 
     assert report.details["selected"] == "finetune"
-    assert digest(compared / "selected") == digest(learnt)
+    assert report.details["selected_digest"] == digest(compared / "selected")
+    assert read_classifier_card(compared / "selected").uncalibrated_digest == digest(learnt)
     assert report.details["num_train"] == 60
     assert "expected to win" in report.details["expectation"]
     gain = report.row("top1_difference", "candidate-baseline", "test")
     assert gain.n == 30
     assert 0 < gain.low <= gain.value <= gain.high
+    p = report.row("mcnemar_p", "candidate-baseline", "test")
+    assert p.n == 30
+    assert 0 < p.value < 0.05
+    assert report.row("mcnemar_p", "candidate-baseline", "val").value < 0.05
+
+
+@pytest.fixture(scope="module")
+def calibrated(tmp_path_factory, tiny_dataset, biased) -> Path:
+    out = tmp_path_factory.mktemp("calibrated")
+    evaluate(out, tiny_dataset, "--candidate", str(biased))
+    return out
+
+
+def test_the_selected_differs_from_the_winner_in_what_its_card_says_of_the_temperature_alone(calibrated, biased):
+    found, winner = (json.loads((folder / "card.json").read_text()) for folder in (calibrated / "selected", biased))
+
+    differing = {key for key in found if found[key] != winner.get(key)}
+    assert differing == {"temperature", "uncalibrated_digest"}
+    weights = "weights.safetensors"
+    assert (calibrated / "selected" / weights).read_bytes() == (biased / weights).read_bytes()
+
+
+def test_the_temperature_is_fitted_to_val_and_judged_on_test(calibrated, tiny_dataset, biased):
+    report = read_report(calibrated / "report")
+    dataset = open_dataset(tiny_dataset)
+    model, card = classifier.load(biased)
+    logits, labels = {}, {}
+    for name in ("val", "test"):
+        split = dataset.split(name)
+        network = classifier.PixelsToLogits(model, card.preprocessing)
+        logits[name] = classifier.predict_logits(
+            network, iter([split.center_crops(range(30), 32)]), torch.device("cpu")
+        )
+        labels[name] = split.labels_N
+    expected = temperature.fit(logits["val"], labels["val"]).temperature
+
+    row = report.row("temperature", "selected", "val")
+    assert (row.value, row.n) == (expected, 30)
+    assert expected != temperature.fit(logits["test"], labels["test"]).temperature
+    assert expected != 1.0
+    assert read_classifier_card(calibrated / "selected").temperature == expected
+    for name, score in (("nll", scoring.nll), ("ece", scoring.ece)):
+        after = report.row(name, "selected", "test")
+        assert after.value == pytest.approx(score(logits["test"] / expected, labels["test"]), rel=1e-5)
+        assert after.low <= after.high
+        assert report.row(name, "candidate", "test").value == pytest.approx(score(logits["test"], labels["test"]))
+
+
+def test_a_champion_made_from_the_selected_is_known_by_the_classifier_it_came_from(
+    calibrated, tmp_path, tiny_dataset, biased, crowned
+):
+    argv = ["--dataset", str(tiny_dataset), "--selected", str(calibrated / "selected"), "--golden-samples", "1"]
+    argv += ["--onnx-model", str(tmp_path / "onnx_model"), "--report", str(tmp_path / "export"), "--device", "cpu"]
+    assert main(ExportOnnx, argv) == 0
+    model_card = read_onnx_card(tmp_path / "onnx_model")
+
+    assert model_card.classifier_digest == digest(biased)
+    assert model_card.temperature == read_classifier_card(calibrated / "selected").temperature != 1.0
+    session, _ = open_model(tmp_path / "onnx_model")
+    assert json.loads(session.get_modelmeta().custom_metadata_map["temperature"]) == model_card.temperature
+    store = crowned(tmp_path / "onnx_model", model_card.classifier_digest)
+    report = evaluate(tmp_path / "again", tiny_dataset, "--candidate", str(biased), "--store", store)
+    assert report.details["champion"] is None
+
+
+def test_a_champion_is_scored_with_its_own_temperature(tmp_path, tiny_dataset, tiny_classifier, crowned):
+    model = write_champion(tmp_path / "model", ["blue", "green", "red"], temperature=5.0)
+
+    report = evaluate(tmp_path, tiny_dataset, "--candidate", str(tiny_classifier), "--store", crowned(model))
+
+    session, card = open_model(model)
+    test = open_dataset(tiny_dataset).split("test")
+    logits_NC = champion_model.champion_logits(session, test, card.preprocessing, 40, 16)
+    assert report.row("nll", "champion", "test").value == pytest.approx(scoring.nll(logits_NC / 5, test.labels_N))
 
 
 def test_every_score_has_its_row_with_n_and_interval(compared):
@@ -68,7 +150,15 @@ def test_the_page_stands_alone_and_shows_what_was_asked_for(compared):
     assert "<script" not in page
     assert "url(http" not in page
     assert "@import" not in page
-    for words in ("Selected: finetune", "Confusion on test", "train loss", "95% percentile bootstrap", "n = 30"):
+    for words in (
+        "Selected: finetune",
+        "Confusion on test",
+        "train loss",
+        "95% percentile bootstrap",
+        "n = 30",
+        "McNemar p",
+        "before and after",
+    ):
         assert words in page
 
 
@@ -83,7 +173,7 @@ def test_a_candidate_that_is_worse_leaves_the_baseline(tmp_path, tiny_dataset, t
     report = evaluate(tmp_path, tiny_dataset, "--baseline", str(learnt), "--candidate", str(tiny_classifier))
 
     assert report.details["selected"] == "feature_extraction"
-    assert digest(tmp_path / "selected") == digest(learnt)
+    assert read_classifier_card(tmp_path / "selected").uncalibrated_digest == digest(learnt)
 
 
 def test_mistakes_are_shown_as_pictures_with_their_paths(tmp_path, tiny_dataset, tiny_classifier):
@@ -119,6 +209,7 @@ def test_the_champion_is_compared_on_shared_classes_through_its_file(tmp_path, t
     assert report.row("top1", "champion", "test").value == 1.0
     assert report.row("top1_difference", "selected-champion", "test").n == 20
     assert report.row("top1_difference", "selected-champion", "val").value <= 0
+    assert 0 < report.row("mcnemar_p", "selected-champion", "test").value <= 1
     assert "violet" in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
 
 

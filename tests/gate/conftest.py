@@ -10,7 +10,7 @@ from components.evaluate.spec import Evaluate
 from components.export_onnx.spec import ExportOnnx
 from components.gate.spec import Gate
 from components.ingest.spec import Ingest
-from components.interchange.artifact import read_card, write_card
+from components.interchange.artifact import digest, read_card, write_card
 from components.interchange.cli import main
 from components.interchange.report import Report, Row, read_report, write_report
 from components.latency.spec import Latency
@@ -59,7 +59,7 @@ def write_reports(folder: Path, **changed: Any) -> dict[str, Path]:
     eligible, num_threads.
     """
     artifacts = {}
-    for name in ("dataset", "baseline", "candidate", "onnx_model"):
+    for name in ("dataset", "baseline", "candidate", "selected", "onnx_model"):
         artifacts[name] = folder / name
         artifacts[name].mkdir(parents=True)
         (artifacts[name] / "content").write_text(name)
@@ -68,7 +68,7 @@ def write_reports(folder: Path, **changed: Any) -> dict[str, Path]:
     images = {"split": "test", "n": 400}
     rows = [
         changed.get("top1") or figure("top1", 0.93, 0.9, 0.955, of=entrant, **images),
-        changed.get("ece") or figure("ece", 0.03, 0.02, 0.05, of=entrant, **images),
+        changed.get("ece") or figure("ece", 0.03, 0.02, 0.05, of="selected", **images),
         changed.get("gain") or figure("top1_difference", 0.12, 0.08, 0.16, of="candidate-baseline", **images),
     ]
     if changed.get("champion"):
@@ -87,7 +87,7 @@ def write_reports(folder: Path, **changed: Any) -> dict[str, Path]:
         ),
         "export": ExportOnnx(
             dataset=artifacts["dataset"],
-            selected=artifacts[entrant],
+            selected=artifacts["selected"],
             onnx_model=unused,
             report=unused,
         ),
@@ -96,7 +96,14 @@ def write_reports(folder: Path, **changed: Any) -> dict[str, Path]:
     flips = changed.get("flips", [])
     contents: dict[str, tuple[list[Row], dict[str, Any]]] = {
         "ingest": ([], {}),
-        "evaluate": (rows, {"selected": selected, "champion": changed.get("champion")}),
+        "evaluate": (
+            rows,
+            {
+                "selected": selected,
+                "selected_digest": digest(artifacts["selected"]),
+                "champion": changed.get("champion"),
+            },
+        ),
         "export": (
             [figure("parity_samples", 256), figure("flips", len(flips), n=256)],
             {

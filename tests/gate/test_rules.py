@@ -91,7 +91,7 @@ def test_max_ece(judged, max_ece, verdict, words):
 
 
 def test_a_value_outside_its_own_interval_is_part_of_what_is_judged(judged):
-    outcome = judged("--max-ece", "0.04", ece=figure("ece", 0.03, 0.05, 0.08, of="candidate", **TEST))
+    outcome = judged("--max-ece", "0.04", ece=figure("ece", 0.03, 0.05, 0.08, of="selected", **TEST))
 
     assert outcome[0] == "inconclusive"
 

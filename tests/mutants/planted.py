@@ -113,6 +113,20 @@ MUTANTS = (
         ("tests/evaluate",),
     ),
     Mutant(
+        "temperature fitted to test",
+        "components/evaluate/run.py",
+        'temperature.fit(winner.logits["val"], labels["val"])',
+        'temperature.fit(winner.logits["test"], labels["test"])',
+        ("tests/evaluate",),
+    ),
+    Mutant(
+        "temperature forgotten by predict",
+        "pipelines/predict.py",
+        "softmax(logits_NC / card.temperature)",
+        "softmax(logits_NC)",
+        ("tests/pipelines/test_predict.py",),
+    ),
+    Mutant(
         "flips not counted",
         "components/export_onnx/parity.py",
         "flips.append(Flip(ids[row], int(expected_N[row]), int(top_N[row]), batch))",

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 
@@ -31,6 +32,60 @@ def test_probabilities_are_those_of_the_golden_samples(tiny_onnx_model: Path, ba
         assert list(prediction.probabilities) == ["blue", "green", "red"]
         np.testing.assert_allclose(list(prediction.probabilities.values()), expected_C, atol=1e-5)
         assert prediction.top_class == ["blue", "green", "red"][int(expected_C.argmax())]
+
+
+def test_logits_are_divided_by_the_temperature_of_the_card(
+    tiny_onnx_model: Path, copied: Callable[[Path], Path]
+) -> None:
+    folder = copied(tiny_onnx_model)
+    with_temperature(folder, 0.25, 0.25)
+    sample = golden_of(folder)[0]
+    (found,) = predict(folder, [folder / str(sample["source"])])
+    expected_C = softmax(np.array([sample["logits"]], np.float64) / 0.25)[0]
+    np.testing.assert_allclose(list(found.probabilities.values()), expected_C, atol=1e-5)
+    assert not np.allclose(softmax(np.array([sample["logits"]]))[0], expected_C, atol=1e-3)
+
+
+def with_temperature(folder: Path, on_card: float | None, in_file: float | None) -> None:
+    """Write a temperature into an onnx_model's card and file; None takes it out, as before it existed."""
+    card = json.loads((folder / "card.json").read_text())
+    model = onnx.load(folder / "model.onnx")
+    metadata = {prop.key: prop.value for prop in model.metadata_props}
+    del card["temperature"], metadata["temperature"]
+    if on_card is not None:
+        card["temperature"] = on_card
+    if in_file is not None:
+        metadata["temperature"] = json.dumps(in_file)
+    onnx.helper.set_model_props(model, metadata)
+    onnx.save(model, folder / "model.onnx")
+    (folder / "card.json").write_text(json.dumps(card))
+
+
+def test_a_model_from_before_the_temperature_still_answers(
+    tiny_onnx_model: Path, copied: Callable[[Path], Path]
+) -> None:
+    folder = copied(tiny_onnx_model)
+    with_temperature(folder, None, None)
+    image = folder / str(golden_of(folder)[0]["source"])
+    (found,), (now,) = predict(folder, [image]), predict(tiny_onnx_model, [image])
+    assert found.probabilities == now.probabilities
+
+
+@pytest.mark.parametrize(
+    ("on_card", "in_file", "words"),
+    [
+        (2.0, None, "'temperature' is 1.0, the card says 2.0"),
+        (None, 2.0, "'temperature' is 2.0, the card says 1.0"),
+        (0.0, 0.0, r"temperature \(input should be greater than 0\)"),
+    ],
+)
+def test_a_temperature_that_card_and_file_do_not_share_or_that_is_none_is_refused(
+    tiny_onnx_model: Path, copied: Callable[[Path], Path], on_card: float | None, in_file: float | None, words: str
+) -> None:
+    folder = copied(tiny_onnx_model)
+    with_temperature(folder, on_card, in_file)
+    with pytest.raises(BadInput, match=words):
+        predict(folder, [Path("any.png")])
 
 
 def test_unreadable_images_are_listed_together_after_the_readable_ones(tiny_onnx_model: Path, tmp_path: Path) -> None:
