@@ -9,13 +9,13 @@ export DO_NOT_TRACK := 1
 export HF_HUB_OFFLINE := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: demo test check format docs mutants requirements clean
+.PHONY: demo test check format docs mutants bench requirements clean
 
 demo: .venv/demo.installed
 	$(BIN)/graft demo
 
 test: .venv/dev.installed
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --dist loadfile
 
 check: .venv/dev.installed
 	$(BIN)/ruff format --check .
@@ -31,6 +31,9 @@ docs: .venv/dev.installed  ## write the step tables of the README anew
 
 mutants: .venv/dev.installed  ## plants bugs in a copy of the code; each must turn the suite red
 	$(BIN)/python -m tests.mutants
+
+bench: .venv/dev.installed  ## all benchmarks, or BENCH=name: ours against a peer, one JSON line each
+	$(BIN)/python -m tests.benchmarks $(BENCH)
 
 .venv/bin/uv:
 	$(PYTHON) -m venv .venv
