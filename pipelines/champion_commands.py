@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from pipelines.options import DEFAULT_STORE, JsonOption, ModelNameOption, StoreOption, exit_codes
+from pipelines.options import JsonOption, ModelNameOption, StoreOption, exit_codes
+from pipelines.run_options import DEFAULT_STORE
 
 app = typer.Typer(
     help="The model in service: show it, its history, roll it back, copy it.",

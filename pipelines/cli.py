@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 import typer
 
 from pipelines import champion_commands, store_commands
-from pipelines.options import DEFAULT_STORE, JsonOption, StoreOption, exit_codes
+from pipelines.options import JsonOption, StoreOption, exit_codes
+from pipelines.run_options import DEFAULT_STORE, Engine, Runner, RunOptions, Strategy
 
 app = typer.Typer(
     name="graft",
@@ -24,10 +25,9 @@ app.add_typer(champion_commands.app, name="champion")
 app.add_typer(store_commands.app, name="store")
 
 
-Strategy = Literal["both", "feature_extraction", "finetune"]
-Engine = Literal["prefect", "none"]
-Runner = Literal["process", "inline"]
-
+RecipeOption = Annotated[str, typer.Option(help="Named parameter set; `graft recipes` lists them.")]
+BackboneOption = Annotated[str | None, typer.Option(help="Another timm classifier than the recipe's.")]
+StrategyOption = Annotated[Strategy, typer.Option(help="Leave one of the two trainings out.")]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="STEP.PARAM=VALUE", help="Set one parameter of one step.")
 ]
@@ -46,63 +46,71 @@ def demo(
     store: StoreOption = DEFAULT_STORE,
     set: SetOption = None,
     force: ForceOption = None,
-    engine: EngineOption = "prefect",
-    runner: RunnerOption = "process",
+    engine: EngineOption = RunOptions.engine,
+    runner: RunnerOption = RunOptions.runner,
     json: JsonOption = False,
 ) -> None:
     """The whole pipeline on images of woven fabric, offline."""
     with exit_codes():
-        source = _fabric_images()
-        _run(source, store, "demo", None, "fabric", "both", None, set, force, engine, runner, json)
+        options = RunOptions(
+            source=_fabric_images(),
+            store=store,
+            recipe="demo",
+            model_name="fabric",
+            set=tuple(set or ()),
+            force=tuple(force or ()),
+            engine=engine,
+            runner=runner,
+        )
+        _run(options, json)
 
 
 @app.command()
 def run(
     source: Annotated[str, typer.Option(help="Folder, manifest or archive of images; see the README.")],
-    store: StoreOption = DEFAULT_STORE,
-    recipe: Annotated[str, typer.Option(help="Named parameter set; `graft recipes` lists them.")] = "production",
-    backbone: Annotated[str | None, typer.Option(help="Another timm classifier than the recipe's.")] = None,
-    model_name: Annotated[str, typer.Option(help="Name of the champion that this run competes for.")] = "model",
-    strategy: Annotated[Strategy, typer.Option(help="Leave one of the two trainings out.")] = "both",
-    seed: SeedOption = None,
+    store: StoreOption = RunOptions.store,
+    recipe: RecipeOption = RunOptions.recipe,
+    backbone: BackboneOption = RunOptions.backbone,
+    model_name: Annotated[str, typer.Option(help="Name of the champion that this run competes for.")] = (
+        RunOptions.model_name
+    ),
+    strategy: StrategyOption = RunOptions.strategy,
+    seed: SeedOption = RunOptions.seed,
     set: SetOption = None,
     force: ForceOption = None,
-    engine: EngineOption = "prefect",
-    runner: RunnerOption = "process",
+    engine: EngineOption = RunOptions.engine,
+    runner: RunnerOption = RunOptions.runner,
     require: RequireOption = None,
     json: JsonOption = False,
 ) -> None:
     """From a folder of images to a proven ONNX model."""
     with exit_codes():
-        verdict = _run(source, store, recipe, backbone, model_name, strategy, seed, set, force, engine, runner, json)
+        options = RunOptions(
+            source=source,
+            store=store,
+            recipe=recipe,
+            backbone=backbone,
+            model_name=model_name,
+            strategy=strategy,
+            seed=seed,
+            set=tuple(set or ()),
+            force=tuple(force or ()),
+            engine=engine,
+            runner=runner,
+        )
+        verdict = _run(options, json)
     if require is not None and verdict != require:
         print(f"graft: --require {require}: the verdict is {verdict}", file=sys.stderr)
         raise typer.Exit(3)
 
 
-def _run(
-    source: str,
-    store: str,
-    recipe: str,
-    backbone: str | None,
-    model_name: str,
-    strategy: Strategy,
-    seed: int | None,
-    set: list[str] | None,
-    force: list[str] | None,
-    engine: Engine,
-    runner: Runner,
-    json: bool,
-) -> str:
+def _run(options: RunOptions, json: bool) -> str:
     """Run, print the summary, and return the gate's verdict."""
     from pipelines import session, terminal
     from pipelines.runner import StepFailed
 
-    request = session.request_for(
-        source, store, recipe, backbone, model_name, strategy, seed, set or [], runner, force or []
-    )
     try:
-        summary, verdict = session.run(request, engine, terminal.tell, terminal.announce)
+        summary, verdict = session.run(session.request_for(options), options.engine, terminal.tell, terminal.announce)
     except StepFailed as error:
         if error.code == 2:  # The step has said itself what was wrong.
             raise typer.Exit(2) from None
@@ -171,9 +179,9 @@ def compile_pipeline(
         str, typer.Option(help="Images are PREFIX + family + : + TAG, like registry/graft-train:1.")
     ],
     image_tag: Annotated[str, typer.Option(help="Tag of one build; never latest.")],
-    recipe: Annotated[str, typer.Option(help="Named parameter set; `graft recipes` lists them.")] = "production",
-    backbone: Annotated[str | None, typer.Option(help="Another timm classifier than the recipe's.")] = None,
-    strategy: Annotated[Strategy, typer.Option(help="Leave one of the two trainings out.")] = "both",
+    recipe: RecipeOption = RunOptions.recipe,
+    backbone: BackboneOption = RunOptions.backbone,
+    strategy: StrategyOption = RunOptions.strategy,
     set: SetOption = None,
     gpu: Annotated[str | None, typer.Option(metavar="RESOURCE=COUNT", help="Like nvidia.com/gpu=1.")] = None,
     s3_secret: Annotated[str | None, typer.Option(help="Secret with accesskey and secretkey for the store.")] = None,

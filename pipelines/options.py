@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-DEFAULT_STORE = "./graft-store"
-
 StoreOption = Annotated[str, typer.Option(help="Folder (or file:// URI) for artifacts, runs and champions.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="End standard output with the result as JSON, on one line.")]
 ModelNameOption = Annotated[str, typer.Option(help="Name of the champion.")]

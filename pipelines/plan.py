@@ -16,12 +16,12 @@ from components.interchange.errors import listed
 from components.interchange.step import given_parameters
 from pipelines import fingerprints
 from pipelines.parameters import Values, nowhere, spec_of
+from pipelines.run_options import Runner, Strategy
 from pipelines.source_listing import source_listing
-from pipelines.steps import Step, Strategy, graph_for
+from pipelines.steps import Step, graph_for
 from pipelines.store import Store
 
 FORCED = "asked for by --force"
-Runner = Literal["inline", "process"]
 
 
 @dataclass(frozen=True)

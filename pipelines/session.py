@@ -11,20 +11,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
 from components.interchange.champion import pointer_key
 from components.interchange.errors import BadInput
 from pipelines import recipes
 from pipelines.lock import only_run
 from pipelines.parameters import Values, for_backbone, forced_steps, merged, parsed, seeded, values_of
-from pipelines.plan import Planned, Request, Runner, plan
+from pipelines.plan import Planned, Request, plan
+from pipelines.run_options import Engine, RunOptions, Strategy
 from pipelines.runner import Outcome, StepFailed, Tell, loop, unchanged
-from pipelines.steps import Strategy, graph_for
+from pipelines.steps import graph_for
 from pipelines.store import Store, open_store
 from pipelines.summary import build
-
-Engine = Literal["prefect", "none"]
 
 
 def new_run_id() -> str:
@@ -32,25 +31,25 @@ def new_run_id() -> str:
     return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
 
 
-def request_for(
-    source: str,
-    store: str,
-    recipe: str,
-    backbone: str | None,
-    model_name: str,
-    strategy: Strategy,
-    seed: int | None,
-    assignments: Sequence[str],
-    runner: Runner,
-    force: Sequence[str] = (),
-) -> Request:
-    """What was asked for on the command line. Later wins: recipe, backbone, seed, assignments, force."""
-    place = source if "://" in source else str(Path(source).absolute())
-    values = values_for(recipe, backbone, strategy, seed, assignments, {"ingest": {"source": place}})
-    forced = forced_steps(force, graph_for(strategy))
+def request_for(asked: RunOptions) -> Request:
+    """What was asked for on the command line. Later wins: recipe, backbone, seed, set, force."""
+    place = asked.source if "://" in asked.source else str(Path(asked.source).absolute())
+    values = values_for(
+        asked.recipe, asked.backbone, asked.strategy, asked.seed, asked.set, {"ingest": {"source": place}}
+    )
+    forced = forced_steps(asked.force, graph_for(asked.strategy))
     if "promote" in forced:
         values["gate"]["allow_rolled_back"] = True
-    return Request(new_run_id(), open_store(store).uri, model_name, recipe, strategy, runner, values, forced)
+    return Request(
+        run_id=new_run_id(),
+        store=open_store(asked.store).uri,
+        model_name=asked.model_name,
+        recipe=asked.recipe,
+        strategy=asked.strategy,
+        runner=asked.runner,
+        values=values,
+        force=forced,
+    )
 
 
 def values_for(

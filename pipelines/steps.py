@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 from components.evaluate.spec import Evaluate
 from components.export_onnx.spec import ExportOnnx
@@ -13,8 +12,7 @@ from components.ingest.spec import Ingest
 from components.interchange.step import Spec
 from components.latency.spec import Latency
 from components.promote.spec import Promote
-
-Strategy = Literal["both", "feature_extraction", "finetune"]
+from pipelines.run_options import Strategy as Strategy
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
-from pipelines.options import DEFAULT_STORE, JsonOption, StoreOption, exit_codes
+from pipelines.options import JsonOption, StoreOption, exit_codes
+from pipelines.run_options import DEFAULT_STORE
 
 app = typer.Typer(
     help="What lies in a store, whether it is whole, and making room.", no_args_is_help=True, rich_markup_mode=None

@@ -6,6 +6,7 @@ import pytest
 
 from components.interchange.errors import BadInput
 from pipelines.plan import plan
+from pipelines.run_options import RunOptions
 from pipelines.runner import perform
 from pipelines.session import request_for
 from pipelines.steps import Strategy
@@ -16,7 +17,15 @@ def test_a_forced_step_runs_again_and_its_result_is_kept_as_ever(tmp_path: Path,
     def asked(*force: str):  # type: ignore[no-untyped-def]
         sets = ["ingest.stored-size-px=40"]
         return request_for(
-            str(tiny_source), str(tmp_path / "store"), "demo", None, "m", "both", None, sets, "inline", force
+            RunOptions(
+                str(tiny_source),
+                str(tmp_path / "store"),
+                recipe="demo",
+                model_name="m",
+                set=tuple(sets),
+                runner="inline",
+                force=tuple(force),
+            )
         )
 
     store = open_store(asked().store)
@@ -44,4 +53,4 @@ def test_a_step_that_the_run_does_not_have_cannot_be_forced(
     tmp_path: Path, force: list[str], strategy: Strategy, words: str
 ) -> None:
     with pytest.raises(BadInput, match=words):
-        request_for(".", str(tmp_path), "demo", None, "m", strategy, None, [], "inline", force)
+        request_for(RunOptions(".", str(tmp_path), recipe="demo", strategy=strategy, force=tuple(force)))

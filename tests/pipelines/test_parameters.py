@@ -7,6 +7,7 @@ import pytest
 from components.interchange.errors import BadInput
 from pipelines.parameters import for_backbone, merged, nowhere, parsed, seeded, spec_of, values_of
 from pipelines.recipes import RECIPES, recipe
+from pipelines.run_options import RunOptions
 from pipelines.session import request_for
 from pipelines.steps import BY_NAME, STEPS, graph_for
 
@@ -63,15 +64,7 @@ def test_a_plain_setting_reaches_every_step_that_has_it_and_an_owned_one_only_it
 
 def test_later_layers_win(tmp_path: Path) -> None:
     request = request_for(
-        str(tmp_path),
-        str(tmp_path),
-        "demo",
-        None,
-        "m",
-        "both",
-        7,
-        ["evaluate.seed=9", "finetune.base-lr=0.5"],
-        "inline",
+        RunOptions(str(tmp_path), str(tmp_path), recipe="demo", seed=7, set=("evaluate.seed=9", "finetune.base-lr=0.5"))
     )
     assert request.values["finetune"]["seed"] == 7
     assert request.values["evaluate"]["seed"] == 9

@@ -11,6 +11,7 @@ import pytest
 from components.interchange.champion import ChampionRecord, swap_pointer
 from pipelines import fingerprints
 from pipelines.plan import Request, key_of, parts_of, plan
+from pipelines.run_options import RunOptions
 from pipelines.session import request_for
 from pipelines.steps import BY_NAME
 from pipelines.store import open_store
@@ -29,7 +30,7 @@ def request_(tmp_path: Path, tiny_source: Path, tiny_weights: Path) -> Request:
     shutil.copyfile(tiny_weights, tmp_path / "weights.safetensors")
     sets = [f"{step}.weights={tmp_path / 'weights.safetensors'}" for step in ("finetune", "feature_extraction")]
     source, store = str(tmp_path / "source"), str(tmp_path / "store")
-    return request_for(source, store, "demo", None, "m", "both", None, sets, "inline")
+    return request_for(RunOptions(source, store, recipe="demo", model_name="m", set=tuple(sets), runner="inline"))
 
 
 def key(request: Request, step: str, inputs: dict[str, str] | None = None) -> str:

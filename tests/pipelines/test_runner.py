@@ -11,6 +11,7 @@ import pytest
 
 from components.interchange.dataset import open_dataset
 from pipelines.plan import Request, plan
+from pipelines.run_options import RunOptions
 from pipelines.runner import StepFailed, perform
 from pipelines.session import request_for
 from pipelines.store import open_store
@@ -21,7 +22,11 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def request_(tmp_path: Path, tiny_source: Path) -> Request:
-    return request_for(str(tiny_source), str(tmp_path / "store"), "demo", None, "m", "both", None, SETS, "inline")
+    return request_for(
+        RunOptions(
+            str(tiny_source), str(tmp_path / "store"), recipe="demo", model_name="m", set=tuple(SETS), runner="inline"
+        )
+    )
 
 
 def test_a_step_runs_once_and_again_only_when_its_artifact_is_damaged(

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from components.interchange.errors import BadInput
 from pipelines.cli import app
 from pipelines.run_list import runs
+from pipelines.run_options import RunOptions
 from pipelines.runner import StepFailed
 from pipelines.session import request_for, run
 
@@ -88,7 +89,7 @@ def test_a_run_that_fails_is_listed_with_its_model_and_duration(tmp_path: Path) 
     (tmp_path / "source" / "only").mkdir(parents=True)
     (tmp_path / "source" / "only" / "a.png").write_bytes(b"no image")
     source, store = str(tmp_path / "source"), str(tmp_path / "store")
-    request = request_for(source, store, "demo", None, "parts", "both", None, [], "inline")
+    request = request_for(RunOptions(source, store, recipe="demo", model_name="parts", runner="inline"))
     with pytest.raises(StepFailed):
         run(request, "none", lambda outcome: None, lambda planned: None)
     [found] = runs(Path(store), "parts", 20)

@@ -16,6 +16,7 @@ from pipelines.champions import rollback
 from pipelines.cli import app
 from pipelines.lock import no_run, only_run
 from pipelines.plan import Request
+from pipelines.run_options import RunOptions
 from pipelines.runner import Outcome, perform
 from pipelines.session import request_for
 from pipelines.store import Store, open_store
@@ -31,7 +32,11 @@ def graft(*words: str) -> tuple[int, str, str]:
 @pytest.fixture
 def request_(tmp_path: Path, tiny_source: Path) -> Request:
     sets = ["ingest.stored-size-px=40"]
-    return request_for(str(tiny_source), str(tmp_path / "store"), "demo", None, "m", "both", None, sets, "inline")
+    return request_for(
+        RunOptions(
+            str(tiny_source), str(tmp_path / "store"), recipe="demo", model_name="m", set=tuple(sets), runner="inline"
+        )
+    )
 
 
 def ingested(request: Request, number: int) -> Outcome:

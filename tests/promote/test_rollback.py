@@ -13,6 +13,7 @@ from components.interchange.errors import BadInput
 from components.interchange.report import read_report
 from pipelines.champions import described, pull, records, rollback
 from pipelines.plan import Request
+from pipelines.run_options import RunOptions
 from pipelines.runner import Outcome, perform
 from pipelines.session import request_for
 from pipelines.store import open_store
@@ -108,7 +109,7 @@ def test_the_same_run_keeps_what_a_rollback_returned_until_it_is_forced(tmp_path
         return gate, word, perform(request, store, "promote", after) if word == "promote" else None
 
     def asked(*force: str) -> Request:
-        return request_for(str(tiny_source), store.uri, "demo", None, "model", "both", None, [], "inline", force)
+        return request_for(RunOptions(str(tiny_source), store.uri, recipe="demo", runner="inline", force=tuple(force)))
 
     plain = asked()
     first, word, promotion = go(plain)
