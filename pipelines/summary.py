@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from components.interchange.report import Report, Row, read_report
+from components.interchange.summary import summary_of, value_of
 from pipelines.store import Store
 
 
@@ -17,7 +18,7 @@ def figure(step: str, store: Store, outputs: Mapping[str, str]) -> str:
     if step == "ingest":
         splits = [row.value for row in report.rows if row.name == "images" and row.of in ("train", "val", "test")]
         images = sum(value for value in splits if isinstance(value, int))
-        return f"{images} images, {_value(report, 'quarantined') or 0} quarantined"
+        return f"{images} images, {value_of(report, 'quarantined') or 0} quarantined"
     if step in ("feature_extraction", "finetune"):
         best = [float(row.value) for row in report.rows if row.name == "top1" and row.split == "val" and row.value]
         return f"val top1 {max(best):.4f}" if best else ""
@@ -27,13 +28,13 @@ def figure(step: str, store: Store, outputs: Mapping[str, str]) -> str:
         top1 = report.row("top1", who, "test")
         return f"{selected}: test top1 {top1.value:.4f}" if top1 else str(selected)
     if step == "export_onnx":
-        return f"opset {_value(report, 'opset')}, {_value(report, 'flips')} flips"
+        return f"opset {value_of(report, 'opset')}, {value_of(report, 'flips')} flips"
     if step == "latency":
         p50, p99 = _row(report, "p50_ms"), _row(report, "p99_ms")
         return f"p50 {p50.value:.2f} ms, p99 {p99.value:.2f} ms" if p50 and p99 else ""
     if step == "gate":
         return str(report.details.get("verdict", ""))
-    return f"champion {str(_value(report, 'promoted'))[:12]}"
+    return f"champion {str(value_of(report, 'promoted'))[:12]}"
 
 
 def build(
@@ -48,55 +49,15 @@ def build(
 
     Copies the HTML report into the run's `folder`.
     """
-    evaluate, export, latency, gate = (
-        read_report(store.artifact(outputs[step]["report"])) for step in ("evaluate", "export_onnx", "latency", "gate")
-    )
-    word = store.word(outputs["gate"]["verdict"])
-    reasons = list(gate.details.get("reasons", []))
+    reports = {
+        step: read_report(store.artifact(outputs[step]["report"]))
+        for step in ("evaluate", "export_onnx", "latency", "gate")
+    }
     page = store.artifact(outputs["evaluate"]["report"]) / "report.html"
-    return {
-        "run_id": run_id,
-        "verdict": "unchanged" if unchanged else word,
-        "reasons": [f"nothing changed since the last run, whose verdict was {word}"] if unchanged else reasons,
-        "selected": evaluate.details.get("selected"),
-        "test": _test(evaluate),
-        "onnx": {
-            "path": str(store.artifact(outputs["export_onnx"]["onnx_model"]) / "model.onnx"),
-            "opset": _value(export, "opset"),
-            "parity": {
-                "samples": _value(export, "parity_samples"),
-                "flips": _value(export, "flips"),
-                "max_abs_diff": _value(export, "max_abs_diff"),
-            },
-        },
-        "latency": _latency(latency),
-        "report": _kept(page, folder),
-        "seconds": dict(seconds),
-    }
-
-
-def _test(report: Report) -> dict[str, Any]:
-    baseline, candidate = report.row("top1", "baseline", "test"), report.row("top1", "candidate", "test")
-    difference = report.row("top1_difference", "candidate-baseline", "test")
-    one = candidate or baseline
-    return {
-        "baseline_top1": baseline.value if baseline else None,
-        "candidate_top1": candidate.value if candidate else None,
-        "difference": difference.value if difference else None,
-        "interval": [difference.low, difference.high] if difference else None,
-        "n": one.n if one else None,
-    }
-
-
-def _latency(report: Report) -> dict[str, Any]:
-    p50, p99 = report.row("p50_ms", "batch 1"), report.row("p99_ms", "batch 1")
-    return {
-        "provider": report.details.get("provider"),
-        "batch": 1,
-        "p50_ms": p50.value if p50 else None,
-        "p99_ms": p99.value if p99 else None,
-        "n": p99.n if p99 else None,
-    }
+    model = store.artifact(outputs["export_onnx"]["onnx_model"]) / "model.onnx"
+    return summary_of(
+        run_id, reports, model=str(model), page=_kept(page, folder), seconds=seconds, unchanged=unchanged
+    )
 
 
 def _kept(page: Path, folder: Path) -> str:
@@ -110,8 +71,3 @@ def _report(store: Store, outputs: Mapping[str, str]) -> Report | None:
 
 def _row(report: Report, name: str) -> Row | None:
     return next((row for row in report.rows if row.name == name), None)
-
-
-def _value(report: Report, name: str) -> Any:
-    row = _row(report, name)
-    return row.value if row else None

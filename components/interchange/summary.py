@@ -1,0 +1,90 @@
+"""What a run came to, as one JSON object, from the reports of its steps: for a local run and for one on a cluster."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from components.interchange.report import Report
+
+
+def summary_of(
+    run_id: str,
+    reports: Mapping[str, Report],
+    *,
+    model: str | None,
+    page: str | None,
+    seconds: Mapping[str, float],
+    unchanged: bool = False,
+    failed: Sequence[str] = (),
+) -> dict[str, Any]:
+    """The summary of a run from its reports by step; what a report that is not there would say is None.
+
+    `failed` are the reasons why a run did not come to its end. `model` and `page` say where the ONNX model and the
+    HTML report lie; `seconds` holds `total` and one number a step.
+    """
+    evaluate, export, latency = (reports.get(step) for step in ("evaluate", "export_onnx", "latency"))
+    verdict, reasons = _verdict(reports.get("gate"), unchanged, failed)
+    return {
+        "run_id": run_id,
+        "verdict": verdict,
+        "reasons": reasons,
+        "selected": evaluate.details.get("selected") if evaluate else None,
+        "test": _test(evaluate),
+        "onnx": {
+            "path": model,
+            "opset": value_of(export, "opset"),
+            "parity": {
+                "samples": value_of(export, "parity_samples"),
+                "flips": value_of(export, "flips"),
+                "max_abs_diff": value_of(export, "max_abs_diff"),
+            },
+        },
+        "latency": _latency(latency),
+        "report": page,
+        "seconds": dict(seconds),
+    }
+
+
+def _verdict(gate: Report | None, unchanged: bool, failed: Sequence[str]) -> tuple[str, list[str]]:
+    word = str(gate.details.get("verdict")) if gate else ""
+    if failed:
+        return "failed", list(failed)
+    if unchanged:
+        was = f", whose verdict was {word}" if word else ""
+        return "unchanged", [f"nothing changed since the last run{was}"]
+    return word, list(gate.details.get("reasons", [])) if gate else []
+
+
+def _test(report: Report | None) -> dict[str, Any]:
+    baseline, candidate, difference = (
+        report.row(name, of, "test") if report else None
+        for name, of in (
+            ("top1", "baseline"),
+            ("top1", "candidate"),
+            ("top1_difference", "candidate-baseline"),
+        )
+    )
+    one = candidate or baseline
+    return {
+        "baseline_top1": baseline.value if baseline else None,
+        "candidate_top1": candidate.value if candidate else None,
+        "difference": difference.value if difference else None,
+        "interval": [difference.low, difference.high] if difference else None,
+        "n": one.n if one else None,
+    }
+
+
+def _latency(report: Report | None) -> dict[str, Any]:
+    p50, p99 = (report.row(name, "batch 1") if report else None for name in ("p50_ms", "p99_ms"))
+    return {
+        "provider": report.details.get("provider") if report else None,
+        "batch": 1,
+        "p50_ms": p50.value if p50 else None,
+        "p99_ms": p99.value if p99 else None,
+        "n": p99.n if p99 else None,
+    }
+
+
+def value_of(report: Report | None, name: str) -> Any:
+    """The value of the first row of that name, whoever owns it; None where there is none."""
+    rows = report.rows if report else []
+    return next((row.value for row in rows if row.name == name), None)
