@@ -55,9 +55,7 @@ def build(
     }
     page = store.artifact(outputs["evaluate"]["report"]) / "report.html"
     model = store.artifact(outputs["export_onnx"]["onnx_model"]) / "model.onnx"
-    return summary_of(
-        run_id, reports, model=str(model), page=_kept(page, folder), seconds=seconds, unchanged=unchanged
-    )
+    return summary_of(run_id, reports, model=str(model), page=_kept(page, folder), seconds=seconds, unchanged=unchanged)
 
 
 def _kept(page: Path, folder: Path) -> str:
