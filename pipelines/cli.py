@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipelines import champion_commands, store_commands
+from pipelines import champion_commands, store_commands, weights_commands
 from pipelines.options import JsonOption, StoreOption, exit_codes
 from pipelines.run_options import DEFAULT_STORE, Engine, Runner, RunOptions, Strategy
 
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 app.add_typer(champion_commands.app, name="champion")
 app.add_typer(store_commands.app, name="store")
+app.add_typer(weights_commands.app, name="weights")
 
 
 RecipeOption = Annotated[str, typer.Option(help="Named parameter set; `graft recipes` lists them.")]

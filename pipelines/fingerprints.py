@@ -5,7 +5,6 @@ Read without importing what is described: no torch, no timm, no onnxruntime.
 
 import ast
 import ctypes
-import importlib.util
 import os
 import platform
 import re
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import components
 from components.interchange.artifact import file_digest
-from components.interchange.errors import BadInput, listed
+from components.interchange.weights import weights_sha256
 
 CODE = Path(components.__file__).parent
 CAPABILITY_MAJOR, CAPABILITY_MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_…
@@ -75,21 +74,11 @@ def _version(name: str) -> str | None:
         return None
 
 
-def weights(weights: str, backbone: str) -> str:
+def weights(weights: str, backbone: str, sha256: str | None, store: str | None) -> str:
     """sha256 of pretrained weights; for timm's hub the backbone's name and timm's version. BadInput if not there."""
     if weights == "hub":
         return f"{backbone} of timm {_version('timm')}"
-    if not weights.startswith("package:"):
-        if not Path(weights).is_file():
-            raise BadInput(f"weights {weights}: there is no such file. Expected hub, package:NAME or a file.")
-        return file_digest(Path(weights))
-    found = importlib.util.find_spec(weights.removeprefix("package:"))
-    if found is None or found.origin is None:
-        raise BadInput(f"weights {weights}: the package is not installed. Install graft[demo].")
-    files = [path for kind in ("*.pth", "*.safetensors") for path in sorted(Path(found.origin).parent.rglob(kind))]
-    if len(files) != 1:
-        raise BadInput(f"weights {weights}: expected one weights file in it, found {listed(files) or 'none'}.")
-    return file_digest(files[0])
+    return weights_sha256(weights, backbone, sha256, store)
 
 
 def _cuda() -> str | None:

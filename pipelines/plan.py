@@ -76,7 +76,9 @@ def parts_of(request: Request, step: Step, inputs: Mapping[str, str]) -> dict[st
     if step.name == "ingest":
         parts["source"] = source_listing(given["source"], given["image_column"])
     if step.name in ("feature_extraction", "finetune"):
-        parts["weights"] = fingerprints.weights(given["weights"], given["backbone"])
+        parts["weights"] = fingerprints.weights(
+            given["weights"], given["backbone"], given["weights_sha256"], request.store
+        )
         parts["device"] = fingerprints.device_kind(given["device"])
     if step.name == "latency":
         parts["processor"] = fingerprints.processor()

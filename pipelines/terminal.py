@@ -106,7 +106,7 @@ def _cell(name: str, value: Any) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:.4f}" if "top1" in name or name == "gain" else f"{value:.2f}"
-    return str(value)[:SHORT_DIGEST] if name in ("digest", "replaced") else str(value)
+    return str(value)[:SHORT_DIGEST] if name in ("digest", "replaced", "sha256") else str(value)
 
 
 def recipe_tables() -> None:

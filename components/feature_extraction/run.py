@@ -32,7 +32,7 @@ def run(spec: FeatureExtraction, context: RunContext) -> dict[str, object]:
 
     torch.manual_seed(spec.seed)
     model, weights = classifier.build(
-        spec.backbone, len(dataset.classes), spec.weights, spec.weights_sha256, spec.input_size_px
+        spec.backbone, len(dataset.classes), spec.weights, spec.weights_sha256, spec.input_size_px, context.store
     )
     preprocessing = classifier.preprocessing_of(model, dataset.manifest, spec.input_size_px)
     head = linear_head(model)

@@ -14,7 +14,9 @@ class FeatureExtraction(Spec):
     report: Path = writes("report", "Scores on train and val for every l2 that was tried")
 
     backbone: str = param("Name of a timm classifier", default="resnet50")
-    weights: str = param("Pretrained weights: hub, package:NAME, or a file", default="hub", location=True)
+    weights: str = param(
+        "Pretrained weights: hub, store, package:NAME, an s3:// URI or a file", default="hub", location=True
+    )
     weights_sha256: str | None = param("sha256 that the weights must have", default=None)
     input_size_px: int | None = param("Model input; the weights' own where not given", default=None, unit="px", ge=8)
     l2_candidates: tuple[float, ...] = param(

@@ -16,7 +16,9 @@ class Finetune(Spec):
     report: Path = writes("report", "Loss, top-1 and learning rates by epoch; what was frozen")
 
     backbone: str = param("Name of a timm classifier", default="resnet50")
-    weights: str = param("Pretrained weights: hub, package:NAME, or a file", default="hub", location=True)
+    weights: str = param(
+        "Pretrained weights: hub, store, package:NAME, an s3:// URI or a file", default="hub", location=True
+    )
     weights_sha256: str | None = param("sha256 that the weights must have", default=None)
     input_size_px: int | None = param("Model input; the weights' own where not given", default=None, unit="px", ge=8)
     base_lr: float = param("Peak learning rate of the late stage", default=1e-3, gt=0)

@@ -15,12 +15,16 @@ Temperature = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Weights(BaseModel):
-    """Where pretrained weights came from: `hub` with timm's id, `package` or `file` with the name, and their sha256."""
+    """Where pretrained weights came from: `hub` with timm's id, `package` or `file` with the name; sha256 and licence.
+
+    The sha256 is the file's; for weights that came from the hub right into memory, that of the state dict.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     origin: str
     sha256: str
+    license: str | None = None
 
 
 class ClassifierCard(BaseModel):

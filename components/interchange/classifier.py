@@ -6,7 +6,6 @@ Legend: N images, H height, W width, C channels (of images) or classes (of logit
 """
 
 import hashlib
-import importlib.util
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -18,11 +17,12 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from components.interchange.artifact import file_digest, write_card
+from components.interchange.artifact import write_card
 from components.interchange.cards import ClassifierCard, Weights, read_classifier_card
 from components.interchange.dataset import Manifest
 from components.interchange.errors import BadInput, listed, near
 from components.interchange.preprocessing import Preprocessing
+from components.interchange.weights import weights_file
 
 WEIGHTS_FILE = "weights.safetensors"
 IMAGES_IN_CACHE = 8
@@ -61,29 +61,70 @@ def build(
     weights: str,
     weights_sha256: str | None = None,
     input_size_px: int | None = None,
+    store: str | None = None,
 ) -> tuple[nn.Module, Weights]:
     """A pretrained backbone under a new, randomly initialised head of `num_classes`.
 
-    `weights` is `hub` (timm's own), `package:NAME` (an installed package that ships one weights file) or a file
-    (.safetensors, or a .pth state dict). BadInput on an unknown backbone and on weights that are missing or do not fit.
+    `weights` is `hub` (timm's own), `store` (fetched into `store`), `package:NAME` (an installed package that ships one
+    weights file), an s3:// URI or a file (.safetensors, or a .pth state dict). BadInput on an unknown backbone and on
+    weights that are missing or do not fit: nothing but the head is ever random. A backbone whose tensors depend on the
+    input size (a ViT's position embeddings) has them resampled to `input_size_px`.
     """
     _check_known(backbone)
     if weights == "hub":
-        model = _from_hub(backbone)
-        source = model.pretrained_cfg.get("hf_hub_id") or model.pretrained_cfg.get("url")
-        origin, digest = f"hub:{source}", state_digest(model.state_dict())
+        model = from_hub(backbone)
+        found = Weights(origin=hub_origin(model), sha256=state_digest(model.state_dict()), license=licence_of(model))
+        if weights_sha256 not in (None, found.sha256):
+            raise BadInput(
+                f"weights {found.origin} have sha256 {found.sha256}, expected {weights_sha256} (--weights-sha256)."
+            )
     else:
-        path = _weights_file(weights)
-        model = timm.create_model(backbone)
-        origin = weights if weights.startswith("package:") else f"file:{path.name}"
-        digest = file_digest(path)
-        _fill(model, path, by_order=weights.startswith("package:"), headless=True)
-    if weights_sha256 is not None and digest != weights_sha256:
-        raise BadInput(f"weights {origin} have sha256 {digest}, expected {weights_sha256} (--weights-sha256).")
+        with weights_file(weights, backbone, weights_sha256, store) as file:
+            model = timm.create_model(backbone)
+            if file.record is not None and file.record.pretrained != pretrained_name(model):
+                raise BadInput(
+                    f"{file.path.name} holds the weights {file.record.pretrained}, but {backbone} is "
+                    f"{pretrained_name(model)} to timm, with a preprocessing of its own. Name the backbone "
+                    f"{file.record.pretrained}."
+                )
+            _fill(model, file.path, by_order=weights.startswith("package:"), headless=True)
+            licence = file.record.license if file.record else None
+            found = Weights(origin=file.origin, sha256=file.sha256, license=licence)
     if input_size_px is not None and _input_size_is_built_in(backbone):
         model.set_input_size(img_size=input_size_px)
     model.reset_classifier(num_classes)
-    return model, Weights(origin=origin, sha256=digest)
+    return model, found
+
+
+def from_hub(backbone: str) -> Any:
+    """timm's own pretrained model with the head of its pretraining; BadInput where it cannot be had."""
+    _check_known(backbone)
+    if not timm.models.get_pretrained_cfg(backbone).has_weights:
+        raise BadInput(f"timm has no pretrained weights of {backbone}. Name a file with --weights.")
+    try:
+        return timm.create_model(backbone, pretrained=True)
+    except Exception as error:  # The hub client raises its own, urllib's and requests' errors.
+        raise BadInput(
+            f"the pretrained weights of {backbone} could not be had from timm's hub ({type(error).__name__}: {error}). "
+            f"Without a network: on a machine with one, graft weights fetch {backbone} --store URI, then --weights "
+            "store; or name a file with --weights."
+        ) from None
+
+
+def pretrained_name(model: Any) -> str:
+    """timm's full name of a model's pretrained weights, like `resnet18.a1_in1k`: the preprocessing hangs on it."""
+    config = model.pretrained_cfg
+    return f"{config['architecture']}.{config['tag']}" if config.get("tag") else str(config["architecture"])
+
+
+def hub_origin(model: Any) -> str:
+    """Where timm takes a model's pretrained weights from."""
+    return f"hub:{model.pretrained_cfg.get('hf_hub_id') or model.pretrained_cfg.get('url')}"
+
+
+def licence_of(model: Any) -> str | None:
+    """Licence of a model's pretrained weights, as timm states it."""
+    return cast(str | None, model.pretrained_cfg.get("license"))
 
 
 def _check_known(backbone: str) -> None:
@@ -98,33 +139,6 @@ def _check_known(backbone: str) -> None:
 def _input_size_is_built_in(backbone: str) -> bool:
     """Whether the model's tensors depend on the input size, as a ViT's position embeddings do."""
     return bool(timm.models.get_pretrained_cfg(backbone).fixed_input_size)
-
-
-def _from_hub(backbone: str) -> Any:
-    try:
-        return timm.create_model(backbone, pretrained=True)
-    except Exception as error:  # The hub client raises its own, urllib's and requests' errors.
-        raise BadInput(
-            f"the pretrained weights of {backbone} could not be had from timm's hub ({type(error).__name__}: {error}). "
-            "Without a network, name a file with --weights."
-        ) from None
-
-
-def _weights_file(weights: str) -> Path:
-    if not weights.startswith("package:"):
-        if not Path(weights).is_file():
-            raise BadInput(f"--weights {weights}: there is no such file. Expected hub, package:NAME or a file.")
-        return Path(weights)
-    package = weights.removeprefix("package:")
-    spec = importlib.util.find_spec(package)
-    if spec is None or spec.origin is None:
-        raise BadInput(f"--weights {weights}: the package {package} is not installed. Install graft[demo].")
-    found = sorted(Path(spec.origin).parent.rglob("*.pth")) + sorted(Path(spec.origin).parent.rglob("*.safetensors"))
-    if len(found) != 1:
-        raise BadInput(
-            f"--weights {weights}: expected one weights file in the package, found {listed(found) or 'none'}."
-        )
-    return found[0]
 
 
 def _read_state(path: Path) -> dict[str, Tensor]:

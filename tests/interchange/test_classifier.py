@@ -95,8 +95,12 @@ def test_the_digest_covers_names_shapes_and_bits_but_not_order() -> None:
     [
         ("resnt18", "hub", r"unknown backbone 'resnt18'\. Close: resnet18"),
         ("resnet18.no_such_tag", "hub", r"unknown weights tag 'resnet18\.no_such_tag'; timm has resnet18\."),
-        ("test_maxvit", "hub", r"could not be had .* name a file with --weights"),
-        ("test_resnet", "/no/such/file.pth", r"there is no such file\. Expected hub, package:NAME or a file"),
+        ("test_maxvit", "hub", r"no pretrained weights of test_maxvit\. Name a file with --weights"),
+        (
+            "test_resnet",
+            "/no/such/file.pth",
+            r"there is no such file\. Expected hub, store, package:NAME, an s3:// URI or a file",
+        ),
         ("test_resnet", "package:no_such_package", r"the package no_such_package is not installed"),
         ("test_resnet", "package:components", r"expected one weights file in the package, found none"),
     ],

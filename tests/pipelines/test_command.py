@@ -37,7 +37,8 @@ def test_planning_a_run_loads_neither_torch_nor_an_engine() -> None:
 def test_help_names_every_command() -> None:
     shown = graft("--help").stdout
     assert all(
-        name in shown for name in ("demo", "run", "runs", "predict", "champion", "store", "recipes", "--version")
+        name in shown
+        for name in ("demo", "run", "runs", "predict", "champion", "store", "weights", "recipes", "--version")
     )
 
 

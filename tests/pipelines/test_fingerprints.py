@@ -58,4 +58,4 @@ def test_the_real_steps_count_what_they_import() -> None:
 )
 def test_weights_that_are_not_there_are_refused(weights: str, words: str) -> None:
     with pytest.raises(BadInput, match=words):
-        fingerprints.weights(weights, "resnet18")
+        fingerprints.weights(weights, "resnet18", None, None)

@@ -106,9 +106,9 @@ def test_the_bytes_of_the_weights_are_in_the_key_and_their_place_is_not(request_
 
 
 def test_weights_from_the_hub_count_by_backbone_and_version(request_: Request) -> None:
-    one = fingerprints.weights("hub", "resnet18")
+    one = fingerprints.weights("hub", "resnet18", None, None)
     assert one.startswith("resnet18 of timm ")
-    assert one != fingerprints.weights("hub", "resnet50")
+    assert one != fingerprints.weights("hub", "resnet50", None, None)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,183 @@
+"""`graft weights` against a hub on this machine: fetched once, recorded, used from a folder and from S3."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from components.finetune.spec import Finetune
+from components.interchange import weights as weights_module
+from components.interchange.artifact import file_digest
+from components.interchange.blobs import open_blobs
+from components.interchange.cards import read_classifier_card
+from components.interchange.classifier import build, state_digest
+from components.interchange.cli import main
+from components.interchange.errors import BadInput
+from pipelines import fingerprints
+from pipelines.weights import fetch, weights_in
+
+ROOT = Path(__file__).parents[2]
+BACKBONE = "test_resnet"
+TAGGED = "test_resnet.r160_in1k"
+
+
+@pytest.fixture(scope="module")
+def hub(tiny_hub_weights: Path) -> Iterator[str]:
+    """A hub that has the weights of one backbone, as Hugging Face's answers for it."""
+    content = tiny_hub_weights.read_bytes()
+
+    class Hub(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.do_GET()
+
+        def do_GET(self) -> None:
+            there = self.path == f"/timm/{TAGGED}/resolve/main/model.safetensors"
+            self.send_response(200 if there else 404)
+            self.send_header("X-Repo-Commit", "0" * 40)
+            if there:
+                self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+            else:
+                self.send_header("X-Error-Code", "RepoNotFound")
+            self.send_header("Content-Length", str(len(content) if there else 0))
+            self.end_headers()
+            if there and self.command == "GET":
+                self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def tiny_hub_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import timm
+    import torch
+    from safetensors.torch import save_file
+
+    torch.manual_seed(1)
+    path = tmp_path_factory.mktemp("hub") / "model.safetensors"
+    save_file(timm.create_model(BACKBONE).state_dict(), path)
+    return path
+
+
+@pytest.fixture
+def graft(hub: str, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    def call(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        settings = {"PYTHONPATH": str(ROOT), "HF_ENDPOINT": hub, "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path / "hf")}
+        command = [sys.executable, "-m", "pipelines.cli", "weights", *arguments]
+        environment = {**os.environ, **settings, "NO_PROXY": "127.0.0.1", **more}
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
+
+    return call
+
+
+def test_fetched_once_recorded_and_used_without_the_hub(
+    graft: Callable[..., subprocess.CompletedProcess[str]],
+    tiny_hub_weights: Path,
+    tiny_dataset: Path,
+    s3_store: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    first = graft("fetch", BACKBONE, "--store", s3_store)
+    assert first.returncode == 0, first.stderr
+    assert TAGGED in first.stdout and "licence apache-2.0" in first.stdout
+    again = graft("fetch", BACKBONE, "--store", s3_store, HF_ENDPOINT="http://127.0.0.1:9")
+    assert "was there already" in again.stdout
+    (row,) = json.loads(graft("ls", "--store", s3_store, "--json").stdout.splitlines()[-1])
+    assert (row["pretrained"], row["license"], row["whole"]) == (TAGGED, "apache-2.0", True)
+    assert row["origin"] == f"hub:timm/{TAGGED}"
+
+    key = f"weights/{BACKBONE}.safetensors"
+    assert open_blobs(s3_store).get_file(key, tmp_path / "copy.safetensors")
+    assert file_digest(tmp_path / "copy.safetensors") == row["sha256"]
+    from safetensors.torch import load_file
+
+    assert state_digest(load_file(tmp_path / "copy.safetensors")) == state_digest(load_file(tiny_hub_weights))
+    for name in ("store", f"{s3_store}/{key}"):
+        _, found = build(BACKBONE, 3, name, store=s3_store)
+        assert (found.origin, found.sha256, found.license) == (row["origin"], row["sha256"], "apache-2.0")
+        assert fingerprints.weights(name, BACKBONE, None, s3_store) == row["sha256"]
+    argv = [
+        *("--dataset", str(tiny_dataset), "--classifier", str(tmp_path / "c"), "--report", str(tmp_path / "r")),
+        *("--backbone", BACKBONE, "--input-size-px", "32", "--device", "cpu", "--num-epochs", "1"),
+        *("--weights", "store", "--store", s3_store),
+    ]
+    assert main(Finetune, argv) == 0
+    assert read_classifier_card(tmp_path / "c").weights.sha256 == row["sha256"]
+
+
+def test_a_hub_that_cannot_be_reached_is_named_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    with pytest.raises(BadInput, match=f"could not be had from timm's hub .* graft weights fetch {BACKBONE} --store"):
+        fetch(BACKBONE, str(tmp_path / "store"))
+    assert weights_in(str(tmp_path / "store")) == []
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, tiny_weights: Path) -> Path:
+    """A store on this disk with the weights of one backbone."""
+    blobs = open_blobs(str(tmp_path / "store"))
+    record = weights_module.WeightsRecord(
+        backbone=BACKBONE,
+        pretrained=TAGGED,
+        origin=f"hub:timm/{TAGGED}",
+        license="apache-2.0",
+        sha256=file_digest(tiny_weights),
+        size_bytes=tiny_weights.stat().st_size,
+    )
+    blobs.put_file(f"weights/{BACKBONE}.safetensors", tiny_weights)
+    blobs.put(f"weights/{BACKBONE}.json", record.model_dump_json().encode())
+    return tmp_path / "store"
+
+
+def test_a_backbone_that_the_store_lacks_names_what_it_has(shelf: Path) -> None:
+    with pytest.raises(BadInput, match=rf"\(it has: {BACKBONE}\).*graft weights fetch resnet18 --store {shelf}"):
+        build("resnet18", 3, "store", store=str(shelf))
+    with pytest.raises(BadInput, match="no store was given"):
+        build("resnet18", 3, "store")
+
+
+def test_damaged_weights_of_a_store_are_refused(shelf: Path) -> None:
+    with (shelf / "weights" / f"{BACKBONE}.safetensors").open("ab") as stream:
+        stream.write(b" ")
+    assert [row["whole"] for row in weights_in(str(shelf))] == [False]
+    with pytest.raises(BadInput, match=rf"have sha256 \w+, expected \w+ \({BACKBONE}\.json\)"):
+        build(BACKBONE, 3, "store", store=str(shelf))
+
+
+def test_weights_of_another_tag_are_refused_for_their_preprocessing(shelf: Path) -> None:
+    record = shelf / "weights" / f"{BACKBONE}.json"
+    record.write_text(record.read_text().replace(TAGGED, "test_resnet.other"))
+    with pytest.raises(BadInput, match=r"holds the weights test_resnet\.other, but test_resnet is test_resnet\.r160"):
+        build(BACKBONE, 3, "store", store=str(shelf))
+
+
+def test_a_file_on_s3_needs_a_sha256(s3_store: str, tiny_weights: Path) -> None:
+    open_blobs(s3_store).put_file("mine.safetensors", tiny_weights)
+    uri, sha256 = f"{s3_store}/mine.safetensors", file_digest(tiny_weights)
+    with pytest.raises(BadInput, match="no sha256 to hold the file to"):
+        build(BACKBONE, 3, uri)
+    with pytest.raises(BadInput, match=f"have sha256 {sha256}, expected {'0' * 64}"):
+        build(BACKBONE, 3, uri, "0" * 64)
+    assert build(BACKBONE, 3, uri, sha256)[1].origin == "file:mine.safetensors"
+    assert fingerprints.weights(uri, BACKBONE, sha256, None) == sha256
+    with pytest.raises(BadInput, match=r"there is no s3://.*/absent\.safetensors"):
+        build(BACKBONE, 3, f"{s3_store}/absent.safetensors", sha256)
