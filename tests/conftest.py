@@ -12,14 +12,14 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from components.ingest.perceptual import look
 from components.interchange.artifact import write_card
 from components.interchange.dataset import SPLITS, StoredImage, write_shards
+from components.interchange.ledgers import Sample, write_samples
 from tests.s3_server import S3Server, seaweedfs
 
 CLASSES = ["blue", "green", "red"]
@@ -76,7 +76,7 @@ def write_dataset(folder: Path, seed: int = 0, counts: dict[str, int] | None = N
     (folder / "originals").mkdir(parents=True)
     shards: dict[str, list[str]] = {}
     digests: dict[str, str] = {}
-    samples: list[dict[str, object]] = []
+    samples: list[Sample] = []
     sizes = counts or COUNTS
     for split in SPLITS:
         images = []
@@ -88,22 +88,12 @@ def write_dataset(folder: Path, seed: int = 0, counts: dict[str, int] | None = N
             source_id = hashlib.sha256(path.read_bytes()).hexdigest()
             path.rename(path.with_name(f"{source_id}.png")) if split == "test" else path.unlink()
             images.append(StoredImage(source_id, label, pixels))
-            samples.append(
-                {
-                    "id": source_id,
-                    "path": f"{CLASSES[label]}/{split}{number}.png",
-                    "label": CLASSES[label],
-                    "split": split,
-                    "group": None,
-                    "width": pixels.shape[1],
-                    "height": pixels.shape[0],
-                }
-            )
+            name, looks = CLASSES[label], look(Image.fromarray(pixels))
+            path_in_source = f"{name}/{split}{number}.png"
+            samples.append(Sample(source_id, path_in_source, name, split, None, 48, 40, "PNG", *looks, None))
         shards[split] = write_shards(folder, split, images)
         digests[split] = hashlib.sha256(b"".join(image.pixels_HWC.tobytes() for image in images)).hexdigest()
-    schema = pa.schema([(n, pa.string()) for n in ("id", "path", "label", "split", "group")])
-    schema = schema.append(pa.field("width", pa.int32())).append(pa.field("height", pa.int32()))
-    pq.write_table(pa.Table.from_pylist(samples, schema), folder / "samples.parquet")
+    write_samples(folder, samples)
     write_card(
         folder,
         "dataset",

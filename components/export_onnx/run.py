@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 import components
 from components.export_onnx.check import BATCHES, check
+from components.export_onnx.code import code_digest
 from components.export_onnx.export import opset_of, to_onnx
 from components.export_onnx.golden import write_golden
-from components.export_onnx.lineage import code_digest, write_lineage
 from components.export_onnx.parity import Parity, batches, compare, findings, onnx_logits
 from components.export_onnx.spec import ExportOnnx
 from components.interchange import classifier
@@ -23,6 +23,7 @@ from components.interchange.cards import ClassifierCard, OnnxCard
 from components.interchange.cli import log
 from components.interchange.dataset import Dataset, Split, open_dataset
 from components.interchange.errors import BadInput
+from components.interchange.lineage import LineageImage, write_lineage
 from components.interchange.memory import keep_freed_memory
 from components.interchange.onnx_model import MODEL_FILE, metadata_of, open_model
 from components.interchange.report import Row, write_report
@@ -122,7 +123,7 @@ def _reference(
 
 
 def _write_lineage(spec: ExportOnnx, dataset: Dataset, made: ClassifierCard) -> None:
-    train, manifest = dataset.split("train"), dataset.manifest
+    manifest = dataset.manifest
     facts: dict[str, Any] = {
         "dataset_digest": made.dataset_digest,
         "classes": manifest.classes,
@@ -133,7 +134,8 @@ def _write_lineage(spec: ExportOnnx, dataset: Dataset, made: ClassifierCard) -> 
         "specs": {made.made_by: made.spec, "export_onnx": given_parameters(spec)},
         "code_digest": code_digest(Path(components.__file__).parent, ("export_onnx", "interchange")),
     }
-    write_lineage(spec.onnx_model, train.ids, [manifest.classes[label] for label in train.labels_N], facts)
+    images = (LineageImage(one.id, one.label, one.split, one.group, one.phash) for one in dataset.samples())
+    write_lineage(spec.onnx_model, images, facts)
 
 
 def _rows(model: onnx.ModelProto, path: Path, parity: Parity, num_images: int) -> list[Row]:

@@ -22,13 +22,17 @@ SPLIT_FOLDERS: dict[str, SplitName] = {
 
 
 class SourceImage(NamedTuple):
-    """One image that a source names. `path` is relative to the source and readable; `file` is what to open."""
+    """One image that a source names. `path` is relative to the source and readable; `file` is what to open.
+
+    `attributes`: a manifest's other columns as a JSON object, where there are any.
+    """
 
     path: str
     label: str
     file: SourceFile
     split: SplitName | None = None
     group: str | None = None
+    attributes: str | None = None
 
 
 def read_tree(tree: Tree, columns: Columns) -> list[SourceImage]:
@@ -76,7 +80,7 @@ def read_table(tree: Tree, name: str, columns: Columns) -> list[SourceImage]:
     rows = read_manifest(f"{tree.shown}/{name}", data, columns)
     entries = [tree.entry(row.image) for row in rows]
     return [
-        SourceImage(path, row.label, file, row.split, row.group)
+        SourceImage(path, row.label, file, row.split, row.group, row.attributes)
         for (path, file), row in zip(entries, rows, strict=True)
     ]
 

@@ -31,12 +31,21 @@ class Columns(NamedTuple):
 
 
 class ManifestRow(NamedTuple):
-    """One row: `image` is relative to the manifest."""
+    """One row: `image` is relative to the manifest; `attributes` are other filled cells, as a JSON object."""
 
     image: str
     label: str
     split: SplitName | None
     group: str | None
+    attributes: str | None
+
+
+class _Table(NamedTuple):
+    """All names of columns; the cells of those that are used; of each row the others as JSON."""
+
+    names: list[str]
+    cells: dict[str, Cells]
+    attributes: Cells
 
 
 def is_manifest(name: str) -> bool:
@@ -47,7 +56,7 @@ def is_manifest(name: str) -> bool:
 def read_manifest(path: str, data: bytes, columns: Columns) -> list[ManifestRow]:
     """The rows of a manifest, in its order; BadInput on unknown columns, empty cells and unknown splits."""
     file_name = PurePosixPath(path).name
-    names, cells = _read(path, data, columns)
+    names, cells, attributes = _read(path, data, columns)
     for name in [columns.image, columns.label, *sorted(columns.required)]:
         if name not in names:
             raise BadInput(
@@ -62,62 +71,87 @@ def read_manifest(path: str, data: bytes, columns: Columns) -> list[ManifestRow]
     _check_filled(file_name, columns.image, cells[columns.image])
     _check_filled(file_name, columns.label, cells[columns.label])
     _check_splits(file_name, columns.split, splits)
-    rows = zip(cells[columns.image], cells[columns.label], splits, cells.get(columns.group, nothing), strict=True)
+    groups = cells.get(columns.group, nothing)
+    rows = zip(cells[columns.image], cells[columns.label], splits, groups, attributes, strict=True)
     return [
-        ManifestRow(cast(str, image), cast(str, label), cast(SplitName | None, split), group)
-        for image, label, split, group in rows
+        ManifestRow(cast(str, image), cast(str, label), cast(SplitName | None, split), group, others)
+        for image, label, split, group, others in rows
     ]
 
 
-def _read(path: str, data: bytes, columns: Columns) -> tuple[list[str], dict[str, Cells]]:
-    """All names of columns, and the cells of those that are used."""
+def _read(path: str, data: bytes, columns: Columns) -> _Table:
     used = (columns.image, columns.label, columns.split, columns.group)
     try:
         if path.lower().endswith(".jsonl"):
             return _json_lines(data, used)
-        read = _csv if path.lower().endswith(".csv") else _parquet
-        names, table = read(data, used)
-        texts = {name: pc.utf8_trim_whitespace(table.column(name).cast(pa.string())) for name in table.column_names}
+        table = _csv(data) if path.lower().endswith(".csv") else pyarrow.parquet.read_table(pa.BufferReader(data))
+        names = table.column_names
+        twice = [name for name in used if names.count(name) > 1]
+        if twice:
+            raise ValueError(f"it has several columns named {listed(repr(name) for name in twice)}")
+        cells = {name: _trimmed(table.column(name).cast(pa.string())) for name in dict.fromkeys(used) if name in names}
     except (pa.ArrowException, ValueError) as error:
         raise BadInput(f"{path} cannot be read as a manifest ({error}).") from None
-    return names, {name: pc.if_else(pc.equal(text, ""), None, text).to_pylist() for name, text in texts.items()}
+    return _Table(names, cells, _attributes(table.drop_columns(list(cells))))
 
 
-def _csv(data: bytes, used: tuple[str, ...]) -> tuple[list[str], pa.Table]:
+def _csv(data: bytes) -> pa.Table:
     with pyarrow.csv.open_csv(pa.BufferReader(data)) as reader:
-        names = list(reader.schema.names)
-    wanted = [name for name in dict.fromkeys(used) if name in names]
+        names = reader.schema.names
     # As text: a label 007 is no number.
     options = pyarrow.csv.ConvertOptions(
-        include_columns=wanted,
-        column_types=dict.fromkeys(wanted, pa.string()),
-        strings_can_be_null=True,
-        null_values=[""],
+        column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""]
     )
     parsing = pyarrow.csv.ParseOptions(newlines_in_values=True)
-    return names, pyarrow.csv.read_csv(pa.BufferReader(data), convert_options=options, parse_options=parsing)
+    return pyarrow.csv.read_csv(pa.BufferReader(data), convert_options=options, parse_options=parsing)
 
 
-def _parquet(data: bytes, used: tuple[str, ...]) -> tuple[list[str], pa.Table]:
-    names = list(pyarrow.parquet.read_schema(pa.BufferReader(data)).names)
-    wanted = [name for name in dict.fromkeys(used) if name in names]
-    return names, pyarrow.parquet.read_table(pa.BufferReader(data), columns=wanted)
+def _trimmed(texts: pa.ChunkedArray) -> Cells:
+    """Cells without blanks at either end; an empty one is None."""
+    trimmed = pc.utf8_trim_whitespace(texts)
+    cells: Cells = pc.if_else(pc.equal(trimmed, ""), None, trimmed).to_pylist()
+    return cells
 
 
-def _json_lines(data: bytes, used: tuple[str, ...]) -> tuple[list[str], dict[str, Cells]]:
+def _attributes(table: pa.Table) -> Cells:
+    """The filled cells of each row, as JSON. Columns of one name, of bytes and of lists are left out."""
+    plain = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_temporal, pa.types.is_decimal)
+    columns: dict[str, list[Any]] = {}
+    for field, column in zip(table.schema, table.columns, strict=True):
+        kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        if table.column_names.count(field.name) > 1:
+            continue
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+            columns[field.name] = _trimmed(column.cast(pa.string()))
+        elif any(is_kind(kind) for is_kind in plain):
+            columns[field.name] = column.to_pylist()
+    if not columns:
+        return [None] * table.num_rows
+    return [_json(dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
+
+
+def _json(cells: dict[str, Any]) -> str | None:
+    # What is no number is no JSON, and differs from itself.
+    filled = {name: value for name, value in cells.items() if value is not None and value == value}
+    return json.dumps(filled, sort_keys=True, default=str) if filled else None
+
+
+def _json_lines(data: bytes, used: tuple[str, ...]) -> _Table:
     rows: list[dict[str, Any]] = []
     for number, line in enumerate(data.decode("utf-8-sig").split("\n"), 1):
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = json.loads(line, parse_constant=lambda _: None)
         except (ValueError, RecursionError) as error:
             raise ValueError(f"line {number} is no JSON: {error}") from None
         if not isinstance(row, dict):
             raise ValueError(f"line {number} is no JSON object")
         rows.append(row)
     names = list(dict.fromkeys(name for row in rows for name in row)) if rows else list(used)
-    return names, {name: [_text(name, row.get(name)) for row in rows] for name in dict.fromkeys(used) if name in names}
+    cells = {name: [_text(name, row.get(name)) for row in rows] for name in dict.fromkeys(used) if name in names}
+    others = [{name: value for name, value in row.items() if name not in cells} for row in rows]
+    return _Table(names, cells, [_json(cells_of_row) for cells_of_row in others])
 
 
 def _text(column: str, value: Any) -> str | None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from components.ingest.files import SourceFile
 from components.ingest.identity import Identified
 from components.ingest.parallel import in_order
+from components.ingest.perceptual import Look, look
 from components.ingest.statistics import Tally
 from components.interchange.dataset import SplitName, StoredImage, write_shards
 from components.interchange.ledgers import Quarantined, Sample
@@ -22,11 +23,13 @@ from components.interchange.progress import progress
 
 
 class Pixels(NamedTuple):
-    """A stored image, uint8 RGB, and the size of its source."""
+    """A stored image, uint8 RGB, how it looks, and what its source was."""
 
     pixels_HWC: NDArray[np.uint8]
+    look: Look
     width_px: int
     height_px: int
+    format: str
 
 
 def read_pixels(file: SourceFile, short_px: int, interpolation: Interpolation) -> Pixels | BrokenImage:
@@ -35,7 +38,7 @@ def read_pixels(file: SourceFile, short_px: int, interpolation: Interpolation) -
         decoded = decode_short(file.read(), short_px, interpolation)
     except BrokenImage as broken:
         return broken
-    return Pixels(to_array(decoded.image), decoded.width_px, decoded.height_px)
+    return Pixels(to_array(decoded.image), look(decoded.image), decoded.width_px, decoded.height_px, decoded.format)
 
 
 class SplitWriter:
@@ -60,9 +63,23 @@ class SplitWriter:
         results: Iterable[Pixels | BrokenImage] = in_order(read, entries, num_threads)
         results = progress(results, f"ingest: decoding {self.split}", total=len(entries))
         for entry, result in zip(entries, results, strict=True):
-            path, label, group = entry.source.path, entry.source.label, entry.source.group
+            path, label = entry.source.path, entry.source.label
             if isinstance(result, BrokenImage):
                 self.quarantined.append(Quarantined(path, result.reason, result.detail))
                 continue
-            self.samples.append(Sample(entry.id, path, label, self.split, group, result.width_px, result.height_px))
+            self.samples.append(
+                Sample(
+                    id=entry.id,
+                    path=path,
+                    label=label,
+                    split=self.split,
+                    group=entry.source.group,
+                    width=result.width_px,
+                    height=result.height_px,
+                    format=result.format,
+                    phash=result.look.phash,
+                    brightness=result.look.brightness,
+                    attributes=entry.source.attributes,
+                )
+            )
             yield StoredImage(entry.id, self.classes.index(label), result.pixels_HWC)

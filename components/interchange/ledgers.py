@@ -1,19 +1,23 @@
 """The two ledgers of a dataset: which images were taken (samples.parquet) and which were not (quarantine.parquet)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.interchange.errors import BadInput
+from components.interchange.errors import BadInput, listed
 
 SAMPLES_FILE, QUARANTINE_FILE = "samples.parquet", "quarantine.parquet"
 
 
 class Sample(NamedTuple):
-    """One image. `id` is the sha256 of the source bytes, `path` relative to the source; the size is the source's."""
+    """One image. `id` is the sha256 of the source bytes, `path` relative to the source; the size is the source's.
+
+    `format` is Pillow's name of the file's; `phash` the 64-bit perceptual hash of the stored pixels in hex,
+    `brightness` their mean luma on [0, 1]; `attributes` the manifest's other columns as a JSON object, if any.
+    """
 
     id: str
     path: str
@@ -22,6 +26,10 @@ class Sample(NamedTuple):
     group: str | None
     width: int
     height: int
+    format: str
+    phash: str
+    brightness: float
+    attributes: str | None
 
 
 class Quarantined(NamedTuple):
@@ -32,42 +40,50 @@ class Quarantined(NamedTuple):
     detail: str
 
 
-_TEXT, _PIXELS = pa.string(), pa.int32()
-SAMPLES_SCHEMA = pa.schema(
-    list(zip(Sample._fields, (_TEXT, _TEXT, _TEXT, _TEXT, _TEXT, _PIXELS, _PIXELS), strict=True))
-)
-QUARANTINE_SCHEMA = pa.schema([(name, _TEXT) for name in Quarantined._fields])
+_NO_TEXT = {"width": pa.int32(), "height": pa.int32(), "brightness": pa.float64()}
+SAMPLES_SCHEMA = pa.schema([(name, _NO_TEXT.get(name, pa.string())) for name in Sample._fields])
+QUARANTINE_SCHEMA = pa.schema([(name, pa.string()) for name in Quarantined._fields])
 
 
 def write_samples(folder: Path, samples: Iterable[Sample]) -> None:
     """Write samples.parquet, in the order of the shards."""
-    rows = [sample._asdict() for sample in samples]
-    pq.write_table(pa.Table.from_pylist(rows, SAMPLES_SCHEMA), folder / SAMPLES_FILE)
+    write_table(folder / SAMPLES_FILE, SAMPLES_SCHEMA, list(samples))
 
 
 def write_quarantine(folder: Path, quarantined: Iterable[Quarantined]) -> None:
     """Write quarantine.parquet, sorted by path."""
-    rows = [entry._asdict() for entry in sorted(quarantined)]
-    pq.write_table(pa.Table.from_pylist(rows, QUARANTINE_SCHEMA), folder / QUARANTINE_FILE)
+    write_table(folder / QUARANTINE_FILE, QUARANTINE_SCHEMA, sorted(quarantined))
 
 
 def read_samples(folder: Path) -> list[Sample]:
-    """Read samples.parquet of a dataset; BadInput when it is missing or damaged."""
-    return [Sample(**row) for row in _read(folder / SAMPLES_FILE, SAMPLES_SCHEMA)]
+    """Read samples.parquet of a dataset; BadInput when it is missing, damaged or of an older Graft."""
+    return [Sample._make(row) for row in read_table(folder / SAMPLES_FILE, SAMPLES_SCHEMA)]
 
 
 def read_quarantine(folder: Path) -> list[Quarantined]:
     """Read quarantine.parquet of a dataset; BadInput when it is missing or damaged."""
-    return [Quarantined(**row) for row in _read(folder / QUARANTINE_FILE, QUARANTINE_SCHEMA)]
+    return [Quarantined._make(row) for row in read_table(folder / QUARANTINE_FILE, QUARANTINE_SCHEMA)]
 
 
-def _read(path: Path, schema: pa.Schema) -> list[dict[str, Any]]:
+def write_table(path: Path, schema: pa.Schema, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Write rows whose fields are the schema's columns."""
+    columns = zip(*rows, strict=True) if rows else [[] for _ in schema]
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+    pq.write_table(pa.table(arrays, schema=schema), path)
+
+
+def read_table(path: Path, schema: pa.Schema) -> list[tuple[Any, ...]]:
+    """Rows with the schema's columns as fields; BadInput when the file is missing, damaged or lacks a column."""
     if not path.is_file():
-        raise BadInput(f"{path.parent} has no {path.name}. Was the dataset copied whole?")
+        raise BadInput(f"{path.parent} has no {path.name}. Was it copied whole?")
     try:
         # A file object: pyarrow would take `key=value` in a folder's name for a column.
         with path.open("rb") as stream:
-            rows: list[dict[str, Any]] = pq.read_table(stream, columns=schema.names).cast(schema).to_pylist()
+            found = pq.ParquetFile(stream)
+            lacking = [name for name in schema.names if name not in found.schema_arrow.names]
+            table = None if lacking else found.read(columns=schema.names).select(schema.names).cast(schema)
     except (pa.ArrowException, ValueError, OSError) as error:
         raise BadInput(f"{path} cannot be read as a ledger ({error}).") from None
-    return rows
+    if table is None:
+        raise BadInput(f"{path} lacks {listed(lacking)}: an older Graft wrote it. Run the step that made it again.")
+    return list(zip(*(table.column(name).to_pylist() for name in schema.names), strict=True))

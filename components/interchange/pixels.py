@@ -60,11 +60,12 @@ class BrokenImage(BadInput):
 
 
 class Decoded(NamedTuple):
-    """An upright RGB image; `width_px` and `height_px` are those of its source, upright too."""
+    """An upright RGB image; `width_px` and `height_px` are those of its source, upright too, `format` Pillow's name."""
 
     image: Image.Image
     width_px: int
     height_px: int
+    format: str
 
 
 def decode(data: bytes) -> Decoded:
@@ -141,7 +142,7 @@ def _upright(rgb: Image.Image, source: Image.Image, size: tuple[int, int]) -> De
     """Turn by the source's orientation. It must be loaded: PNG may carry EXIF behind the pixels, TIFF turns itself."""
     turn = TURNS.get(source.getexif().get(ExifTags.Base.Orientation, 1))
     width_px, height_px = size[::-1] if turn in SIDEWAYS else size
-    return Decoded(rgb if turn is None else rgb.transpose(turn), width_px, height_px)
+    return Decoded(rgb if turn is None else rgb.transpose(turn), width_px, height_px, source.format or "")
 
 
 def _check_size(width_px: int, height_px: int) -> None:

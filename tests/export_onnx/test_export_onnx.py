@@ -16,6 +16,7 @@ from components.interchange.artifact import digest
 from components.interchange.cards import read_onnx_card
 from components.interchange.cli import main
 from components.interchange.dataset import open_dataset
+from components.interchange.lineage import LineageImage, read_images
 from components.interchange.onnx_model import open_model
 from components.interchange.report import read_report
 
@@ -100,10 +101,10 @@ def test_golden_samples_are_readable_without_our_code(tiny_onnx_model: Path, tin
         assert (tiny_onnx_model / sample["source"]).read_bytes()[:4] == b"\x89PNG"
 
 
-def test_lineage_names_the_training_images_and_no_others(tiny_onnx_model: Path, tiny_dataset: Path) -> None:
-    rows = pq.read_table(tiny_onnx_model / "lineage" / "training_images.parquet").to_pylist()
-    trained = [s for s in pq.read_table(tiny_dataset / "samples.parquet").to_pylist() if s["split"] == "train"]
-    assert [(row["id"], row["label"]) for row in rows] == [(sample["id"], sample["label"]) for sample in trained]
+def test_lineage_names_every_image_with_its_side_and_its_look(tiny_onnx_model: Path, tiny_dataset: Path) -> None:
+    samples = pq.read_table(tiny_dataset / "samples.parquet", columns=list(LineageImage._fields)).to_pylist()
+    assert [image._asdict() for image in read_images(tiny_onnx_model)] == samples
+    assert {sample["split"] for sample in samples} == {"train", "val", "test"}
     facts = json.loads((tiny_onnx_model / "lineage" / "lineage.json").read_text())
     assert facts["dataset_digest"] == digest(tiny_dataset)
     assert len(facts["code_digest"]) == 64

@@ -11,8 +11,8 @@ from timm.layers import create_conv2d
 from torch import nn
 
 from components.export_onnx.check import InvalidModel, check
+from components.export_onnx.code import code_digest
 from components.export_onnx.export import convert_opset, opset_of, to_onnx
-from components.export_onnx.lineage import code_digest
 from components.export_onnx.parity import compare, findings
 from components.interchange.cards import read_onnx_card
 from components.interchange.classifier import PixelsToLogits

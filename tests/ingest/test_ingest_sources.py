@@ -151,3 +151,22 @@ def test_a_class_with_too_few_images_for_the_split_is_named(animals: Path, refus
     message = refused(animals)
     assert message.startswith("1 classes have too few images for the split: dog (train ")
     assert "Expected at least one in each of train, val and test: add images" in message
+
+
+def test_other_columns_of_a_manifest_stay_with_their_images(animals: Path, ingest) -> None:
+    table = pa.table(
+        {
+            "image": [path for path, _ in rows(animals)],
+            "label": [label for _, label in rows(animals)],
+            "camera": [" left " if number % 2 else "" for number in range(60)],
+            "gain": [float("nan"), *(number / 2 for number in range(59))],
+            "seen": pa.array([0] * 60, pa.timestamp("s")),
+            "thumbnail": [b"no text"] * 60,
+        }
+    )
+    pq.write_table(table, animals / "all.parquet")
+    attributes = {sample.path: sample.attributes for sample in ingest(animals / "all.parquet", to="parquet").samples()}
+    assert attributes["cat/00.png"] == '{"seen": "1970-01-01 00:00:00"}'
+    assert attributes["cat/01.png"] == '{"camera": "left", "gain": 0.0, "seen": "1970-01-01 00:00:00"}'
+    lines = ["image,label,camera,camera,lens", *(f"{path},{label},a,b,050" for path, label in rows(animals))]
+    assert {sample.attributes for sample in ingest(manifest(animals, lines)).samples()} == {'{"lens": "050"}'}

@@ -18,7 +18,7 @@ def member(number: int, group: str | None = None, given: str | None = None) -> M
 
 
 def before(number: int, split: str, group: str | None = None) -> Sample:
-    return Sample(IDS[number], "path", "label", split, group, 1, 1)
+    return Sample(IDS[number], "path", "label", split, group, 1, 1, "PNG", "0" * 16, 0.5, None)
 
 
 def test_the_rule_never_changes() -> None:

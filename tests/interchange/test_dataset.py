@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from components.interchange import dataset as module
@@ -66,8 +67,10 @@ def test_centre_crops_of_a_split_are_those_of_pixels(tiny_dataset: Path) -> None
 def test_the_ledgers_come_back(tmp_path: Path) -> None:
     place = tmp_path / "a folder=with ünïcode"
     place.mkdir()
-    samples = [Sample("a" * 64, "Köln am Rhein/ß 1.png", "Köln", "train", None, 30, 40)]
-    samples.append(Sample("b" * 64, "x/y.jpg", "x", "test", "patient 7", 1, 2))
+    samples = [Sample("a" * 64, "Köln am Rhein/ß 1.png", "Köln", "train", None, 30, 40, "PNG", "0f" * 8, 0.1, None)]
+    samples.append(
+        Sample("b" * 64, "x/y.jpg", "x", "test", "patient 7", 1, 2, "JPEG", "f0" * 8, 1.0, '{"light": "day"}')
+    )
     quarantined = [Quarantined("z.png", "truncated", "why"), Quarantined("a.png", "empty", "the file has no bytes")]
     write_samples(place, samples)
     write_quarantine(place, quarantined)
@@ -93,7 +96,7 @@ def test_a_missing_ledger_shard_or_folder_is_named(tiny_dataset: Path, copied) -
     (copy.folder / "samples.parquet").unlink()
     (copy.folder / "val-00000.arrow").unlink()
     (copy.folder / "originals").rename(copy.folder / "elsewhere")
-    with pytest.raises(BadInput, match=r"has no samples\.parquet\. Was the dataset copied whole"):
+    with pytest.raises(BadInput, match=r"has no samples\.parquet\. Was it copied whole"):
         copy.samples()
     with pytest.raises(BadInput, match=r"lacks the shard val-00000\.arrow"):
         copy.split("val")
@@ -107,7 +110,16 @@ def test_a_damaged_ledger_is_named(tmp_path: Path) -> None:
         read_samples(tmp_path)
     write_quarantine(tmp_path, [])
     (tmp_path / "quarantine.parquet").rename(tmp_path / "samples.parquet")
-    with pytest.raises(BadInput, match=r"samples\.parquet cannot be read as a ledger"):
+    with pytest.raises(BadInput, match=r"samples\.parquet lacks id, label, split"):
+        read_samples(tmp_path)
+
+
+def test_a_ledger_of_an_older_graft_is_refused_by_its_columns(tmp_path: Path) -> None:
+    write_samples(tmp_path, [])
+    with (tmp_path / "samples.parquet").open("rb") as stream:
+        older = pq.read_table(stream).drop_columns(["phash", "attributes"])
+    pq.write_table(older, tmp_path / "samples.parquet")
+    with pytest.raises(BadInput, match=r"samples\.parquet lacks phash, attributes: an older Graft wrote it\. Run the"):
         read_samples(tmp_path)
 
 

@@ -1,0 +1,57 @@
+"""The perceptual hash: SciPy's DCT as the reference, what leaves a picture's hash alone and what does not."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.fft import dct
+
+from components.ingest.perceptual import NO_STRUCTURE, look
+
+
+def scene(seed: int) -> Image.Image:
+    """Soft shapes, as in photographs."""
+    rng = np.random.default_rng(seed)
+    return Image.fromarray(rng.integers(0, 256, (6, 9, 3), dtype=np.uint8)).resize((360, 256), Image.Resampling.BICUBIC)
+
+
+def bits_apart(one: Image.Image, other: Image.Image) -> int:
+    return (int(look(one).phash, 16) ^ int(look(other).phash, 16)).bit_count()
+
+
+def test_bits_are_those_of_scipys_cosine_transform() -> None:
+    for seed in range(20):
+        luma = np.asarray(scene(seed).convert("L").resize((32, 32), Image.Resampling.LANCZOS), np.float64)
+        low = dct(dct(luma, axis=0), axis=1)[:8, :8]
+        bits = "".join("01"[int(bit)] for bit in (low > np.median(low)).ravel())
+        assert look(scene(seed)).phash == f"{int(bits, 2):016x}"
+
+
+def test_a_picture_is_known_again_when_it_was_scaled_compressed_or_brightened() -> None:
+    for seed in range(10):
+        picture = scene(seed)
+        packed = io.BytesIO()
+        picture.save(packed, "JPEG", quality=40)
+        assert bits_apart(picture, Image.open(packed)) <= 4
+        assert bits_apart(picture, picture.resize((120, 85))) <= 4
+        assert bits_apart(picture, picture.point(lambda level: level * 0.8 + 30)) <= 4
+        assert bits_apart(picture, scene(seed + 100)) > 10
+
+
+def test_a_picture_of_one_tone_has_nothing_to_compare() -> None:
+    for tone in (0, 9, 77, 255):
+        found = look(Image.new("RGB", (40, 31), (tone, tone, tone)))
+        assert found.phash == NO_STRUCTURE
+        assert found.brightness == pytest.approx(tone / 255)
+
+
+def test_fabrics_are_apart() -> None:
+    import conformal_clip_data
+
+    files = sorted(Path(conformal_clip_data.__file__).parent.rglob("local*/*.jpg"))[:200]
+    hashes = np.array([int(look(Image.open(file).convert("RGB")).phash, 16) for file in files], np.uint64)
+    apart = np.bitwise_count(hashes[:, None] ^ hashes[None])
+    assert len(files) == 200
+    assert apart[~np.eye(200, dtype=bool)].min() >= 12
