@@ -4,7 +4,6 @@ import hashlib
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from components.interchange.artifact import file_digest
 from components.interchange.pixels import BrokenImage
 
 MAX_FILE_BYTES = 1 << 30
@@ -18,16 +17,13 @@ class Problem(NamedTuple):
 
 
 class SourceFile(Protocol):
-    """What ingest asks of a file. `read` and `digest` raise BrokenImage where the bytes cannot be had."""
+    """What ingest asks of a file. `read` raises BrokenImage where the bytes cannot be had."""
 
     def problem(self) -> Problem | None:
         """What is to be seen without reading."""
 
     def read(self) -> bytes:
         """All bytes."""
-
-    def digest(self) -> str:
-        """sha256 of the bytes, in hex."""
 
 
 def size_problem(num_bytes: int) -> Problem | None:
@@ -62,13 +58,6 @@ class DiskFile(NamedTuple):
         except OSError as error:
             raise BrokenImage("unreadable", error.strerror or type(error).__name__) from None
 
-    def digest(self) -> str:
-        """sha256 of the bytes, which are not all in memory at once."""
-        try:
-            return file_digest(self.path)
-        except OSError as error:
-            raise BrokenImage("unreadable", error.strerror or type(error).__name__) from None
-
 
 class BrokenFile(NamedTuple):
     """A file that is known to be unusable."""
@@ -80,10 +69,6 @@ class BrokenFile(NamedTuple):
         return self.found
 
     def read(self) -> bytes:
-        """Raises BrokenImage."""
-        raise BrokenImage(*self.found)
-
-    def digest(self) -> str:
         """Raises BrokenImage."""
         raise BrokenImage(*self.found)
 

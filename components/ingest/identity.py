@@ -2,49 +2,32 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import NamedTuple
 
-from components.ingest.layouts import SourceImage
+from components.ingest.pictures import Picture
 from components.interchange.errors import listed
 from components.interchange.ledgers import Quarantined
-from components.interchange.pixels import BrokenImage
 
 
-class Identified(NamedTuple):
-    """A file that has bytes, and their sha256."""
-
-    id: str
-    source: SourceImage
-
-
-def identify(source: SourceImage) -> Identified | Quarantined:
-    """The id of one file, or why it has none: missing, empty, too large, not an image (no file), unreadable."""
-    problem = source.file.problem()
-    if problem:
-        return Quarantined(source.path, *problem)
-    try:
-        return Identified(source.file.digest(), source)
-    except BrokenImage as broken:
-        return Quarantined(source.path, broken.reason, broken.detail)
-
-
-def without_copies(identified: Iterable[Identified]) -> tuple[list[Identified], list[Quarantined]]:
-    """One file of each content, sorted by id, and the others: `duplicate`; all of them where the labels differ.
+def without_copies(pictures: Iterable[Picture]) -> tuple[list[Picture], list[Quarantined]]:
+    """One picture of each content, sorted by id, and the others: `duplicate`; all of them where the labels differ.
 
     Of equal files the first is kept, in the order given.
     """
-    by_id: dict[str, list[SourceImage]] = defaultdict(list)
-    for entry in identified:
-        by_id[entry.id].append(entry.source)
-    kept: list[Identified] = []
+    by_id: dict[str, list[Picture]] = defaultdict(list)
+    for picture in pictures:
+        by_id[picture.id].append(picture)
+    kept: list[Picture] = []
     copies: list[Quarantined] = []
     for image_id in sorted(by_id):
         first, *others = by_id[image_id]
-        labels = sorted({image.label for image in by_id[image_id]})
+        paths = [picture.source.path for picture in by_id[image_id]]
+        labels = sorted({picture.source.label for picture in by_id[image_id]})
         if len(labels) > 1:
-            detail = f"the same bytes are labelled {listed(labels)}: {listed(i.path for i in by_id[image_id])}"
-            copies += [Quarantined(image.path, "conflicting label", detail) for image in by_id[image_id]]
+            detail = f"the same bytes are labelled {listed(labels)}: {listed(paths)}"
+            copies += [Quarantined(path, "conflicting label", detail) for path in paths]
             continue
-        kept.append(Identified(image_id, first))
-        copies += [Quarantined(image.path, "duplicate", f"the same bytes as {first.path}") for image in others]
+        kept.append(first)
+        copies += [
+            Quarantined(copy.source.path, "duplicate", f"the same bytes as {first.source.path}") for copy in others
+        ]
     return kept, copies

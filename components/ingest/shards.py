@@ -1,85 +1,55 @@
-"""One split on its way to the disk: decoded by all cores, in order, a bounded number of images in memory.
+"""One split on its way to the disk, in the order of its ids."""
 
-Legend: H height, W width, C 3 channels (RGB).
-"""
-
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from components.ingest.files import SourceFile
-from components.ingest.identity import Identified
-from components.ingest.parallel import in_order
-from components.ingest.perceptual import Look, look
-from components.ingest.statistics import Tally
+from components.ingest.pictures import Picture
+from components.ingest.statistics import split_digest
 from components.interchange.dataset import SplitName, StoredImage, write_shards
-from components.interchange.ledgers import Quarantined, Sample
-from components.interchange.pixels import BrokenImage, decode_short, to_array
-from components.interchange.preprocessing import Interpolation
+from components.interchange.ledgers import Sample
 from components.interchange.progress import progress
 
 
-class Pixels(NamedTuple):
-    """A stored image, uint8 RGB, how it looks, and what its source was."""
+class WrittenSplit(NamedTuple):
+    """What went into a split: names of its shards, sha256 over its images, a row of the ledger for each."""
 
-    pixels_HWC: NDArray[np.uint8]
-    look: Look
-    width_px: int
-    height_px: int
-    format: str
+    shards: list[str]
+    digest: str
+    samples: list[Sample]
 
 
-def read_pixels(file: SourceFile, short_px: int, interpolation: Interpolation) -> Pixels | BrokenImage:
-    """One source file as it is stored, or what is wrong with it."""
-    try:
-        decoded = decode_short(file.read(), short_px, interpolation)
-    except BrokenImage as broken:
-        return broken
-    return Pixels(to_array(decoded.image), look(decoded.image), decoded.width_px, decoded.height_px, decoded.format)
+def write_split(folder: Path, split: SplitName, pictures: Sequence[Picture], classes: list[str]) -> WrittenSplit:
+    """Write the pictures in their order."""
+    labels = {label: index for index, label in enumerate(classes)}
+
+    def images() -> Iterator[StoredImage]:
+        for picture in progress(pictures, f"ingest: writing {split}", total=len(pictures)):
+            shape = (picture.stored_height_px, picture.stored_width_px, 3)
+            pixels_HWC = np.frombuffer(picture.stored.read(), np.uint8).reshape(shape)
+            yield StoredImage(picture.id, labels[picture.source.label], pixels_HWC)
+
+    shards = write_shards(folder, split, images())
+    lines = (
+        (one.id, labels[one.source.label], one.stored_height_px, one.stored_width_px, one.pixels_sha256)
+        for one in pictures
+    )
+    return WrittenSplit(shards, split_digest(lines), [_sample(picture, split) for picture in pictures])
 
 
-class SplitWriter:
-    """Writes one split and remembers what went in: samples, quarantined files, shards, the tally of the pixels."""
-
-    def __init__(self, split: SplitName, classes: list[str], short_px: int, interpolation: Interpolation) -> None:
-        self.split, self.classes = split, classes
-        self.short_px, self.interpolation = short_px, interpolation
-        self.samples: list[Sample] = []
-        self.quarantined: list[Quarantined] = []
-        self.shards: list[str] = []
-        self.tally = Tally()
-
-    def write(self, folder: Path, entries: list[Identified], num_threads: int) -> None:
-        """Decode the entries and write them in their order; broken ones go to `quarantined`."""
-        self.shards = write_shards(folder, self.split, self.tally.watch(self._stored(entries, num_threads)))
-
-    def _stored(self, entries: list[Identified], num_threads: int) -> Iterator[StoredImage]:
-        def read(entry: Identified) -> Pixels | BrokenImage:
-            return read_pixels(entry.source.file, self.short_px, self.interpolation)
-
-        results: Iterable[Pixels | BrokenImage] = in_order(read, entries, num_threads)
-        results = progress(results, f"ingest: decoding {self.split}", total=len(entries))
-        for entry, result in zip(entries, results, strict=True):
-            path, label = entry.source.path, entry.source.label
-            if isinstance(result, BrokenImage):
-                self.quarantined.append(Quarantined(path, result.reason, result.detail))
-                continue
-            self.samples.append(
-                Sample(
-                    id=entry.id,
-                    path=path,
-                    label=label,
-                    split=self.split,
-                    group=entry.source.group,
-                    width=result.width_px,
-                    height=result.height_px,
-                    format=result.format,
-                    phash=result.look.phash,
-                    brightness=result.look.brightness,
-                    attributes=entry.source.attributes,
-                )
-            )
-            yield StoredImage(entry.id, self.classes.index(label), result.pixels_HWC)
+def _sample(picture: Picture, split: SplitName) -> Sample:
+    return Sample(
+        id=picture.id,
+        path=picture.source.path,
+        label=picture.source.label,
+        split=split,
+        group=picture.source.group,
+        width=picture.width_px,
+        height=picture.height_px,
+        format=picture.format,
+        phash=picture.look.phash,
+        brightness=picture.look.brightness,
+        attributes=picture.source.attributes,
+    )

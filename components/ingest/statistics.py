@@ -1,43 +1,47 @@
 """Figures over the pixels of a split, exact and therefore equal in any order: digest, mean and standard deviation."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from PIL import Image
 
-from components.interchange.dataset import ChannelStatistics, StoredImage
+from components.interchange.dataset import ChannelStatistics
 
 LEVELS = np.arange(256)
 
 
-class Tally:
-    """Watches stored images on their way to the shards; its figures are right once all have passed."""
+class PixelSums(NamedTuple):
+    """Of one image's uint8 pixels: how many, and by channel (RGB) their sum and the sum of their squares."""
 
-    def __init__(self) -> None:
-        self._sha256 = hashlib.sha256()
-        self._histogram_CL: NDArray[np.int64] = np.zeros((3, 256), np.int64)
+    num_pixels: int
+    sums_C: tuple[int, ...]
+    squares_C: tuple[int, ...]
 
-    def watch(self, images: Iterable[StoredImage]) -> Iterator[StoredImage]:
-        """Pass the images on, unchanged."""
-        for image in images:
-            height, width, _ = image.pixels_HWC.shape
-            self._sha256.update(f"{image.id} {image.label} {height} {width}\n".encode())
-            self._sha256.update(image.pixels_HWC.tobytes())
-            for channel in range(3):
-                self._histogram_CL[channel] += np.bincount(image.pixels_HWC[..., channel].ravel(), minlength=256)
-            yield image
 
-    def digest(self) -> str:
-        """sha256 over ids, labels, sizes and pixels, in order."""
-        return self._sha256.hexdigest()
+def pixel_sums(image: Image.Image) -> PixelSums:
+    """The sums of an RGB image, from its histogram."""
+    histogram_CL = np.array(image.histogram(), np.int64).reshape(3, 256)
+    num_pixels = image.width * image.height
+    return PixelSums(num_pixels, tuple((histogram_CL @ LEVELS).tolist()), tuple((histogram_CL @ LEVELS**2).tolist()))
 
-    def channels(self) -> ChannelStatistics:
-        """Per-channel mean and standard deviation over all pixels, RGB on [0, 1]. Needs at least one image."""
-        total = int(self._histogram_CL[0].sum())
-        sums = [int(channel @ LEVELS) for channel in self._histogram_CL]
-        squares = [int(channel @ LEVELS**2) for channel in self._histogram_CL]
-        variances = [(square * total - mean * mean) / total**2 for mean, square in zip(sums, squares, strict=True)]
-        red, green, blue = (value / total / 255 for value in sums)
-        red_std, green_std, blue_std = (variance**0.5 / 255 for variance in variances)
-        return ChannelStatistics(mean=(red, green, blue), std=(red_std, green_std, blue_std))
+
+def channel_statistics(images: Iterable[PixelSums]) -> ChannelStatistics:
+    """Per-channel mean and standard deviation over all pixels, RGB on [0, 1]. Needs at least one image."""
+    counts, sums_NC, squares_NC = zip(*images, strict=True)
+    total = sum(counts)
+    sums = [sum(channel) for channel in zip(*sums_NC, strict=True)]
+    squares = [sum(channel) for channel in zip(*squares_NC, strict=True)]
+    variances = [(square * total - each * each) / total**2 for square, each in zip(squares, sums, strict=True)]
+    red, green, blue = (each / total / 255 for each in sums)
+    red_std, green_std, blue_std = (variance**0.5 / 255 for variance in variances)
+    return ChannelStatistics(mean=(red, green, blue), std=(red_std, green_std, blue_std))
+
+
+def split_digest(images: Iterable[tuple[str, int, int, int, str]]) -> str:
+    """sha256 over id, label, stored height and width and the pixels' sha256 of a split's images, in order."""
+    lines = hashlib.sha256()
+    for image_id, label, height_px, width_px, pixels_sha256 in images:
+        lines.update(f"{image_id} {label} {height_px} {width_px} {pixels_sha256}\n".encode())
+    return lines.hexdigest()

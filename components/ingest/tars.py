@@ -4,7 +4,7 @@ import posixpath
 import tarfile
 from typing import NamedTuple
 
-from components.ingest.files import BrokenFile, Problem, SourceFile, bytes_digest, size_problem
+from components.ingest.files import BrokenFile, Problem, SourceFile, size_problem
 from components.ingest.random_access import RandomAccess, SeekableBytes
 from components.interchange.pixels import BrokenImage
 
@@ -31,10 +31,6 @@ class TarMember(NamedTuple):
         if len(data) != self.num_bytes:
             raise BrokenImage("unreadable", "the archive changed while it was read")
         return data
-
-    def digest(self) -> str:
-        """sha256 of the bytes."""
-        return bytes_digest(self.read())
 
 
 def tar_members(content: RandomAccess) -> tuple[list[tuple[str, SourceFile]], list[str]]:

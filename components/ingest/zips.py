@@ -5,7 +5,7 @@ import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
-from components.ingest.files import BrokenFile, Problem, SourceFile, bytes_digest, size_problem
+from components.ingest.files import BrokenFile, Problem, SourceFile, size_problem
 from components.ingest.random_access import PlainFile, SeekableBytes
 from components.interchange.pixels import BrokenImage
 
@@ -38,10 +38,6 @@ class ZipMember(NamedTuple):
         if len(data) != size:
             raise BrokenImage("unreadable", f"the archive promises {size} bytes and holds {len(data)}")
         return data
-
-    def digest(self) -> str:
-        """sha256 of the bytes."""
-        return bytes_digest(self.read())
 
 
 def zip_members(path: Path) -> tuple[list[tuple[str, SourceFile]], list[str]]:

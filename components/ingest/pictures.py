@@ -1,0 +1,63 @@
+"""A source file read once: its identity, its pixels as they are stored, and figures over them.
+
+Legend: H height, W width, C 3 channels (RGB); pixels are uint8.
+"""
+
+import hashlib
+from typing import NamedTuple
+
+from components.ingest.files import bytes_digest
+from components.ingest.layouts import SourceImage
+from components.ingest.perceptual import Look, look
+from components.ingest.spool import Spool, StoredBytes
+from components.ingest.statistics import PixelSums, pixel_sums
+from components.interchange.ledgers import Quarantined
+from components.interchange.pixels import BrokenImage, decode_short
+from components.interchange.preprocessing import Interpolation
+
+
+class Picture(NamedTuple):
+    """One image that can be used. `id` is the sha256 of its source's bytes, `pixels_sha256` that of its pixels.
+
+    `width_px` and `height_px` and `format` (Pillow's name) are the source's; the stored picture has a size of its own.
+    """
+
+    id: str
+    source: SourceImage
+    width_px: int
+    height_px: int
+    format: str
+    look: Look
+    stored_width_px: int
+    stored_height_px: int
+    pixels_sha256: str
+    sums: PixelSums
+    stored: StoredBytes
+
+
+def read_picture(
+    source: SourceImage, short_px: int, interpolation: Interpolation, spool: Spool
+) -> Picture | Quarantined:
+    """Read, identify and decode one file, and put its pixels aside; or say why it cannot be used."""
+    problem = source.file.problem()
+    if problem:
+        return Quarantined(source.path, *problem)
+    try:
+        data = source.file.read()
+        decoded = decode_short(data, short_px, interpolation)
+    except BrokenImage as broken:
+        return Quarantined(source.path, broken.reason, broken.detail)
+    pixels = decoded.image.tobytes()
+    return Picture(
+        id=bytes_digest(data),
+        source=source,
+        width_px=decoded.width_px,
+        height_px=decoded.height_px,
+        format=decoded.format,
+        look=look(decoded.image),
+        stored_width_px=decoded.image.width,
+        stored_height_px=decoded.image.height,
+        pixels_sha256=hashlib.sha256(pixels).hexdigest(),
+        sums=pixel_sums(decoded.image),
+        stored=spool.put(pixels),
+    )
