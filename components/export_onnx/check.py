@@ -1,6 +1,6 @@
 """Is the file a valid ONNX model, and does it say what it should? Every contradiction is listed at once."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,44 +8,61 @@ import onnx
 import onnxruntime as ort
 
 from components.export_onnx.export import opset_of
-from components.interchange.onnx_model import CPU_PROVIDER, INPUT_NAME, OUTPUT_NAME
-
-BATCHES = (1, 2, 7)
+from components.export_onnx.files import load_graph
+from components.interchange.cards import InputLayout
+from components.interchange.onnx_model import INPUT_NAME, OUTPUT_NAME, answer, as_input
+from components.interchange.providers import CPU_PROVIDER
 
 
 class InvalidModel(Exception):
     """The model file is not valid, or says something else than it should."""
 
 
-def check(path: Path, opset: int, crop_px: int, num_classes: int, metadata: dict[str, str]) -> None:
+def check(
+    path: Path,
+    opset: int,
+    layout: InputLayout,
+    crop_px: int,
+    num_classes: int,
+    metadata: dict[str, str],
+    batches: Sequence[int],
+) -> None:
     """onnx.checker with full check, strict shape inference, opset, interface, metadata, and a run at every batch size.
 
     Raises InvalidModel, with everything that is wrong.
     """
     try:
-        model = onnx.load(path)
-        onnx.checker.check_model(model, full_check=True)
-        inferred = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+        onnx.checker.check_model(str(path), full_check=True)  # By path: a model of over 2 GiB cannot be handed over.
+        inferred = onnx.shape_inference.infer_shapes(load_graph(path), check_type=True, strict_mode=True)
     except Exception as error:  # Protobuf, the checker and shape inference each have errors of their own.
         raise InvalidModel(f"{path.name} is no valid ONNX model: {error}") from error
-    problems = contradictions(inferred, opset, crop_px, num_classes, metadata)
+    problems = contradictions(inferred, opset, layout, crop_px, num_classes, metadata)
     if not problems:
-        problems = _failed_runs(path, crop_px, num_classes)
+        problems = _failed_runs(path, layout, crop_px, num_classes, batches)
     if problems:
         raise InvalidModel(f"{path.name}: {'; '.join(problems)}.")
 
 
 def contradictions(
-    model: onnx.ModelProto, opset: int, crop_px: int, num_classes: int, metadata: dict[str, str]
+    model: onnx.ModelProto,
+    opset: int,
+    layout: InputLayout,
+    crop_px: int,
+    num_classes: int,
+    metadata: dict[str, str],
 ) -> list[str]:
     """What the model says that it should not, in words."""
-    pixels, logits = onnx.TensorProto.UINT8, onnx.TensorProto.FLOAT
-    size = crop_px
+    bytes_NHWC = (onnx.TensorProto.UINT8, ["dynamic", crop_px, crop_px, 3])
+    floats_NCHW = (onnx.TensorProto.FLOAT, ["dynamic", 3, crop_px, crop_px])
+    given = bytes_NHWC if layout == "uint8-nhwc" else floats_NCHW
     compared = {
         "opset": (opset_of(model), opset),
         "operator domains": ([o.domain for o in model.opset_import if o.domain not in ("", "ai.onnx")], []),
-        "inputs": (_interface(model.graph.input), [(INPUT_NAME, pixels, ["dynamic", size, size, 3])]),
-        "outputs": (_interface(model.graph.output), [(OUTPUT_NAME, logits, ["dynamic", num_classes])]),
+        "inputs": (_interface(model.graph.input), [(INPUT_NAME, *given)]),
+        "outputs": (
+            _interface(model.graph.output),
+            [(OUTPUT_NAME, onnx.TensorProto.FLOAT, ["dynamic", num_classes])],
+        ),
         "metadata": ({prop.key: prop.value for prop in model.metadata_props}, metadata),
     }
     return [
@@ -62,11 +79,15 @@ def _interface(values: Iterable[onnx.ValueInfoProto]) -> list[tuple[str, int, li
     return found
 
 
-def _failed_runs(path: Path, crop_px: int, num_classes: int) -> list[str]:
-    session = ort.InferenceSession(str(path), providers=[CPU_PROVIDER])
+def _failed_runs(path: Path, layout: InputLayout, crop_px: int, num_classes: int, batches: Sequence[int]) -> list[str]:
     problems = []
-    for batch in BATCHES:
-        logits_NC = session.run([OUTPUT_NAME], {INPUT_NAME: np.zeros((batch, crop_px, crop_px, 3), np.uint8)})[0]
-        if logits_NC.shape != (batch, num_classes):
-            problems.append(f"logits of a batch of {batch} have shape {logits_NC.shape}")
+    try:
+        session = ort.InferenceSession(str(path), providers=[CPU_PROVIDER])
+        for batch in batches:
+            pixels_NHWC = np.zeros((batch, crop_px, crop_px, 3), np.uint8)
+            shape = answer(session, as_input(pixels_NHWC, layout)).shape
+            if shape != (batch, num_classes):
+                problems.append(f"logits of a batch of {batch} have shape {shape}")
+    except Exception as error:  # onnxruntime raises a class of its own for every status code.
+        problems.append(f"onnxruntime {ort.__version__} cannot run it: {error}")
     return problems

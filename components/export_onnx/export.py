@@ -8,6 +8,7 @@ bytes.
 
 import logging
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import onnx
@@ -15,11 +16,13 @@ import torch
 from onnx import version_converter
 from torch import Tensor, nn
 
+from components.interchange.cards import InputLayout
 from components.interchange.classifier import PixelsToLogits
 from components.interchange.errors import BadInput
 from components.interchange.onnx_model import INPUT_NAME, OUTPUT_NAME
 
 EXPORTER_OPSET = 18
+LIGHT_BYTES = 1024  # Weights; what is smaller may be axes and shapes, which the converter reads.
 IR_VERSION = 8  # The format version that came with opset 17; older runtimes refuse what is newer than they are.
 
 
@@ -37,19 +40,38 @@ class _Contiguous(nn.Module):
         return self.inner.model(self.inner.normalise(pixels).contiguous())
 
 
-def to_onnx(model: PixelsToLogits, crop_px: int, opset: int, metadata: dict[str, str]) -> onnx.ModelProto:
-    """An ONNX model of `model` (on the CPU): `pixels` uint8 [batch, crop_px, crop_px, 3] to `logits` [batch, C].
+class _FromFloats(nn.Module):
+    """PixelsToLogits for float32 [N, 3, H, W] on [0, 1]."""
+
+    def __init__(self, pixels_to_logits: PixelsToLogits) -> None:
+        super().__init__()
+        self.model = pixels_to_logits.model
+        self.register_buffer("mean", pixels_to_logits.get_buffer("mean") / 255)
+        self.register_buffer("std", pixels_to_logits.get_buffer("std") / 255)
+
+    def forward(self, pixels: Tensor) -> Any:
+        return self.model((pixels - self.get_buffer("mean")) / self.get_buffer("std"))
+
+
+def to_onnx(
+    model: PixelsToLogits, crop_px: int, opset: int, metadata: dict[str, str], layout: InputLayout = "uint8-nhwc"
+) -> onnx.ModelProto:
+    """An ONNX model of `model` (on the CPU): `pixels` of this layout, dynamic batch, to `logits` float32 [batch, C].
 
     BadInput when `opset` lacks what the backbone needs.
     """
     for chatty in ("onnx_ir", "onnxscript"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    example_NHWC = torch.zeros(2, crop_px, crop_px, 3, dtype=torch.uint8)  # Two: a batch of one would be a constant.
+    # Two: a batch of one would be a constant.
+    example = torch.zeros(2, crop_px, crop_px, 3, dtype=torch.uint8)
+    adapted: nn.Module = _Contiguous(model.eval())
+    if layout == "float32-nchw":
+        example, adapted = torch.zeros(2, 3, crop_px, crop_px), _FromFloats(model.eval())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # About torch's own deprecations, inside torch.
         program = torch.onnx.export(
-            _Contiguous(model.eval()),
-            (example_NHWC,),
+            adapted,
+            (example,),
             dynamo=True,
             opset_version=max(opset, EXPORTER_OPSET),
             input_names=[INPUT_NAME],
@@ -74,7 +96,7 @@ def convert_opset(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     source = opset_of(model)
     assert source is not None
     try:
-        converted = version_converter.convert_version(model, opset)
+        converted = _without_weights(model, lambda light: version_converter.convert_version(light, opset))
     except RuntimeError as error:  # The converter's adapters fail with what they assert.
         raise BadInput(
             f"--opset {opset}: the graph cannot be converted from {source} ({error}). Ask for {source}."
@@ -83,6 +105,34 @@ def convert_opset(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     if unknown:
         raise BadInput(f"--opset {opset} cannot express {', '.join(sorted(set(unknown)))}. Ask for --opset {source}.")
     return converted
+
+
+def _without_weights(model: onnx.ModelProto, change: Callable[[onnx.ModelProto], onnx.ModelProto]) -> onnx.ModelProto:
+    """What `change` makes of the model without its larger weights, which are put back: it may copy 2 GiB at most."""
+    graph = model.graph
+    heavy = [tensor for tensor in graph.initializer if len(tensor.raw_data) > LIGHT_BYTES]
+    names = {tensor.name for tensor in heavy}
+    stand_ins = [onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims) for tensor in heavy]
+    light_graph = onnx.GraphProto(
+        name=graph.name,
+        node=graph.node,
+        input=[*graph.input, *stand_ins],
+        output=graph.output,
+        initializer=[tensor for tensor in graph.initializer if tensor.name not in names],
+    )
+    changed = change(
+        onnx.ModelProto(
+            ir_version=model.ir_version,
+            opset_import=model.opset_import,
+            functions=model.functions,
+            graph=light_graph,
+        )
+    )
+    inputs = [value for value in changed.graph.input if value.name not in names]
+    del changed.graph.input[:]
+    changed.graph.input.extend(inputs)
+    changed.graph.initializer.extend(heavy)
+    return changed
 
 
 def _drop_defaults(node: onnx.NodeProto, source: int, target: int) -> str | None:

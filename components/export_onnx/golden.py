@@ -26,7 +26,8 @@ def write_golden(
 ) -> int:
     """Write up to `num_samples` of the source files, the first by id, and return how many there were.
 
-    `pixels` is the model's input, uint8 [1, H, W, 3], `logits` what onnxruntime answered at batch 1.
+    `pixels` is uint8 [1, H, W, 3]: the model's input, or (float32-nchw) what to transpose and divide by 255 for it;
+    `logits` what onnxruntime answered at batch 1.
     """
     if not originals:
         raise BadInput("the dataset has no originals/ to take golden samples from. Run ingest again with this version.")

@@ -1,65 +1,94 @@
-"""Does the ONNX file answer as torch does? Largest logit difference and top-1 flips on real images, at several batches.
+"""Does the ONNX file answer as torch does? On real images: top-1 flips, logits, calibration, in every setting.
 
-One torch reference for all batch sizes: logits of an image may not depend on what else is in its batch. A tie broken
-differently is a flip. N images, C classes.
+A setting is a provider, a graph-optimisation level and a batch size. One torch reference for all of them: logits of an
+image may not depend on what else is in its batch. A tie broken differently is a flip. N images, C classes.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from components.interchange.onnx_model import logits_of
-from components.interchange.progress import progress
+from components.export_onnx.settings import SERVED, Setting
+from components.interchange import scoring
+from components.interchange.providers import CPU_PROVIDER
+from components.interchange.scoring import Labels, Logits
 
 
 @dataclass(frozen=True)
 class Flip:
-    """An image whose top-1 differs: class numbers by torch and by onnxruntime, at this batch size."""
+    """An image whose top-1 differs: class numbers by torch and by onnxruntime, in this setting."""
 
     id: str
     torch: int
     onnx: int
     batch: int
+    provider: str = CPU_PROVIDER
+    optimisation: str = SERVED
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """One setting against torch, differences as ONNX - torch; None where a logit is not finite."""
+
+    setting: Setting
+    flips: int
+    max_abs_diff: float | None
+    ece_difference: float | None
+    nll_difference: float | None
 
 
 @dataclass(frozen=True)
 class Parity:
-    """`max_abs_diff` of logits over all images and batch sizes; None when any logit is not finite."""
+    """`max_abs_diff` over all images and settings; None when any logit is not finite."""
 
     max_abs_diff: float | None
     flips: list[Flip]
-
-
-def batches(pixels_NHWC: NDArray[np.uint8], size: int) -> Iterator[NDArray[np.uint8]]:
-    """The images in order, `size` at a time; the last batch may be smaller."""
-    for start in range(0, len(pixels_NHWC), size):
-        yield pixels_NHWC[start : start + size]
-
-
-def onnx_logits(session: Any, pixels_NHWC: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
-    """onnxruntime's logits [N, C] of uint8 [N, H, W, 3], fed `size` images at a time."""
-    total = -(-len(pixels_NHWC) // size)
-    found = progress(batches(pixels_NHWC, size), f"parity at batch {size}", total=total, unit=" batches")
-    return np.concatenate([logits_of(session, batch) for batch in found])
+    agreements: list[Agreement]
 
 
 def compare(
-    ids: Sequence[str], reference_NC: NDArray[np.float32], found_NC_by_batch: Mapping[int, NDArray[np.float32]]
+    ids: Sequence[str],
+    labels_N: Labels,
+    temperature: float,
+    reference_NC: Logits,
+    found_NC_by_setting: Mapping[Setting, Logits],
 ) -> Parity:
-    """Compare logits by batch size with the reference, image by image."""
+    """Compare logits by setting with the reference, image by image; calibration at the classifier's temperature."""
     flips: list[Flip] = []
-    largest = 0.0
+    agreements = []
     expected_N = reference_NC.argmax(axis=1)
-    for batch, found_NC in found_NC_by_batch.items():
+    for setting, found_NC in found_NC_by_setting.items():
         top_N = found_NC.argmax(axis=1)
-        for row in np.flatnonzero(top_N != expected_N).tolist():
-            flips.append(Flip(ids[row], int(expected_N[row]), int(top_N[row]), batch))
-        # np.maximum keeps a NaN, where Python's max may lose it.
-        largest = float(np.maximum(largest, np.abs(found_NC - reference_NC).max(initial=0.0)))
-    return Parity(largest if np.isfinite(largest) else None, flips)
+        turned = np.flatnonzero(top_N != expected_N).tolist()
+        flips += [
+            Flip(
+                ids[row],
+                int(expected_N[row]),
+                int(top_N[row]),
+                setting.batch,
+                setting.provider,
+                setting.optimisation,
+            )
+            for row in turned
+        ]
+        agreements.append(_agreement(setting, len(turned), labels_N, temperature, reference_NC, found_NC))
+    largest = [agreement.max_abs_diff for agreement in agreements]
+    finite = [found for found in largest if found is not None]
+    return Parity(max(finite, default=0.0) if len(finite) == len(largest) else None, flips, agreements)
+
+
+def _agreement(
+    setting: Setting, flips: int, labels_N: Labels, temperature: float, reference_NC: Logits, found_NC: Logits
+) -> Agreement:
+    largest = float(np.abs(found_NC - reference_NC).max(initial=0.0))
+    if not np.isfinite(largest):
+        return Agreement(setting, flips, None, None, None)
+    ece, nll = (
+        score(found_NC / temperature, labels_N) - score(reference_NC / temperature, labels_N)
+        for score in (scoring.ece, scoring.nll)
+    )
+    return Agreement(setting, flips, largest, ece, nll)
 
 
 def findings(parity: Parity, tolerance: float) -> list[str]:

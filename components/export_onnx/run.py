@@ -3,7 +3,7 @@
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -11,11 +11,13 @@ import torch
 from numpy.typing import NDArray
 
 import components
-from components.export_onnx.check import BATCHES, check
+from components.export_onnx.check import check
 from components.export_onnx.code import code_digest
 from components.export_onnx.export import opset_of, to_onnx
+from components.export_onnx.files import load_graph, save, size_bytes
 from components.export_onnx.golden import write_golden
-from components.export_onnx.parity import Parity, batches, compare, findings, onnx_logits
+from components.export_onnx.parity import Parity, compare, findings
+from components.export_onnx.settings import batch_sizes, batches, in_every_setting
 from components.export_onnx.spec import ExportOnnx
 from components.interchange import classifier
 from components.interchange.artifact import digest, write_card
@@ -27,6 +29,7 @@ from components.interchange.lineage import LineageImage, write_lineage
 from components.interchange.memory import keep_freed_memory
 from components.interchange.onnx_model import MODEL_FILE, metadata_of, open_model
 from components.interchange.report import Row, write_report
+from components.interchange.scoring import Labels
 from components.interchange.step import RunContext, given_parameters
 
 REFERENCE_BATCH = 32
@@ -46,20 +49,22 @@ def run(spec: ExportOnnx, context: RunContext) -> dict[str, object]:
     card = _card(spec, made)
     metadata = metadata_of(card)
 
+    sizes = batch_sizes(spec.max_batch)
     started = time.monotonic()
     spec.onnx_model.mkdir(parents=True)
     path = spec.onnx_model / MODEL_FILE
-    onnx.save(to_onnx(pixels_to_logits, crop_px, spec.opset, metadata), path)
+    save(to_onnx(pixels_to_logits, crop_px, spec.opset, metadata, spec.input), path)
     export_s = time.monotonic() - started
-    check(path, spec.opset, crop_px, len(made.classes), metadata)
-    written = onnx.load(path)
+    check(path, spec.opset, spec.input, crop_px, len(made.classes), metadata, sizes)
+    written = load_graph(path)
     log.info("exported opset=%s nodes=%d seconds=%.1f", opset_of(written), len(written.graph.node), export_s)
 
     write_card(spec.onnx_model, "onnx_model", card.model_dump(mode="json", exclude={"format"}))
     session, _ = open_model(spec.onnx_model)
-    ids, pixels_NHWC = _parity_images(dataset.split("test"), spec.parity_samples, crop_px)
-    reference_NC = _reference(pixels_to_logits, pixels_NHWC, device)
-    parity = compare(ids, reference_NC, {batch: onnx_logits(session, pixels_NHWC, batch) for batch in BATCHES})
+    images = _parity_images(dataset.split("test"), spec.parity_samples, crop_px)
+    reference_NC = _reference(pixels_to_logits, images.pixels_NHWC, device)
+    found, not_started = in_every_setting(spec.onnx_model, images.pixels_NHWC, sizes)
+    parity = compare(images.ids, images.labels_N, made.temperature, reference_NC, found)
     reasons = findings(parity, spec.tolerance)
     for reason in reasons:
         log.warning("not eligible: %s", reason)
@@ -71,12 +76,13 @@ def run(spec: ExportOnnx, context: RunContext) -> dict[str, object]:
         "flips": [asdict(flip) for flip in parity.flips],
         "eligible": not reasons,
         "ineligible_because": reasons,
-        "batches": list(BATCHES),
+        "batches": sizes,
+        "providers_not_started": not_started,
         "nodes": len(written.graph.node),
         "golden_samples": num_golden,
         "classes": made.classes,
     }
-    write_report(spec.report, spec, _rows(written, path, parity, len(ids)), details)
+    write_report(spec.report, spec, _rows(written, path, parity, len(images.ids)), details)
     return {"export_s": export_s, "device": str(device), "torch_threads": torch.get_num_threads()}
 
 
@@ -93,6 +99,7 @@ def _card(spec: ExportOnnx, made: ClassifierCard) -> OnnxCard:
     """The card before parity is known: not eligible."""
     return OnnxCard(
         classes=made.classes,
+        input=spec.input,
         preprocessing=made.preprocessing,
         opset=spec.opset,
         precision="fp32",
@@ -106,19 +113,24 @@ def _card(spec: ExportOnnx, made: ClassifierCard) -> OnnxCard:
     )
 
 
-def _parity_images(test: Split, num_samples: int, crop_px: int) -> tuple[list[str], NDArray[np.uint8]]:
-    """Ids and centre crops of the first test images by id; ids are digests, so this draws evenly, always the same."""
+class _Images(NamedTuple):
+    ids: list[str]
+    labels_N: Labels
+    pixels_NHWC: NDArray[np.uint8]
+
+
+def _parity_images(test: Split, num_samples: int, crop_px: int) -> _Images:
+    """Centre crops of the first test images by id; ids are digests, so this draws evenly, always the same."""
     if not len(test):
         raise BadInput("the dataset's test split is empty: there is nothing to compare torch and ONNX on.")
     chosen = sorted(range(len(test)), key=lambda index: test.ids[index])[:num_samples]
-    return [test.ids[index] for index in chosen], test.center_crops(chosen, crop_px)
+    return _Images([test.ids[index] for index in chosen], test.labels_N[chosen], test.center_crops(chosen, crop_px))
 
 
 def _reference(
     model: classifier.PixelsToLogits, pixels_NHWC: NDArray[np.uint8], device: torch.device
 ) -> NDArray[np.float32]:
-    # TF32 keeps ten bits of a factor's mantissa: its error alone is over the tolerance.
-    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False  # As in settings.EXACT.
     return classifier.predict_logits(model, batches(pixels_NHWC, REFERENCE_BATCH), device)
 
 
@@ -139,10 +151,19 @@ def _write_lineage(spec: ExportOnnx, dataset: Dataset, made: ClassifierCard) -> 
 
 
 def _rows(model: onnx.ModelProto, path: Path, parity: Parity, num_images: int) -> list[Row]:
-    return [
+    rows = [
         Row(name="opset", value=opset_of(model)),
         Row(name="parity_samples", value=num_images, unit="images"),
         Row(name="flips", value=len(parity.flips), n=num_images),
         Row(name="max_abs_diff", value=parity.max_abs_diff, unit="logits", n=num_images),
-        Row(name="model_bytes", value=path.stat().st_size, unit="bytes"),
+        Row(name="model_bytes", value=size_bytes(path), unit="bytes"),
     ]
+    for agreement in parity.agreements:
+        of = str(agreement.setting)
+        rows += [
+            Row(name="flips", value=agreement.flips, of=of, n=num_images),
+            Row(name="max_abs_diff", value=agreement.max_abs_diff, of=of, unit="logits", n=num_images),
+            Row(name="ece_difference", value=agreement.ece_difference, of=of, n=num_images),
+            Row(name="nll_difference", value=agreement.nll_difference, of=of, unit="nats", n=num_images),
+        ]
+    return rows

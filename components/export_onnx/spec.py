@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
+from components.interchange.cards import InputLayout
 from components.interchange.step import Spec, param, reads, writes
 
 
@@ -15,6 +16,8 @@ class ExportOnnx(Spec):
     report: Path = writes("report", "Checker, opset, parity: largest difference and every flip")
 
     opset: int = param("ONNX operator set that the file must say", default=17, ge=17, le=21)
+    input: InputLayout = param("What clients feed: raw pixels, or floats on [0, 1]", default="uint8-nhwc")
+    max_batch: int = param("Largest batch that a server will send; proven with 1, 2 and 7", default=32, ge=1)
     parity_samples: int = param("Test images compared with torch", default=256, unit="images", ge=1)
     tolerance: float = param("Largest logit difference that is no finding", default=1e-3, gt=0)
     golden_samples: int = param("Images that travel with the model", default=8, unit="images", ge=1)

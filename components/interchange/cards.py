@@ -1,7 +1,7 @@
 """Cards of the classifier and onnx_model artifacts, readable where torch is not installed."""
 
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -10,6 +10,7 @@ from components.interchange.errors import BadInput, listed
 from components.interchange.preprocessing import Preprocessing
 
 C = TypeVar("C", bound=BaseModel)
+InputLayout = Literal["uint8-nhwc", "float32-nchw"]
 # Logits are divided by it before softmax. Artifacts that say nothing of it were made before it existed: 1.
 Temperature = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -52,6 +53,7 @@ class ClassifierCard(BaseModel):
 class OnnxCard(BaseModel):
     """card.json of an onnx_model. `eligible` is False when the file must not be promoted, for `ineligible_because`.
 
+    `input` says what clients feed: raw pixels, or floats on [0, 1] that are not normalised either.
     The file's logits are raw: probabilities are softmax(logits / temperature). `classifier_digest` is of the classifier
     as it was trained, before evaluate added the temperature.
     """
@@ -60,6 +62,7 @@ class OnnxCard(BaseModel):
 
     format: str = ""
     classes: list[str]
+    input: InputLayout = "uint8-nhwc"
     preprocessing: Preprocessing
     opset: int
     precision: str

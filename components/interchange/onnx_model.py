@@ -1,9 +1,10 @@
 """The onnx_model artifact as a client opens it: card, model file and session, checked against each other. No torch.
 
-    card.json  model.onnx  golden/  golden.json  lineage/
+    card.json  model.onnx  golden/  golden.json  lineage/  variants/<precision>.onnx
 
-The file's own metadata repeats classes, preprocessing, temperature and provenance as JSON, so that a model that travels
-alone can still be used. N images, H height, W width, C classes.
+The file's own metadata repeats classes, input, preprocessing, temperature and provenance as JSON, so that a model that
+travels alone can still be used. Weights over 2 GiB lie in model.onnx.data beside it. N images, H height, W width, C
+classes.
 """
 
 import json
@@ -15,20 +16,23 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from components.interchange.cards import OnnxCard, read_onnx_card
+from components.interchange.cards import InputLayout, OnnxCard, read_onnx_card
 from components.interchange.errors import BadInput
+from components.interchange.providers import CPU_PROVIDER, check_provider
 
 MODEL_FILE = "model.onnx"
 INPUT_NAME = "pixels"
 OUTPUT_NAME = "logits"
-CPU_PROVIDER = "CPUExecutionProvider"
-BEFORE_IT_EXISTED = {"temperature": "1.0"}  # What a file means that was written before it could say so.
+FLOAT_TYPE = "tensor(float)"
+# What a file means that was written before it could say so.
+BEFORE_IT_EXISTED = {"temperature": "1.0", "input": '"uint8-nhwc"'}
 
 
 def metadata_of(card: OnnxCard) -> dict[str, str]:
     """What a model file's metadata must say: each value is canonical JSON."""
     content = {
         "classes": card.classes,
+        "input": card.input,
         "preprocessing": card.preprocessing.model_dump(mode="json"),
         "temperature": card.temperature,
         "provenance": {
@@ -41,16 +45,24 @@ def metadata_of(card: OnnxCard) -> dict[str, str]:
     return {key: json.dumps(value, sort_keys=True, ensure_ascii=False) for key, value in content.items()}
 
 
-def open_model(folder: Path, providers: Sequence[str] = (CPU_PROVIDER,), options: Any = None) -> tuple[Any, OnnxCard]:
-    """An onnxruntime session and the card of an onnx_model artifact.
+def variant_file(precision: str) -> str:
+    """Where in the artifact a model of another precision than model.onnx lies."""
+    return f"variants/{precision}.onnx"
 
-    `options` are onnxruntime's SessionOptions. BadInput when the file is missing, cannot be loaded, or says something
-    else than its card.
+
+def open_model(
+    folder: Path, providers: Sequence[Any] = (CPU_PROVIDER,), options: Any = None, file: str = MODEL_FILE
+) -> tuple[Any, OnnxCard]:
+    """An onnxruntime session of one of an onnx_model's files, and the artifact's card.
+
+    `providers` are onnxruntime's own (names, or pairs with options), so are `options`. BadInput when the file is
+    missing, cannot be loaded, or says something else than the card, and when onnxruntime replaced the first provider
+    by another: it does so with a warning alone.
     """
     card = read_onnx_card(folder)
-    path = folder / MODEL_FILE
+    path = folder / file
     if not path.is_file():
-        raise BadInput(f"{folder} has no {MODEL_FILE}. Was the onnx_model copied whole?")
+        raise BadInput(f"{folder} has no {file}. Was the onnx_model copied whole?")
     try:
         session = ort.InferenceSession(str(path), options, providers=list(providers))
     except Exception as error:  # onnxruntime raises a class of its own for every status code.
@@ -63,6 +75,8 @@ def open_model(folder: Path, providers: Sequence[str] = (CPU_PROVIDER,), options
         raise BadInput(
             f"{path} contradicts its card: {'; '.join(problems)}. The file or the card was altered; export it again."
         )
+    first = providers[0]
+    check_provider(session, first if isinstance(first, str) else first[0])
     return session, card
 
 
@@ -72,9 +86,11 @@ def _first_line(error: Exception) -> str:
 
 def _contradictions(session: Any, card: OnnxCard) -> list[str]:
     size, num_classes = card.preprocessing.crop_px, len(card.classes)
+    floats = card.input == "float32-nchw"
+    given = (FLOAT_TYPE, [None, 3, size, size]) if floats else ("tensor(uint8)", [None, size, size, 3])
     expected: dict[str, tuple[Any, Any]] = {
-        "input": (_interface(session.get_inputs()), [(INPUT_NAME, "tensor(uint8)", [None, size, size, 3])]),
-        "output": (_interface(session.get_outputs()), [(OUTPUT_NAME, "tensor(float)", [None, num_classes])]),
+        "input": (_interface(session.get_inputs()), [(INPUT_NAME, *given)]),
+        "output": (_interface(session.get_outputs()), [(OUTPUT_NAME, FLOAT_TYPE, [None, num_classes])]),
     }
     problems = [
         f"{what} is {found}, expected {wanted}" for what, (found, wanted) in expected.items() if found != wanted
@@ -93,7 +109,27 @@ def _interface(values: Sequence[Any]) -> list[tuple[str, str, list[int | None]]]
     return [(v.name, v.type, [axis if isinstance(axis, int) else None for axis in v.shape]) for v in values]
 
 
+def as_input(pixels_NHWC: NDArray[np.uint8], layout: InputLayout) -> NDArray[Any]:
+    """uint8 RGB pixels [N, H, W, 3] as a model of this layout takes them.
+
+    `float32-nchw` is [N, 3, H, W] on [0, 1], not normalised: that is inside every model.
+    """
+    if layout == "uint8-nhwc":
+        return pixels_NHWC
+    return np.ascontiguousarray(pixels_NHWC.transpose(0, 3, 1, 2), np.float32) / np.float32(255)
+
+
+def layout_of(session: Any) -> InputLayout:
+    """What a session of a checked model takes."""
+    return "float32-nchw" if session.get_inputs()[0].type == FLOAT_TYPE else "uint8-nhwc"
+
+
 def logits_of(session: Any, pixels_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Logits [N, C] of uint8 RGB pixels [N, H, W, 3]."""
-    found: NDArray[np.float32] = session.run([OUTPUT_NAME], {INPUT_NAME: pixels_NHWC})[0]
+    """Logits [N, C] of uint8 RGB pixels [N, H, W, 3], whatever the model's own input is."""
+    return answer(session, as_input(pixels_NHWC, layout_of(session)))
+
+
+def answer(session: Any, batch: NDArray[Any]) -> NDArray[np.float32]:
+    """Logits [N, C] of a batch in the model's own layout."""
+    found: NDArray[np.float32] = session.run([OUTPUT_NAME], {INPUT_NAME: batch})[0]
     return found

@@ -10,9 +10,9 @@ import onnxruntime as ort
 
 from components.interchange.cards import OnnxCard
 from components.interchange.errors import BadInput, listed
-from components.interchange.onnx_model import CPU_PROVIDER, open_model
+from components.interchange.onnx_model import open_model
+from components.interchange.providers import CPU_PROVIDER, CUDA_PROVIDER
 
-CUDA_PROVIDER = "CUDAExecutionProvider"
 Device = Literal["auto", "cpu", "cuda"]
 
 

@@ -17,7 +17,7 @@ from components.interchange.cards import read_onnx_card
 from components.interchange.cli import main
 from components.interchange.dataset import open_dataset
 from components.interchange.lineage import LineageImage, read_images
-from components.interchange.onnx_model import open_model
+from components.interchange.onnx_model import logits_of, open_model
 from components.interchange.report import read_report
 
 
@@ -83,8 +83,31 @@ def test_report_of_a_faithful_export(tiny_onnx_model: Path) -> None:
     assert 0 < values["max_abs_diff"] < 1e-4
     assert values["model_bytes"] == (tiny_onnx_model / "model.onnx").stat().st_size
     assert report.details["eligible"] is True
-    assert report.details["batches"] == [1, 2, 7]
+    assert report.details["batches"] == [1, 2, 7, 32]
     assert report.details["flips"] == []
+    for setting in ("optimisation all, batch 1", "optimisation all, batch 32", "optimisation none, batch 32"):
+        for name, most in (("max_abs_diff", 1e-4), ("ece_difference", 1e-3), ("nll_difference", 1e-4)):
+            row = report.row(name, f"CPUExecutionProvider, {setting}")
+            assert row is not None and row.n == 30 and abs(row.value) < most
+
+
+def test_floats_for_servers_that_want_them(
+    tiny_onnx_model: Path, tiny_dataset: Path, tiny_classifier: Path, tmp_path: Path
+) -> None:
+    argv = export_argv(tiny_dataset, tiny_classifier, tmp_path, "--input", "float32-nchw", "--golden-samples", "1")
+    assert main(ExportOnnx, argv) == 0
+    session, card = open_model(tmp_path / "onnx_model")
+    raw, _ = open_model(tiny_onnx_model)
+    assert (card.input, card.eligible) == ("float32-nchw", True)
+    assert session.get_inputs()[0].shape == ["batch", 3, 32, 32]
+    pixels_NHWC = open_dataset(tiny_dataset).split("val").center_crops(range(3), 32)
+    images_NCHW = torch.from_numpy(pixels_NHWC).permute(0, 3, 1, 2) / 255
+    answer_NC = session.run(None, {"pixels": images_NCHW.numpy()})[0]
+    np.testing.assert_allclose(answer_NC, logits_of(raw, pixels_NHWC), atol=1e-4)
+    np.testing.assert_array_equal(logits_of(session, pixels_NHWC), answer_NC)  # Predict and latency feed it this way.
+    (sample,) = json.loads((tmp_path / "onnx_model" / "golden.json").read_text())["samples"]
+    fed = np.load(tmp_path / "onnx_model" / sample["pixels"]).transpose(0, 3, 1, 2).astype(np.float32) / 255
+    np.testing.assert_allclose(session.run(None, {"pixels": fed})[0][0], sample["logits"], rtol=1e-5)
 
 
 def test_golden_samples_are_readable_without_our_code(tiny_onnx_model: Path, tiny_dataset: Path) -> None:

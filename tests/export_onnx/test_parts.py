@@ -13,17 +13,21 @@ from torch import nn
 from components.export_onnx.check import InvalidModel, check
 from components.export_onnx.code import code_digest
 from components.export_onnx.export import convert_opset, opset_of, to_onnx
-from components.export_onnx.parity import compare, findings
+from components.export_onnx.files import load_graph, save, size_bytes
+from components.export_onnx.parity import Parity, compare, findings
+from components.export_onnx.settings import Setting, batch_sizes, settings
 from components.interchange.cards import read_onnx_card
 from components.interchange.classifier import PixelsToLogits
 from components.interchange.errors import BadInput
-from components.interchange.onnx_model import metadata_of
+from components.interchange.onnx_model import logits_of, metadata_of, open_model
 from components.interchange.preprocessing import Preprocessing
+from components.interchange.scoring import Logits, ece, nll
 
 
 def checked(folder: Path, **changes: object) -> None:
     card = read_onnx_card(folder)
-    expected = {"opset": 17, "crop_px": 32, "num_classes": 3, "metadata": metadata_of(card)}
+    expected = {"opset": 17, "layout": "uint8-nhwc", "crop_px": 32, "num_classes": 3, "metadata": metadata_of(card)}
+    expected["batches"] = (1, 2, 7)
     check(folder / "model.onnx", **(expected | changes))  # type: ignore[arg-type]
 
 
@@ -67,6 +71,7 @@ def test_an_intact_file_passes(tiny_onnx_model: Path) -> None:
     ("changes", "words"),
     [
         ({"opset": 18}, "opset: found 17, expected 18"),
+        ({"layout": "float32-nchw"}, "inputs: found .*32.* expected .*3, 32, 32"),
         ({"crop_px": 64}, "inputs: found .*32.* expected .*64"),
         ({"num_classes": 4}, "outputs: found .*3.* expected .*4"),
         ({"metadata": {"classes": "[]"}}, "metadata: found .*blue"),
@@ -89,30 +94,95 @@ def test_a_fixed_batch_and_a_truncated_file_are_found(tiny_onnx_model: Path, cop
         checked(folder)
 
 
+def at_batch(batch: int) -> Setting:
+    return Setting("CPUExecutionProvider", "all", batch)
+
+
+def compared(ids: list[str], reference_NC: Logits, found_NC_by_batch: dict[int, Logits]) -> Parity:
+    labels_N = reference_NC.argmax(axis=1)
+    found = {at_batch(batch): found_NC for batch, found_NC in found_NC_by_batch.items()}
+    return compare(ids, labels_N, 1.0, reference_NC, found)
+
+
 def test_flips_are_named_with_image_classes_and_batch() -> None:
     reference_NC = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32)
     flipped_NC = reference_NC.copy()
     flipped_NC[1] = [0, 0.5, 0.75]
-    parity = compare(["a", "b", "c"], reference_NC, {1: reference_NC, 7: flipped_NC})
+    parity = compared(["a", "b", "c"], reference_NC, {1: reference_NC, 7: flipped_NC})
     assert [(flip.id, flip.torch, flip.onnx, flip.batch) for flip in parity.flips] == [("b", 1, 2, 7)]
     assert parity.max_abs_diff == 0.75
     assert findings(parity, 1.0) == []  # The gate judges flips.
     assert len(findings(parity, 0.7)) == 1
+    same, turned = parity.agreements
+    assert (same.flips, same.max_abs_diff, same.ece_difference, same.nll_difference) == (0, 0, 0, 0)
+    assert (turned.setting, turned.flips) == (at_batch(7), 1)
+    assert turned.nll_difference == pytest.approx(nll(flipped_NC, np.arange(3)) - nll(reference_NC, np.arange(3)))
+    assert turned.ece_difference == pytest.approx(ece(flipped_NC, np.arange(3)) - ece(reference_NC, np.arange(3)))
 
 
 def test_a_near_tie_that_turns_is_a_flip() -> None:
     reference_NC = np.array([[1.0, 1.0, 0.0]], np.float32)
     turned_NC = np.array([[1.0, np.nextafter(np.float32(1), np.float32(2)), 0.0]], np.float32)
-    assert len(compare(["a"], reference_NC, {1: turned_NC}).flips) == 1
+    assert len(compared(["a"], reference_NC, {1: turned_NC}).flips) == 1
 
 
 def test_logits_that_are_not_finite_are_never_parity() -> None:
     reference_NC = np.zeros((2, 2), np.float32)
     broken_NC = np.array([[np.nan, 0], [0, 0]], np.float32)
     for found in ({1: broken_NC, 2: reference_NC}, {1: reference_NC, 2: broken_NC}):
-        parity = compare(["a", "b"], reference_NC, found)
+        parity = compared(["a", "b"], reference_NC, found)
         assert parity.max_abs_diff is None
         assert "some logits are not finite" in findings(parity, 1e-3)
+
+
+def test_every_level_and_every_batch_up_to_the_largest_is_compared() -> None:
+    assert batch_sizes(32) == [1, 2, 7, 32]
+    assert batch_sizes(2) == [1, 2]
+    found = settings(["CUDAExecutionProvider", "CPUExecutionProvider"], [1, 2, 32])
+    served = [(provider, batch) for provider, level, batch in found if level == "all"]
+    assert served == [
+        (name, batch) for name in ("CUDAExecutionProvider", "CPUExecutionProvider") for batch in (1, 2, 32)
+    ]
+    assert {(level, batch) for _, level, batch in found} >= {("none", 32), ("basic", 32), ("extended", 32)}
+
+
+def test_weights_go_outside_above_the_limit_and_nowhere_else(tiny_onnx_model: Path, copied: object) -> None:
+    folder = copied(tiny_onnx_model)  # type: ignore[operator]
+    path, expected = folder / "model.onnx", (tiny_onnx_model / "model.onnx").read_bytes()
+    save(onnx.load(path), path, most_bytes=2**31)
+    assert path.read_bytes() == expected
+    assert not (folder / "model.onnx.data").exists()
+    save(onnx.load(path), path, most_bytes=10_000)
+    assert path.stat().st_size < len(expected) / 2
+    assert size_bytes(path) == pytest.approx(len(expected), rel=0.2)
+    checked(folder)
+    session, _ = open_model(folder)
+    pixels_NHWC = np.random.default_rng(0).integers(0, 255, (2, 32, 32, 3), np.uint8)
+    inside, _ = open_model(tiny_onnx_model)
+    np.testing.assert_array_equal(logits_of(session, pixels_NHWC), logits_of(inside, pixels_NHWC))
+    data = (folder / "model.onnx.data").read_bytes()
+    (folder / "model.onnx.data").unlink()
+    save(onnx.load(tiny_onnx_model / "model.onnx"), path, most_bytes=10_000)
+    assert (folder / "model.onnx.data").read_bytes() == data  # Deterministic.
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_weights_outside_the_models_folder_are_refused(tiny_onnx_model: Path, copied: object, absolute: bool) -> None:
+    folder = copied(tiny_onnx_model)  # type: ignore[operator]
+    path = folder / "model.onnx"
+    save(onnx.load(path), path, most_bytes=10_000)
+    outside = (folder / "model.onnx.data").rename(folder.parent / "elsewhere.data")
+    place = str(outside) if absolute else "../elsewhere.data"
+    model = load_graph(path)
+    for tensor in model.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = place
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(BadInput, match=r"cannot be loaded by onnxruntime"):
+        open_model(folder)
+    with pytest.raises(InvalidModel, match="no valid ONNX model"):
+        checked(folder)
 
 
 def test_code_digest_changes_with_its_packages_alone(tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ import onnxruntime as ort
 import pytest
 
 from components.interchange.cli import main
+from components.interchange.providers import CUDA_PROVIDER
 from components.interchange.report import read_report
-from components.latency.session import CUDA_PROVIDER, choose_providers
+from components.latency.session import choose_providers
 from components.latency.spec import Latency
 
 Copy = Callable[[Path], Path]

@@ -1,0 +1,33 @@
+"""onnxruntime's execution providers: which are here, and that the one asked for is the one that runs."""
+
+from typing import Any
+
+import onnxruntime as ort
+
+from components.interchange.errors import BadInput
+
+CPU_PROVIDER = "CPUExecutionProvider"
+CUDA_PROVIDER = "CUDAExecutionProvider"
+# Fastest first. What onnxruntime offers beside these (Azure's remote one, always there) computes nothing here.
+KNOWN = ("TensorrtExecutionProvider", CUDA_PROVIDER, "OpenVINOExecutionProvider", CPU_PROVIDER)
+
+
+def present() -> list[str]:
+    """The known providers that this onnxruntime was built with; whether they start here is another matter."""
+    available = ort.get_available_providers()
+    return [name for name in KNOWN if name in available]
+
+
+def with_fallback(provider: str) -> list[str]:
+    """What to ask onnxruntime for: operators that the provider lacks run on the CPU."""
+    return [provider] if provider == CPU_PROVIDER else [provider, CPU_PROVIDER]
+
+
+def check_provider(session: Any, wanted: str) -> None:
+    """BadInput when a session does not run on the provider that was asked for: onnxruntime only warns of that."""
+    found = session.get_providers()[0]
+    if found != wanted:
+        raise BadInput(
+            f"onnxruntime could not start {wanted} and offers {found}. "
+            "Check the driver and the provider's libraries, or use --device cpu."
+        )
