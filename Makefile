@@ -9,13 +9,16 @@ export DO_NOT_TRACK := 1
 export HF_HUB_OFFLINE := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: demo test check format docs mutants bench requirements clean
+.PHONY: demo test test-resume check format docs mutants bench requirements clean
 
 demo: .venv/demo.installed
 	$(BIN)/graft demo
 
 test: .venv/dev.installed
 	$(BIN)/pytest --numprocesses auto --dist loadfile
+
+test-resume: .venv/dev.installed  ## kills a training at least twenty times; it must end with the same bytes
+	$(BIN)/pytest -m slow tests/finetune/test_resume.py
 
 check: .venv/dev.installed
 	$(BIN)/ruff format --check .

@@ -7,11 +7,12 @@ it through us, with everything it has started).
 import contextlib
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,24 +63,37 @@ def perform(request: Request, store: Store, name: str, inputs: Mapping[str, str]
     outputs = planned.outputs
     if outputs is None:
         started = time.monotonic()
-        outputs = _made(request, store, step, inputs)
+        outputs = _made(request, store, step, inputs, planned.key)
         seconds = time.monotonic() - started
     if planned.key is not None:
         _remember(request, store, planned, outputs, seconds)
     return Outcome(name, planned.action, planned.why, seconds, outputs, figure(name, store, outputs))
 
 
-def _made(request: Request, store: Store, step: Step, inputs: Mapping[str, str]) -> dict[str, str]:
-    with store.staging() as staging:
+def _made(
+    request: Request, store: Store, step: Step, inputs: Mapping[str, str], key: str | None
+) -> dict[str, str]:
+    with store.staging() as staging, _checkpoints(store, step, key) as place:
         paths = {port: store.artifact(digest) for port, digest in inputs.items()}
         written = {port.name: staging / port.name for port in ports(step.spec, "out")}
-        spec = spec_of(step, request.values.get(step.name, {}), {**paths, **written})
+        spec = spec_of(step, {**place, **request.values.get(step.name, {})}, {**paths, **written})
         context = RunContext(store=request.store, run_id=request.run_id, model_name=request.model_name)
         argv = argv_of(spec, context)
         code = main(step.spec, argv) if request.runner == "inline" else _process(step.name, argv)
         if code != 0:
             raise StepFailed(step.name, code)
         return {port: store.publish(path) for port, path in written.items()}
+
+
+@contextlib.contextmanager
+def _checkpoints(store: Store, step: Step, key: str | None) -> Iterator[dict[str, str]]:
+    """Where a step that saves its progress does so, as a parameter; removed once the step is done."""
+    if key is None or "checkpoint_uri" not in step.spec.model_fields:
+        yield {}
+        return
+    folder = store.root / "checkpoints" / key
+    yield {"checkpoint_uri": str(folder)}
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _remember(request: Request, store: Store, planned: Planned, outputs: dict[str, str], seconds: float) -> None:

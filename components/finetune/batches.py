@@ -9,42 +9,39 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from components.finetune.augment import random_crops
+from components.finetune.augment import windows
+from components.finetune.sampling import batches_an_epoch, epoch_order, generator
 from components.interchange.dataset import Split
 
 
 class Batch(NamedTuple):
-    """uint8 `pixels_NHWC`, int64 `labels_N`, and which images to mirror."""
+    """uint8 `pixels_NHWC`, int64 `labels_N`, which images to mirror, and their rows in the split."""
 
     pixels_NHWC: Tensor
     labels_N: Tensor
     horizontal_N: Tensor
     vertical_N: Tensor
-
-
-def batches_an_epoch(num_images: int, batch_size: int) -> int:
-    """Full batches in one pass; a split smaller than a batch makes one.
-
-    The rest is left out, another one every epoch: BatchNorm's statistics of two or three images are worth little.
-    """
-    return max(1, num_images // batch_size)
+    rows_N: NDArray[np.int64]
 
 
 def epoch_batches(
-    split: Split, batch_size: int, crop_px: int, vertical_flips: bool, rng: np.random.Generator
+    split: Split, batch_size: int, crop_px: int, vertical_flips: bool, seed: int, epoch: int, first: int = 0
 ) -> Iterator[Batch]:
-    """One pass over the split in a random order; crops, flips and order are drawn from `rng` alone."""
-    order = rng.permutation(len(split))
-    for number in range(batches_an_epoch(len(split), batch_size)):
-        chosen = order[number * batch_size : (number + 1) * batch_size]
-        flips_2N = rng.random((2, len(chosen))) < 0.5
+    """The batches of an epoch from number `first` on; order, crops and flips belong to seed, epoch and number."""
+    order = epoch_order(len(split), seed, epoch)
+    for number in range(first, batches_an_epoch(len(split), batch_size)):
+        rows_N = order[number * batch_size : (number + 1) * batch_size]
+        rng = generator(seed, "batch", epoch, number)
+        places_N2, flips_2N = rng.random((len(rows_N), 2)), rng.random((2, len(rows_N))) < 0.5
         yield Batch(
-            torch.from_numpy(random_crops([split.images[int(index)] for index in chosen], crop_px, rng)),
-            torch.from_numpy(split.labels_N[chosen]),
+            torch.from_numpy(windows([split.images[int(row)] for row in rows_N], crop_px, places_N2)),
+            torch.from_numpy(split.labels_N[rows_N]),
             torch.from_numpy(flips_2N[0]),
             torch.from_numpy(flips_2N[1] & vertical_flips),
+            rows_N,
         )
 
 

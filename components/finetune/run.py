@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from components.finetune.checkpoint import Checkpoints
 from components.finetune.fit import Fitted, Plan, fit
 from components.finetune.freezing import freeze_stages, untouchable
 from components.finetune.param_groups import ParamGroup, layer_decay_groups, modules_of, sizes, stage_groups, stages_of
@@ -44,7 +45,18 @@ def run(spec: Finetune, context: RunContext) -> dict[str, object]:
     before = classifier.state_digest(untouchable(model, stages, spec.freeze, spec.frozen_batchnorm))
 
     pixels_to_logits = classifier.PixelsToLogits(model, preprocessing).to(device)
-    fitted = fit(pixels_to_logits, groups, train, val, _plan(spec, preprocessing.crop_px), device, precision)
+    checkpoints = None
+    if spec.checkpoint_uri is not None:
+        identity = {
+            "parameters": given_parameters(spec),
+            "dataset": dataset.digest(),
+            "weights": weights.sha256,
+            "device": device.type,
+            "precision": precision,
+        }
+        checkpoints = Checkpoints(spec.checkpoint_uri, spec.checkpoint_every_s, identity)
+    plan = _plan(spec, preprocessing.crop_px)
+    fitted = fit(pixels_to_logits, groups, train, val, plan, device, precision, checkpoints)
 
     model.load_state_dict(fitted.best_state)
     untouched = untouchable(model, stages, spec.freeze, spec.frozen_batchnorm)

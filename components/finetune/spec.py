@@ -41,6 +41,11 @@ class Finetune(Spec):
     device: Literal["auto", "cpu", "cuda"] = param("Where to compute", default="auto")
     seed: int = param("Seed of everything random", default=0, ge=0)
 
+    checkpoint_uri: str | None = param(
+        "Folder or s3://BUCKET/PREFIX where training is saved and, started again, goes on", default=None, location=True
+    )
+    checkpoint_every_s: float = param("Time between checkpoints", default=60.0, unit="s", ge=0, location=True)
+
     @field_validator("stage_multipliers")
     @classmethod
     def _positive(cls, multipliers: tuple[float, ...]) -> tuple[float, ...]:

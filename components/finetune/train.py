@@ -1,22 +1,21 @@
-"""One epoch of training and one validation, as functions over a model, an optimiser and batches.
+"""One step of training and one validation, as functions over a model, an optimiser and batches.
 
 Legend: N images, H height, W width, C channels (of images) or classes (of logits).
 """
 
-import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LRScheduler
 
 from components.finetune.augment import flip
 from components.finetune.batches import Batch
 from components.interchange import scoring
 from components.interchange.classifier import PixelsToLogits, predict_logits
 from components.interchange.dataset import Split
-from components.interchange.errors import BadInput
 from components.interchange.progress import progress
 
 Precision = Literal["bf16", "fp32"]
@@ -39,51 +38,38 @@ def choose_precision(device: torch.device) -> Precision:
     return "bf16" if found.get("avx512_bf16", False) or found.get("amx_bf16", False) else "fp32"
 
 
-def train_epoch(
-    model: PixelsToLogits,
-    optimizer: torch.optim.Optimizer,
-    scheduler: LRScheduler,
-    batches: Iterator[Batch],
-    device: torch.device,
-    precision: Precision,
-    label_smoothing: float,
-) -> float:
-    """Take one step a batch and return the mean loss. The model stands on `device` and in the mode it should have.
-
-    BadInput when the loss is no finite number, before it reaches the weights.
-    """
-    losses = []
-    for batch in batches:
-        loss = _loss(model, batch, device, precision, label_smoothing)
-        losses.append(loss.item())
-        if not math.isfinite(losses[-1]):
-            raise BadInput(
-                f"the loss became {losses[-1]} at step {scheduler.last_epoch}. Lower --base-lr, or raise "
-                "--warmup-fraction."
-            )
-        optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        optimizer.step()
-        scheduler.step()
-    return sum(losses) / len(losses)
-
-
-def _loss(
+def gradients(
     model: PixelsToLogits, batch: Batch, device: torch.device, precision: Precision, label_smoothing: float
 ) -> Tensor:
-    pixels_NHWC, labels_N, horizontal_N, vertical_N = (part.to(device, non_blocking=True) for part in batch)
+    """Leave the gradient of the batch's mean loss in the parameters, in place of what was there; return the loss."""
+    pixels_NHWC, labels_N, horizontal_N, vertical_N = (part.to(device, non_blocking=True) for part in batch[:4])
     pixels_NHWC = flip(pixels_NHWC, horizontal_N, vertical_N)
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
         logits_NC = model(pixels_NHWC)
-    return nn.functional.cross_entropy(logits_NC.float(), labels_N, label_smoothing=label_smoothing)
+    loss = nn.functional.cross_entropy(logits_NC.float(), labels_N, label_smoothing=label_smoothing)
+    model.zero_grad(set_to_none=True)
+    torch.autograd.backward(loss)
+    return loss.detach()
 
 
-def validate(model: PixelsToLogits, split: Split, crop_px: int, batch_size: int, device: torch.device) -> Scores:
-    """Score the centre crops of a split in eval mode and fp32, as evaluate does. Leaves the model in eval mode."""
-    starts = range(0, len(split), batch_size)
-    crops = (
-        split.center_crops(range(start, min(start + batch_size, len(split))), crop_px)
-        for start in progress(starts, f"score {split.name}", unit=" batches")
-    )
-    logits_NC = predict_logits(model, crops, device)
+def validate(
+    model: PixelsToLogits,
+    split: Split,
+    crop_px: int,
+    batch_size: int,
+    device: torch.device,
+    pause: Callable[[], None] = lambda: None,
+) -> Scores:
+    """Score the centre crops of a split in eval mode and fp32, as evaluate does. Leaves the model in eval mode.
+
+    `pause` is called between batches and may end it all.
+    """
+
+    def crops() -> Iterator[NDArray[np.uint8]]:
+        starts = range(0, len(split), batch_size)
+        for start in progress(starts, f"score {split.name}", unit=" batches"):
+            pause()
+            yield split.center_crops(range(start, min(start + batch_size, len(split))), crop_px)
+
+    logits_NC = predict_logits(model, crops(), device)
     return Scores(scoring.top1(logits_NC, split.labels_N), scoring.nll(logits_NC, split.labels_N))

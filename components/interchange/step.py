@@ -42,7 +42,8 @@ def writes(kind: ArtifactKind, help: str) -> Any:
 def param(help: str, *, default: Any = ..., unit: str = "", location: bool = False, **bounds: Any) -> Any:
     """Declare a parameter. `bounds` are pydantic's own: gt, ge, lt, le, min_length, pattern.
 
-    A `location` (a path or URI) says where something is and not what it is: no report, card or key records it.
+    A `location` (a path or URI, or what else no output depends on) says where something is and not what it is: no
+    report, card or key records it.
     """
     return Field(default=default, description=help, json_schema_extra={"unit": unit, "location": location}, **bounds)
 

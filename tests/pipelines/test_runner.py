@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from components.interchange.dataset import open_dataset
-from pipelines.plan import Request, plan
+from pipelines.plan import Request, look_up, plan
 from pipelines.run_options import RunOptions
 from pipelines.runner import StepFailed, perform
 from pipelines.session import request_for
+from pipelines.steps import BY_NAME
 from pipelines.store import open_store
 
 SETS = ["ingest.stored-size-px=40"]
@@ -75,6 +76,27 @@ def test_a_step_that_refuses_its_input_says_so_once_and_leaves_nothing(
     assert "Traceback" not in shown
     assert not (store.root / "artifacts").exists()
     assert not list((store.root / "tmp").iterdir())
+
+
+def test_a_training_goes_on_from_the_store_and_leaves_no_checkpoint(
+    request_: Request, tiny_weights: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    small = {"backbone": "test_resnet", "weights": str(tiny_weights), "input_size_px": 32, "num_epochs": 1}
+    tiny = dataclasses.replace(request_, values=request_.values | {"finetune": {**small, "device": "cpu"}})
+    store = open_store(request_.store)
+    inputs = perform(tiny, store, "ingest", {}).outputs
+    needed = {"dataset": inputs["dataset"]}
+    key = look_up(tiny, store, BY_NAME["finetune"], needed).key
+    left = store.root / "checkpoints" / str(key) / "training.safetensors"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"cut off")
+
+    with pytest.raises(StepFailed):
+        perform(tiny, store, "finetune", needed)
+    assert f"the checkpoint {left} is damaged" in capfd.readouterr().err
+    left.unlink()
+    assert perform(tiny, store, "finetune", needed).action == "run"
+    assert not left.parent.exists()
 
 
 ENDED = """

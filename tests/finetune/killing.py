@@ -1,0 +1,72 @@
+"""Train in a process of its own that may be killed at any moment, and again, until it is through."""
+
+import multiprocessing
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from components.finetune.spec import Finetune
+from components.interchange.artifact import digest
+from components.interchange.cli import main
+
+# Children of a server that has torch imported start in a moment; none of them inherits this process's threads.
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(["tests.finetune.killing", "components.finetune.run"])
+SIGTERM_EXIT = 143
+
+Kill = Callable[[multiprocessing.process.BaseProcess], None]
+
+
+def step(argv: list[str]) -> None:
+    """The step's command line, in the child."""
+    sys.exit(main(Finetune, argv))
+
+
+def run_until(argv: list[str], kill: Kill) -> int | None:
+    """Start the step, let `kill` do its worst, and return the exit code."""
+    child = SERVER.Process(target=step, args=(argv,))
+    child.start()
+    kill(child)
+    child.join(120)
+    assert child.exitcode is not None, "the step neither ended nor obeyed its signal"
+    return child.exitcode
+
+
+def warm_up() -> None:
+    """Start the server and wait until it has imported everything."""
+    child = SERVER.Process(target=time.sleep, args=(0,))
+    child.start()
+    child.join()
+
+
+def undisturbed(child: multiprocessing.process.BaseProcess) -> None:
+    """No kill at all."""
+
+
+def after(seconds: float, signal: str) -> Kill:
+    """Kill after a time: `SIGKILL` or `SIGTERM`."""
+
+    def kill(child: multiprocessing.process.BaseProcess) -> None:
+        child.join(seconds)
+        child.kill() if signal == "SIGKILL" else child.terminate()
+
+    return kill
+
+
+def while_writing(folder: Path) -> Kill:
+    """SIGKILL as soon as a checkpoint is being written, after the first one."""
+
+    def kill(child: multiprocessing.process.BaseProcess) -> None:
+        while child.is_alive():
+            if (folder / "training.safetensors").exists() and any((folder / ".partial").iterdir()):
+                child.kill()
+                return
+            time.sleep(0.0002)
+
+    return kill
+
+
+def outcome(argv: list[str]) -> tuple[str, str]:
+    """Content digests of the classifier and the report that a command line names."""
+    return tuple(digest(Path(argv[argv.index(flag) + 1])) for flag in ("--classifier", "--report"))  # type: ignore[return-value]
