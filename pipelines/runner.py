@@ -70,9 +70,7 @@ def perform(request: Request, store: Store, name: str, inputs: Mapping[str, str]
     return Outcome(name, planned.action, planned.why, seconds, outputs, figure(name, store, outputs))
 
 
-def _made(
-    request: Request, store: Store, step: Step, inputs: Mapping[str, str], key: str | None
-) -> dict[str, str]:
+def _made(request: Request, store: Store, step: Step, inputs: Mapping[str, str], key: str | None) -> dict[str, str]:
     with store.staging() as staging, _checkpoints(store, step, key) as place:
         paths = {port: store.artifact(digest) for port, digest in inputs.items()}
         written = {port.name: staging / port.name for port in ports(step.spec, "out")}
