@@ -1,19 +1,22 @@
-"""Entrants against each other and the winner against the champion: rows, the choice, and the report's details.
+"""Entrants against each other and the winner against the champion: rows, and the choice.
 
 Legend: N images, C classes.
 """
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from components.evaluate import champion_model
+from components.evaluate import champion_model, leaks
 from components.evaluate.bootstrap import Interval
-from components.evaluate.mistakes import Mistake
-from components.evaluate.scores import Intervals, confusion, paired_rows, score_rows
+from components.evaluate.leaks import Leaks
+from components.evaluate.proportions import share
+from components.evaluate.scores import Intervals, confusion, paired_class_rows, paired_rows, row_of, score_rows
 from components.evaluate.selection import Selection, only_one, select
 from components.interchange import scoring
 from components.interchange.cards import ClassifierCard
@@ -23,7 +26,6 @@ from components.interchange.onnx_model import open_model
 from components.interchange.report import Row
 from components.interchange.scoring import Labels
 
-FEW_TRAIN_IMAGES = 500
 SHARED_TO_COMPARE = 2
 
 
@@ -76,6 +78,14 @@ def choose(
             candidate.logits[split], baseline.logits[split], labels_N, intervals, of="candidate-baseline", split=split
         )
     ]
+    rows += paired_class_rows(
+        candidate.logits["test"],
+        baseline.logits["test"],
+        labels["test"],
+        candidate.classes,
+        of="candidate-baseline",
+        split="test",
+    )
     baseline_val, candidate_val = (scoring.top1(one.logits["val"], labels["val"]) for one in (baseline, candidate))
     gain = next(row for row in rows if (row.name, row.split) == ("top1_difference", "test"))
     interval = Interval(*(float(bound or 0) for bound in (gain.value, gain.low, gain.high)))
@@ -89,12 +99,15 @@ def against_champion(
     splits: Mapping[SplitName, Split],
     intervals: Intervals,
     batch_size: int,
+    near_duplicate_bits: int,
 ) -> Duel:
     """The champion's rows and the paired differences selected-champion, on the classes that both sides know.
 
-    The champion is scored as it answers in production, with its own temperature.
+    The champion is scored as it answers in production, with its own temperature; on test once on all images, and once
+    (`_adjusted`) without those that it was trained on.
     """
-    session, card = open_model(champion.fetch())
+    folder = champion.fetch()
+    session, card = open_model(folder)
     classes = champion_model.compare_classes(dataset.classes, card.classes)
     record = champion.record.model_dump(mode="json", include={"latency", "provider", "num_threads"})
     facts = {
@@ -120,32 +133,38 @@ def against_champion(
         duel.rows.extend(paired_rows(ours.logits_NS, *theirs, intervals, of="selected-champion", split=name))
         if name == "test":
             duel.matrices["champion"] = confusion(theirs.logits_NS, theirs.labels_N, len(classes.shared))
+            found = leaked(folder, dataset, split, near_duplicate_bits)
+            duel.facts["leaks"] = {"exact": found.exact, "near": found.near, "how": found.how}
+            clean_N = ~found.leaked_N[[row for row, truth in enumerate(truths) if truth in classes.shared]]
+            duel.rows.extend(without_leaks(ours, theirs, clean_N, classes.shared, intervals))
     return duel
 
 
-def details(
-    dataset: Dataset,
-    selection: Selection,
-    selected_digest: str,
-    calibration: str,
-    matrices: dict[str, list[list[int]]],
-    mistakes: Sequence[Mistake],
-    duel: Duel | None,
-) -> dict[str, Any]:
-    """What the report holds beside its rows."""
-    counts = {split: sum(by_class.values()) for split, by_class in dataset.manifest.counts.items()}
-    paths = {sample.id: sample.path for sample in dataset.samples()}
-    few = f"with {counts['train']:,} training images (under {FEW_TRAIN_IMAGES}) the baseline is expected to win"
-    return {
-        "selected": selection.selected,
-        "selected_because": selection.because,
-        "selected_digest": selected_digest,
-        "calibration": calibration,
-        "expectation": few if counts["train"] < FEW_TRAIN_IMAGES else None,
-        "champion": None if duel is None else duel.facts,
-        "classes": dataset.classes,
-        "confusion": matrices,
-        "mistakes": [{**asdict(mistake), "path": paths[mistake.id]} for mistake in mistakes],
-        **{f"num_{split}": count for split, count in counts.items()},
-        "dataset_digest": dataset.digest(),
-    }
+def leaked(champion: Path, dataset: Dataset, test: Split, max_bits: int) -> Leaks:
+    """Which test images the champion knows from its training."""
+    hashes = {sample.id: sample.phash for sample in dataset.samples()}
+    return leaks.find(champion, test.ids, [hashes[source_id] for source_id in test.ids], max_bits)
+
+
+def without_leaks(
+    ours: champion_model.Shared,
+    theirs: champion_model.Shared,
+    clean_N: NDArray[np.bool_],
+    shared: Sequence[str],
+    intervals: Intervals,
+) -> list[Row]:
+    """Test rows on the images that the champion does not know: `_adjusted`, and the recall of each class.
+
+    Their values are null where it knows every image.
+    """
+    labels_N = theirs.labels_N[clean_N]
+    sides = {"selected": ours.logits_NS[clean_N], "champion": theirs.logits_NS[clean_N]}
+    of = "selected-champion"
+    if not len(labels_N):
+        return [row_of("top1_difference_adjusted", math.nan, of=of, split="test", n=0)]
+    difference = paired_rows(*sides.values(), labels_N, intervals, of=of, split="test")
+    adjusted = [row.model_copy(update={"name": f"{row.name}_adjusted"}) for row in difference]
+    for who, logits_NS in sides.items():
+        own = share(scoring.hits(logits_NS, labels_N))
+        adjusted.append(row_of("top1_adjusted", *own, of=who, split="test", n=len(labels_N)))
+    return adjusted + paired_class_rows(*sides.values(), labels_N, shared, of=of, split="test")

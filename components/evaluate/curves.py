@@ -1,4 +1,4 @@
-"""Plots as SVG markup that a page takes in: training curves and the reliability diagram.
+"""Plots as SVG markup that a page takes in: training curves, the reliability diagram, risk against coverage.
 
 Legend: N images, B bins.
 """
@@ -12,6 +12,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
+from components.evaluate.selective import RiskCoverage
 from components.interchange.scoring import Labels, Logits, hits, softmax
 
 INK = "#010203"  # Stands for the page's own ink: replaced by `currentColor`.
@@ -74,3 +75,21 @@ def reliability_diagram(logits_NC: Logits, labels_N: Labels, bins: int, title: s
     axes.set_ylim(0, 1.02)
     axes.set_title(title, color=INK, fontsize="medium")
     return svg(figure, f"reliability-{title}")
+
+
+def risk_coverage_curve(curves: dict[str, RiskCoverage], wanted: float, threshold: float | None) -> str:
+    """Share of wrong answers against the share of images answered, a line a split, as SVG.
+
+    The dashed line is the risk that is wanted; the dots are where the threshold cuts.
+    """
+    figure, axes = _axes("share of images answered", "share of answers wrong")
+    for (name, curve), colour in zip(curves.items(), (LOSS, SCORE), strict=False):
+        axes.plot(curve.coverage_K, curve.risk_K, color=colour, linewidth=2, label=name)
+        answered = np.flatnonzero(curve.confidences_K >= threshold) if threshold is not None else []
+        if len(answered):
+            axes.plot(curve.coverage_K[answered[-1]], curve.risk_K[answered[-1]], "o", color=colour)
+    axes.axhline(1 - wanted, color=INK, alpha=0.5, linestyle="--", linewidth=1)
+    axes.set_xlim(0, 1.01)
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False, labelcolor=INK)
+    return svg(figure, "risk-coverage")

@@ -2,19 +2,23 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from components.evaluate import contest, temperature
+from components.evaluate import contest, selective, slices, temperature
 from components.evaluate.contest import Entrant
+from components.evaluate.details import details
+from components.evaluate.explain import heat_maps, side_by_side
 from components.evaluate.mistakes import most_confident
 from components.evaluate.page import evaluation_page
 from components.evaluate.predictions import LOOKED_AT, check_stored_size, classifier_logits, open_splits
 from components.evaluate.scores import Intervals, calibration_rows, confusion
 from components.evaluate.spec import Evaluate
-from components.interchange import classifier
+from components.interchange import classifier, scoring
 from components.interchange.artifact import digest
 from components.interchange.champion import Champion, opponent
 from components.interchange.dataset import Dataset, Split, SplitName, open_dataset
@@ -50,7 +54,9 @@ def run(spec: Evaluate, context: RunContext) -> dict[str, object]:
     champion = opposing(context, folders)
     duel = None
     if champion is not None:
-        duel = contest.against_champion(champion, winner, dataset, splits, intervals, spec.batch_size)
+        duel = contest.against_champion(
+            champion, winner, dataset, splits, intervals, spec.batch_size, spec.near_duplicate_bits
+        )
         rows += duel.rows
         matrices |= duel.matrices
 
@@ -59,14 +65,25 @@ def run(spec: Evaluate, context: RunContext) -> dict[str, object]:
     rows += calibration_rows(
         calibrated.logits["test"], labels["test"], fitted.temperature, len(labels["val"]), intervals
     )
-    temperature.write_calibrated(folders[winner.of], spec.selected, winner.card, fitted.temperature)
+    chosen = selective.choose(
+        calibrated.logits["val"], labels["val"], calibrated.logits["test"], labels["test"], spec.wanted_precision
+    )
+    rows += chosen.rows
+    temperature.write_calibrated(folders[winner.of], spec.selected, winner.card, fitted.temperature, chosen.threshold)
 
+    columns = slices.columns_of(dataset.samples(), splits["test"].ids)
+    parts, left_out = slices.sliced(columns, scoring.hits(winner.logits["test"], labels["test"]))
+    rows += slices.slice_rows(parts)
     mistakes = most_confident(
         calibrated.logits["test"], labels["test"], splits["test"].ids, dataset.classes, spec.shown_mistakes
     )
-    details = contest.details(dataset, selection, digest(spec.selected), fitted.how, matrices, mistakes, duel)
-    html = evaluation_page(rows + differences, details, winner, calibrated, entrants, splits, given_parameters(spec))
-    write_report(spec.report, spec, rows + differences, details, html)
+    words = {"calibration": fitted.how, "threshold": chosen.how}
+    told = details(dataset, selection, digest(spec.selected), words, matrices, mistakes, parts, left_out, duel)
+    pictures = explained(folders[winner.of], splits["test"], [mistake.index for mistake in mistakes], device)
+    html = evaluation_page(
+        rows + differences, told, winner, calibrated, entrants, splits, pictures, given_parameters(spec)
+    )
+    write_report(spec.report, spec, rows + differences, told, html)
     log.info("selected=%s because=%s", selection.selected, selection.because)
     return {"device": str(device), "seconds_in_step": time.monotonic() - started}
 
@@ -85,6 +102,16 @@ def enter(
     check_stored_size(card, dataset, of)
     logits = {name: classifier_logits(model, card, splits[name], batch_size, device, of) for name in LOOKED_AT}
     return Entrant(of, card, logits)
+
+
+def explained(folder: Path, test: Split, indices: Sequence[int], device: torch.device) -> list[NDArray[np.uint8]]:
+    """The model's input for these test images, and beside each where the classifier looked: uint8 [H, 2 W, 3]."""
+    if not indices:
+        return []
+    model, card = classifier.load(folder)
+    pixels_NHWC = test.center_crops(indices, card.preprocessing.crop_px)
+    heat_NHW = heat_maps(classifier.PixelsToLogits(model, card.preprocessing), pixels_NHWC, device)
+    return [side_by_side(pixels_HWC, heat_HW) for pixels_HWC, heat_HW in zip(pixels_NHWC, heat_NHW, strict=True)]
 
 
 def given(spec: Evaluate) -> dict[str, Path]:

@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from components.evaluate.bootstrap import Interval, paired_difference, score_intervals
+from components.evaluate.bootstrap import paired_difference, score_intervals
 from components.evaluate.mcnemar import mcnemar_p
+from components.evaluate.proportions import paired_change
 from components.interchange import scoring
 from components.interchange.report import Row
 from components.interchange.scoring import Labels, Logits
@@ -29,11 +30,15 @@ class Intervals(NamedTuple):
     bins: int
 
 
-def _row(name: str, interval: Interval, of: str, split: str, n: int) -> Row:
-    value, low, high = (None if math.isnan(number) else number for number in interval)
-    return Row(
-        name=name, value=value, unit="nats" if name == "nll" else "", of=of, split=split, n=n, low=low, high=high
-    )
+def row_of(
+    name: str, value: float, low: float = math.nan, high: float = math.nan, *, of: str, split: str, n: int
+) -> Row:
+    """A row from a figure and its interval; what is NaN becomes null."""
+    found = {
+        key: None if math.isnan(number) else number
+        for key, number in zip(("value", "low", "high"), (value, low, high), strict=True)
+    }
+    return Row(name=name, unit="nats" if name == "nll" else "", of=of, split=split, n=n, **found)
 
 
 def score_rows(
@@ -45,11 +50,11 @@ def score_rows(
     """
     found = score_intervals(logits_NC, labels_N, **intervals._asdict())
     names = [name for name in OVERALL if name != "top5" or len(classes) >= CLASSES_FOR_TOP5]
-    rows = [_row(name, found[name][0], of, split, len(labels_N)) for name in names]
+    rows = [row_of(name, *found[name][0], of=of, split=split, n=len(labels_N)) for name in names]
     if split == "test":
         sizes = np.bincount(labels_N, minlength=len(classes))
         rows += [
-            _row(score, found[score][number], f"{of}/{name}", split, int(sizes[number]))
+            row_of(score, *found[score][number], of=f"{of}/{name}", split=split, n=int(sizes[number]))
             for number, name in enumerate(classes)
             for score in BY_CLASS
         ]
@@ -63,7 +68,25 @@ def paired_rows(
     better_N, than_N = (scoring.hits(logits, labels_N) for logits in (logits_NC, than_logits_NC))
     interval = paired_difference(better_N, than_N, intervals.num_resamples, intervals.seed)
     p = Row(name="mcnemar_p", value=mcnemar_p(better_N, than_N), of=of, split=split, n=len(labels_N))
-    return [_row("top1_difference", interval, of, split, len(labels_N)), p]
+    return [row_of("top1_difference", *interval, of=of, split=split, n=len(labels_N)), p]
+
+
+def paired_class_rows(
+    logits_NC: Logits, than_logits_NC: Logits, labels_N: Labels, classes: Sequence[str], *, of: str, split: str
+) -> list[Row]:
+    """`recall_difference` of every class, of two classifiers on the same images; `n` are the images of that class."""
+    better_N, than_N = (scoring.hits(logits, labels_N) for logits in (logits_NC, than_logits_NC))
+    of_class = [labels_N == number for number in range(len(classes))]
+    return [
+        row_of(
+            "recall_difference",
+            *paired_change(better_N[own_N], than_N[own_N]),
+            of=f"{of}/{name}",
+            split=split,
+            n=int(own_N.sum()),
+        )
+        for name, own_N in zip(classes, of_class, strict=True)
+    ]
 
 
 def calibration_rows(
@@ -76,7 +99,7 @@ def calibration_rows(
     found = score_intervals(logits_NC, labels_N, **intervals._asdict())
     return [
         Row(name="temperature", value=temperature, of="selected", split="val", n=num_val),
-        *(_row(name, found[name][0], "selected", "test", len(labels_N)) for name in ("ece", "nll")),
+        *(row_of(name, *found[name][0], of="selected", split="test", n=len(labels_N)) for name in ("ece", "nll")),
     ]
 
 

@@ -4,13 +4,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from components.evaluate.scores import BY_CLASS, OVERALL
-from components.interchange.page import Cell, Plot, Section, Table, Text
+from components.interchange.page import Bar, Bars, Cell, KeyFigure, Plot, Section, Table, Text, Tone
 from components.interchange.report import CONFIDENCE, Row
 
 WHO = ("baseline", "candidate", "champion")
 MOST_CLASSES_SHOWN = 20
 MOST_PAIRS_SHOWN = 20
 SMALLEST_P_SHOWN = 0.001
+MOST_SLICES_SHOWN = 40
 Find = Callable[[str, str, str], Row | None]
 
 
@@ -90,7 +91,7 @@ def class_section(rows: Sequence[Row], classes: Sequence[str], of: str) -> Secti
         ],
         caption=f"The {of} on test.",
     )
-    return Section("By class", [table])
+    return Section("By class", [table], folded=True, hint=f"{len(classes)} classes")
 
 
 def confusion_section(confusion: dict[str, list[list[int]]], classes: dict[str, Sequence[str]]) -> Section:
@@ -99,7 +100,7 @@ def confusion_section(confusion: dict[str, list[list[int]]], classes: dict[str, 
         _matrix(matrix, classes[of], of) if len(classes[of]) <= MOST_CLASSES_SHOWN else _pairs(matrix, classes[of], of)
         for of, matrix in confusion.items()
     ]
-    return Section("Confusion on test", tables)
+    return Section("Confusion on test", tables, folded=True, hint="what is taken for what")
 
 
 def _matrix(matrix: list[list[int]], classes: Sequence[str], of: str) -> Table:
@@ -133,19 +134,47 @@ def calibration_section(rows: Sequence[Row], of: str, how: str, diagrams: Plot) 
         rows=[[name, shown(find(name, of, "test")), shown(find(name, "selected", "test"))] for name in ("ece", "nll")],
         caption=f"The {of}; it ships with what stands under after.",
     )
-    return Section("Calibration", [Text(how), table, diagrams])
+    hint = f"ece {shown(find('ece', 'selected', 'test'))}"
+    return Section("Calibration", [Text(how), table, diagrams], folded=True, hint=hint)
 
 
-def champion_section(champion: dict[str, Any]) -> Section:
+def champion_section(champion: dict[str, Any], rows: Sequence[Row]) -> Section:
     """What the comparison with the champion rests on."""
     shared, added, removed = (champion[f"{kind}_classes"] for kind in ("shared", "added", "removed"))
     lines = [f"Champion {champion['digest'][:12]}. Its pixels: {champion['prepared']}."]
+    if "leaks" in champion:
+        leaks = champion["leaks"]
+        lines.append(
+            f"The champion was trained on {leaks['exact']:,} of the test images and on near-duplicates of "
+            f"{leaks['near']:,} more; compared were {leaks['how']}. Adjusted figures leave them out, and the gate goes "
+            "by those."
+        )
     if added or removed:
         lines.append(
             f"Compared on the {len(shared)} shared classes: only their images, only their logits. "
             f"New: {', '.join(added) or 'none'}. Gone: {', '.join(removed) or 'none'}."
         )
-    return Section("Champion", [Text(line) for line in lines])
+    return Section("Champion", [*(Text(line) for line in lines), *_adjusted(rows)])
+
+
+def _adjusted(rows: Sequence[Row]) -> list[Table]:
+    """Against the champion with and without the test images that it was trained on."""
+    find, of = finder(rows), "selected-champion"
+    if find("top1_difference_adjusted", of, "test") is None:
+        return []
+    table = Table(
+        header=["selected − champion on test", "n", "top1 difference", "McNemar p"],
+        rows=[
+            [
+                label,
+                f"{row.n:,}" if (row := find(f"top1_difference{suffix}", of, "test")) else "–",
+                shown(row, "+"),
+                p_value(find(f"mcnemar_p{suffix}", of, "test")),
+            ]
+            for label, suffix in (("all images", ""), ("adjusted for leaks", "_adjusted"))
+        ],
+    )
+    return [table]
 
 
 def method_section(num_resamples: int, seed: int, bins: int, counts: dict[str, int], dataset_digest: str) -> Section:
@@ -160,4 +189,80 @@ def method_section(num_resamples: int, seed: int, bins: int, counts: dict[str, i
         "Baseline and candidate are scored as trained, the champion as it answers in production: with its temperature.",
         "The epoch and the penalty were chosen on val, so val scores flatter; test only vetoes.",
     ]
-    return Section("How far to trust these numbers", [Text(line) for line in lines])
+    return Section("How far to trust these numbers", [Text(line) for line in lines], folded=True, hint="the method")
+
+
+def slice_section(rows: Sequence[Row], facts: dict[str, Any], overall: Row | None) -> Section:
+    """Top-1 by parts of the test set, the worst marked."""
+    parts = [row for row in rows if row.name == "slice_top1"]
+    if not parts:
+        return Section("By part of the test set", [Text("There is nothing that the images could be told apart by.")])
+    if len(parts) > MOST_SLICES_SHOWN:
+        lowest = {row.of for row in sorted(parts, key=lambda row: row.high or 0)[:MOST_SLICES_SHOWN]}
+        parts = [row for row in parts if row.of in lowest]
+    numbers = [(row, *(float(bound or 0) for bound in (row.value, row.low, row.high))) for row in parts]
+    bars = [
+        Bar(row.of, value, low, high, f"{shown(row)}  n {row.n:,}", strong=row.of == facts["worst"])
+        for row, value, low, high in numbers
+    ]
+    start = max(0.0, min(low for _, _, low, _ in numbers) - 0.05)
+    mark = float(overall.value) if overall is not None and overall.value is not None else None
+    caption = (
+        f"Top-1 with its interval (Wilson) of {len(bars)} of {facts['looked_at']} parts; the scale begins at "
+        f"{start:.2f}, the line is the whole test set. Parts under {facts['least_images']} images are not named "
+        "the worst."
+    )
+    left_out = [Text(f"Too many values to be parted by: {', '.join(facts['left_out'])}.")] if facts["left_out"] else []
+    return Section("By part of the test set", [Text(worst_slice(facts)), Bars(bars, caption, mark, start), *left_out])
+
+
+def worst_slice(facts: dict[str, Any]) -> str:
+    """The worst part in a sentence, and whether chance explains it."""
+    if facts["worst"] is None:
+        return f"No part has {facts['least_images']} images: none can be named the worst."
+    chance = "is worse than the rest by more than chance explains" if facts["stands_out"] else "may be so by chance"
+    return f"The worst part is {facts['worst']}: it {chance}, with {facts['looked_at']} parts looked at."
+
+
+def threshold_section(rows: Sequence[Row], how: str, curve: Plot) -> Section:
+    """What answering only when sure would buy."""
+    find = finder(rows)
+    table = Table(
+        header=["at the threshold", "answered", "of these right"],
+        rows=[
+            [split, shown(find("coverage", "selected", split)), shown(find("answered_top1", "selected", split))]
+            for split in ("val", "test")
+        ],
+    )
+    known = find("coverage", "selected", "test") is not None
+    hint = f"{shown(find('coverage', 'selected', 'test'))} answered" if known else "no threshold"
+    return Section("Answering only when sure", [Text(how), *([table] if known else []), curve], folded=True, hint=hint)
+
+
+def key_figures(rows: Sequence[Row], details: dict[str, Any], of: str) -> list[KeyFigure]:
+    """The few figures to remember."""
+    find = finder(rows)
+    figures = []
+
+    def add(label: str, row: Row | None, sign: str = "", tone: Tone = "plain", note: str = "") -> None:
+        if row is None or row.value is None:
+            return
+        low, high = ("–" if bound is None else f"{bound:{sign}.3f}" for bound in (row.low, row.high))
+        basis = f"{low} to {high}, n {row.n:,}"
+        figures.append(KeyFigure(label, f"{row.value:{sign}.3f}", f"{basis}{note}", tone))
+
+    add("test top1", find("top1", of, "test"))
+    for opponent in ("candidate-baseline", "selected-champion"):
+        adjusted = find("top1_difference_adjusted", opponent, "test")
+        row = adjusted or find("top1_difference", opponent, "test")
+        add(f"gain over {opponent.split('-')[1]}", row, "+", _tone(row), ", adjusted for leaks" if adjusted else "")
+    add("calibration error", find("ece", "selected", "test"))
+    worst = find("slice_top1", details["slices"]["worst"] or "", "test")
+    add(f"worst part: {details['slices']['worst']}", worst, tone="bad" if details["slices"]["stands_out"] else "plain")
+    return figures
+
+
+def _tone(row: Row | None) -> Tone:
+    if row is None or row.low is None or row.high is None:
+        return "plain"
+    return "good" if row.low > 0 else "bad" if row.high < 0 else "unsure"

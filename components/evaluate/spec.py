@@ -16,6 +16,16 @@ class Evaluate(Spec):
     report: Path = writes("report", "Scores with intervals, paired differences, mistakes")
 
     bootstrap_samples: int = param("Resamples behind every interval", default=2000, ge=100)
+    wanted_precision: float = param(
+        "Share of right answers that the confidence threshold is chosen for, on val", default=0.99, gt=0, lt=1
+    )
+    near_duplicate_bits: int = param(
+        "Bits of 64 by which perceptual hashes of a test image and of the champion's training image may differ",
+        default=4,
+        unit="bits",
+        ge=0,
+        le=32,
+    )
     ece_bins: int = param("Equal-width confidence bins", default=15, ge=2)
     shown_mistakes: int = param("Most confident mistakes shown as pictures", default=24, ge=0, le=200)
     batch_size: int = param("Images a forward pass", default=64, unit="images", ge=1)

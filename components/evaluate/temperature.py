@@ -11,7 +11,7 @@ from scipy.optimize import minimize_scalar
 
 from components.interchange import scoring
 from components.interchange.artifact import RUN_FILE, digest, write_card
-from components.interchange.cards import ClassifierCard
+from components.interchange.cards import ClassifierCard, Threshold
 from components.interchange.scoring import Labels, Logits
 
 LEAST, MOST = 0.05, 20.0
@@ -45,9 +45,11 @@ def fit(logits_NC: Logits, labels_N: Labels) -> Fit:
     return Fit(temperature, words)
 
 
-def write_calibrated(source: Path, target: Path, card: ClassifierCard, temperature: float) -> None:
-    """A copy of the classifier artifact `source` whose card has the temperature, and the digest of `source`."""
+def write_calibrated(
+    source: Path, target: Path, card: ClassifierCard, temperature: float, threshold: Threshold | None
+) -> None:
+    """A copy of the classifier artifact `source` whose card has temperature, threshold, and `source`'s digest."""
     shutil.copytree(source, target, ignore=shutil.ignore_patterns(RUN_FILE))
-    update = {"temperature": temperature, "uncalibrated_digest": digest(source)}
+    update = {"temperature": temperature, "threshold": threshold, "uncalibrated_digest": digest(source)}
     content = card.model_copy(update=update).model_dump(mode="json", exclude={"format"})
     write_card(target, "classifier", content)

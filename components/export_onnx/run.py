@@ -110,6 +110,7 @@ def _card(spec: ExportOnnx, made: ClassifierCard) -> OnnxCard:
         weights=made.weights,
         spec=given_parameters(spec),
         temperature=made.temperature,
+        threshold=made.threshold,
     )
 
 

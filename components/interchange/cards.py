@@ -15,6 +15,18 @@ InputLayout = Literal["uint8-nhwc", "float32-nchw"]
 Temperature = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
+class Threshold(BaseModel):
+    """From this confidence on an answer is right with this probability, by val: below it, ask a person.
+
+    `confidence` is of softmax(logits / temperature).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    confidence: float = Field(ge=0, le=1)
+    precision: float = Field(gt=0, lt=1)
+
+
 class Weights(BaseModel):
     """Where pretrained weights came from: `hub` with timm's id, `package` or `file` with the name; sha256 and licence.
 
@@ -31,8 +43,8 @@ class Weights(BaseModel):
 class ClassifierCard(BaseModel):
     """card.json of a classifier. `history` holds one record an epoch (finetune) or a tried l2 (feature_extraction).
 
-    What evaluate selects has its fitted `temperature`, and in `uncalibrated_digest` the classifier that it was fitted
-    to; what the training steps write has 1 and None.
+    What evaluate selects has its fitted `temperature` and `threshold`, and in `uncalibrated_digest` the classifier that
+    they were fitted to; what the training steps write has 1 and None.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -47,6 +59,7 @@ class ClassifierCard(BaseModel):
     spec: dict[str, Any]
     history: list[dict[str, Any]] = []
     temperature: Temperature = 1.0
+    threshold: Threshold | None = None
     uncalibrated_digest: str | None = None
 
 
@@ -74,6 +87,7 @@ class OnnxCard(BaseModel):
     weights: Weights
     spec: dict[str, Any]
     temperature: Temperature = 1.0
+    threshold: Threshold | None = None
 
 
 def read_classifier_card(folder: Path) -> ClassifierCard:

@@ -2,9 +2,9 @@
 
     card.json  model.onnx  golden/  golden.json  lineage/  variants/<precision>.onnx
 
-The file's own metadata repeats classes, input, preprocessing, temperature and provenance as JSON, so that a model that
-travels alone can still be used. Weights over 2 GiB lie in model.onnx.data beside it. N images, H height, W width, C
-classes.
+The file's own metadata repeats classes, input, preprocessing, temperature, threshold and provenance as JSON, so that a
+model that travels alone can still be used. Weights over 2 GiB lie in model.onnx.data beside it. N images, H height, W
+width, C classes.
 """
 
 import json
@@ -25,7 +25,7 @@ INPUT_NAME = "pixels"
 OUTPUT_NAME = "logits"
 FLOAT_TYPE = "tensor(float)"
 # What a file means that was written before it could say so.
-BEFORE_IT_EXISTED = {"temperature": "1.0", "input": '"uint8-nhwc"'}
+BEFORE_IT_EXISTED = {"temperature": "1.0", "threshold": "null", "input": '"uint8-nhwc"'}
 
 
 def metadata_of(card: OnnxCard) -> dict[str, str]:
@@ -35,6 +35,7 @@ def metadata_of(card: OnnxCard) -> dict[str, str]:
         "input": card.input,
         "preprocessing": card.preprocessing.model_dump(mode="json"),
         "temperature": card.temperature,
+        "threshold": None if card.threshold is None else card.threshold.model_dump(mode="json"),
         "provenance": {
             "backbone": card.backbone,
             "weights": card.weights.model_dump(mode="json"),

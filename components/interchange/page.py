@@ -1,4 +1,7 @@
-"""One self-contained HTML page: sections of text, tables, plots and pictures. No script, no file beside it.
+"""One self-contained HTML page: a sentence, a verdict, key figures, then sections of text, tables, plots and pictures.
+
+No script and no file beside it: it works in an iframe that may do nothing at all. Sections that are `folded` open on a
+click.
 
 Light and dark follow the reader's system. Plots are SVG markup whose `currentColor` takes the page's ink.
 """
@@ -8,6 +11,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
+from typing import Literal
 
 import numpy as np
 from jinja2 import Environment, StrictUndefined
@@ -17,6 +21,7 @@ from PIL import Image
 
 TEMPLATE = "page.html"
 JPEG_QUALITY = 85
+Tone = Literal["plain", "good", "bad", "unsure"]
 
 
 @dataclass(frozen=True)
@@ -62,20 +67,74 @@ class Picture:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Pictures side by side."""
+    """Pictures side by side; `wide` gives each about twice the width."""
 
     pictures: Sequence[Picture]
+    wide: bool = False
 
 
-Block = Text | Table | Plot | Gallery
+@dataclass(frozen=True)
+class Bar:
+    """A figure with its interval, all on [0, 1], drawn on a line; `text` stands behind it. `strong` marks it."""
+
+    label: str
+    value: float
+    low: float
+    high: float
+    text: str
+    strong: bool = False
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Intervals under each other on one scale, which begins at `start`; `mark` is a line through all of them."""
+
+    bars: Sequence[Bar]
+    caption: str = ""
+    mark: float | None = None
+    start: float = 0.0
+
+    def percent(self, value: float) -> str:
+        """Where a value lies on the scale, in percent of its length."""
+        return f"{100 * min(1.0, max(0.0, (value - self.start) / (1 - self.start))):.2f}"
+
+
+@dataclass(frozen=True)
+class Notes:
+    """Short lines that each begin with a mark: good, bad, unsure or plain."""
+
+    lines: Sequence[tuple[Tone, str]]
+
+
+Block = Text | Table | Plot | Gallery | Bars | Notes
 
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands under it."""
+    """A heading and what stands under it; `folded` shows the heading and `hint` alone until it is opened."""
 
     title: str
     blocks: Sequence[Block] = field(default_factory=list)
+    folded: bool = False
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class KeyFigure:
+    """One of the few figures at the top of a page: what it is, the figure, and what it rests on."""
+
+    label: str
+    value: str
+    note: str = ""
+    tone: Tone = "plain"
+
+
+@dataclass(frozen=True)
+class Badge:
+    """The verdict in a word or two."""
+
+    text: str
+    tone: Tone = "plain"
 
 
 def picture_uri(pixels_HWC: NDArray[np.uint8], longest_px: int = 256) -> str:
@@ -87,13 +146,23 @@ def picture_uri(pixels_HWC: NDArray[np.uint8], longest_px: int = 256) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
-def render(title: str, lead: str, sections: Sequence[Section]) -> str:
+def render(
+    title: str,
+    lead: str,
+    sections: Sequence[Section],
+    *,
+    badge: Badge | None = None,
+    figures: Sequence[KeyFigure] = (),
+) -> str:
     """The page as HTML; `lead` is the one sentence to take away. All text is escaped, SVG markup is not."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.tests["table"] = lambda block: isinstance(block, Table)
     environment.tests["plot"] = lambda block: isinstance(block, Plot)
     environment.tests["gallery"] = lambda block: isinstance(block, Gallery)
+    environment.tests["bars"] = lambda block: isinstance(block, Bars)
+    environment.tests["notes"] = lambda block: isinstance(block, Notes)
     environment.filters["cell"] = lambda cell: cell if isinstance(cell, Cell) else Cell(cell)
     environment.filters["markup"] = Markup
     template = files(__package__).joinpath(TEMPLATE).read_text(encoding="utf-8")
-    return environment.from_string(template).render(title=title, lead=lead, sections=sections) + "\n"
+    content = {"title": title, "lead": lead, "sections": sections, "badge": badge, "figures": figures}
+    return environment.from_string(template).render(content) + "\n"
