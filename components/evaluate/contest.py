@@ -158,13 +158,13 @@ def without_leaks(
     Their values are null where it knows every image.
     """
     labels_N = theirs.labels_N[clean_N]
-    sides = {"selected": ours.logits_NS[clean_N], "champion": theirs.logits_NS[clean_N]}
+    ours_NS, theirs_NS = ours.logits_NS[clean_N], theirs.logits_NS[clean_N]
     of = "selected-champion"
     if not len(labels_N):
         return [row_of("top1_difference_adjusted", math.nan, of=of, split="test", n=0)]
-    difference = paired_rows(*sides.values(), labels_N, intervals, of=of, split="test")
+    difference = paired_rows(ours_NS, theirs_NS, labels_N, intervals, of=of, split="test")
     adjusted = [row.model_copy(update={"name": f"{row.name}_adjusted"}) for row in difference]
-    for who, logits_NS in sides.items():
+    for who, logits_NS in (("selected", ours_NS), ("champion", theirs_NS)):
         own = share(scoring.hits(logits_NS, labels_N))
         adjusted.append(row_of("top1_adjusted", *own, of=who, split="test", n=len(labels_N)))
-    return adjusted + paired_class_rows(*sides.values(), labels_N, shared, of=of, split="test")
+    return adjusted + paired_class_rows(ours_NS, theirs_NS, labels_N, shared, of=of, split="test")

@@ -5,7 +5,7 @@ Legend: N images, B bins.
 
 import io
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -77,7 +77,7 @@ def reliability_diagram(logits_NC: Logits, labels_N: Labels, bins: int, title: s
     return svg(figure, f"reliability-{title}")
 
 
-def risk_coverage_curve(curves: dict[str, RiskCoverage], wanted: float, threshold: float | None) -> str:
+def risk_coverage_curve(curves: Mapping[str, RiskCoverage], wanted: float, threshold: float | None) -> str:
     """Share of wrong answers against the share of images answered, a line a split, as SVG.
 
     The dashed line is the risk that is wanted; the dots are where the threshold cuts.
@@ -85,9 +85,9 @@ def risk_coverage_curve(curves: dict[str, RiskCoverage], wanted: float, threshol
     figure, axes = _axes("share of images answered", "share of answers wrong")
     for (name, curve), colour in zip(curves.items(), (LOSS, SCORE), strict=False):
         axes.plot(curve.coverage_K, curve.risk_K, color=colour, linewidth=2, label=name)
-        answered = np.flatnonzero(curve.confidences_K >= threshold) if threshold is not None else []
-        if len(answered):
-            axes.plot(curve.coverage_K[answered[-1]], curve.risk_K[answered[-1]], "o", color=colour)
+        answered = 0 if threshold is None else int((curve.confidences_K >= threshold).sum())
+        if answered:
+            axes.plot(curve.coverage_K[answered - 1], curve.risk_K[answered - 1], "o", color=colour)
     axes.axhline(1 - wanted, color=INK, alpha=0.5, linestyle="--", linewidth=1)
     axes.set_xlim(0, 1.01)
     axes.set_ylim(bottom=0)

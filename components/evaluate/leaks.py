@@ -55,4 +55,4 @@ def near(hashes: Sequence[str], theirs: Sequence[str], max_bits: int) -> NDArray
         chunk_N = slice(start, start + step)
         apart_NM = np.bitwise_count(ours_N[chunk_N, None] ^ theirs_M)
         near_N[chunk_N] = (apart_NM <= max_bits).any(axis=1)
-    return near_N & (ours_N != NO_STRUCTURE)
+    return np.asarray(near_N & (ours_N != NO_STRUCTURE))

@@ -79,7 +79,7 @@ def _curve(
     wanted = parameters["wanted_precision"]
     found = sections.finder(rows)("threshold", "selected", "val")
     threshold = float(found.value) if found is not None and found.value is not None else None
-    curves = {name: risk_coverage(calibrated.logits[name], split.labels_N) for name, split in splits.items()}
+    curves = {str(name): risk_coverage(calibrated.logits[name], split.labels_N) for name, split in splits.items()}
     return Plot(
         [risk_coverage_curve(curves, wanted, threshold)],
         "The most confident images first: how many of the answers are wrong when so many are given. The dashed line "

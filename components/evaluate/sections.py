@@ -200,12 +200,10 @@ def slice_section(rows: Sequence[Row], facts: dict[str, Any], overall: Row | Non
     if len(parts) > MOST_SLICES_SHOWN:
         lowest = {row.of for row in sorted(parts, key=lambda row: row.high or 0)[:MOST_SLICES_SHOWN]}
         parts = [row for row in parts if row.of in lowest]
-    numbers = [(row, *(float(bound or 0) for bound in (row.value, row.low, row.high))) for row in parts]
     bars = [
-        Bar(row.of, value, low, high, f"{shown(row)}  n {row.n:,}", strong=row.of == facts["worst"])
-        for row, value, low, high in numbers
+        Bar(row.of, *_bounds(row), text=f"{shown(row)}  n {row.n:,}", strong=row.of == facts["worst"]) for row in parts
     ]
-    start = max(0.0, min(low for _, _, low, _ in numbers) - 0.05)
+    start = max(0.0, min(bar.low for bar in bars) - 0.05)
     mark = float(overall.value) if overall is not None and overall.value is not None else None
     caption = (
         f"Top-1 with its interval (Wilson) of {len(bars)} of {facts['looked_at']} parts; the scale begins at "
@@ -214,6 +212,11 @@ def slice_section(rows: Sequence[Row], facts: dict[str, Any], overall: Row | Non
     )
     left_out = [Text(f"Too many values to be parted by: {', '.join(facts['left_out'])}.")] if facts["left_out"] else []
     return Section("By part of the test set", [Text(worst_slice(facts)), Bars(bars, caption, mark, start), *left_out])
+
+
+def _bounds(row: Row) -> tuple[float, float, float]:
+    value, low, high = (float(number or 0) for number in (row.value, row.low, row.high))
+    return value, low, high
 
 
 def worst_slice(facts: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ from components.interchange.cards import Threshold
 from components.interchange.report import Row
 from components.interchange.scoring import Floats, Labels, Logits, hits, softmax
 
-DIGITS = 6
+MILLION = 1_000_000
 
 
 class RiskCoverage(NamedTuple):
@@ -58,12 +58,12 @@ def lowest_threshold(logits_NC: Logits, labels_N: Labels, wanted: float) -> floa
     if not len(reached):
         return None
     # Rounded down, so that the image it was read from still counts as answered.
-    return math.floor(float(curve.confidences_K[reached[-1]]) * 10**DIGITS) / 10**DIGITS
+    return math.floor(float(curve.confidences_K[reached[-1]]) * MILLION) / MILLION
 
 
 def least_answers(wanted: float) -> int:
     """Answers below which a precision of `wanted` cannot be told from a perfect one."""
-    return math.ceil(round(1 / (1 - wanted), DIGITS))
+    return math.ceil(round(1 / (1 - wanted), 6))
 
 
 def choose(

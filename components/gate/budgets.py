@@ -1,6 +1,7 @@
 """Which figure each budget is held against, and what the figure rests on."""
 
 from components.gate.evidence import Evidence
+from components.gate.rivalry import CLASSES_TO_COMPARE
 from components.gate.rules import Finding, at_least, at_most, counted, eligible, flips, number
 from components.interchange.report import Row
 
@@ -42,7 +43,11 @@ def gain_finding(evidence: Evidence, min_gain: float, difference: Row | None) ->
     if evidence.evaluated.champion is not None:
         if difference is not None:
             return at_least("min_gain", difference, min_gain, f"over the champion, {_test_images(difference)}")
-        return _no_gain("shares fewer than two classes with the champion", min_gain)
+        few = len(evidence.evaluated.champion.shared_classes) < CLASSES_TO_COMPARE
+        why = (
+            "shares fewer than two classes with the champion" if few else "meets a champion that knows every test image"
+        )
+        return _no_gain(why, min_gain)
     if evidence.entrant == "baseline":
         words = f"min_gain {min_gain:.3f}: there is no champion, and the baseline, which was selected, gains nothing"
         row = Row(name="top1_difference", value=0, of="min_gain", split="test")

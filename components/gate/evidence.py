@@ -91,6 +91,27 @@ class Evidence:
             raise BadInput("the report of latency has no input onnx_model. Was it written by this version?")
         return found
 
+    @property
+    def difference(self) -> Row | None:
+        """Test top-1 gain over the champion on test images that it was not trained on; None where nothing compares.
+
+        Reports from before leaks were looked for have the difference on all images alone.
+        """
+        report = self.reports["evaluate"]
+        adjusted = report.row("top1_difference_adjusted", "selected-champion", "test")
+        found = adjusted or report.row("top1_difference", "selected-champion", "test")
+        return None if found is None or found.value is None else found
+
+    @property
+    def class_differences(self) -> dict[str, list[Row]]:
+        """Recall differences of the selected classifier by whom it is compared with: champion, baseline."""
+        compared = {"champion": "selected-champion/"}
+        if self.entrant == "candidate":
+            compared["baseline"] = "candidate-baseline/"
+        rows = [row for row in self.reports["evaluate"].rows if row.name == "recall_difference"]
+        found = {who: [row for row in rows if row.of.startswith(of)] for who, of in compared.items()}
+        return {who: differences for who, differences in found.items() if differences}
+
     def row(self, step: str, name: str, of: str = "", split: str = "") -> Row:
         """A row with a figure; BadInput when the report lacks it."""
         row = self.reports[step].row(name, of, split)

@@ -8,6 +8,7 @@ from components.interchange.errors import listed
 from components.interchange.report import Row
 
 RULE = "promote_if"
+CLASSES_TO_COMPARE = 2
 LATENCY = ("p50_ms", "p99_ms")
 PromoteIf = Literal["better", "not-worse", "faster"]
 
@@ -47,7 +48,9 @@ def beats(
     """Findings of the rule `promote_if`; `latency` are this model's rows at batch 1."""
     if difference is None:
         row = Row(name="top1_difference", value=None, of=RULE)
-        return [Finding("open", "fewer than two classes are shared with the champion: nothing can be compared", row)]
+        few = len(champion.shared_classes) < CLASSES_TO_COMPARE
+        why = "fewer than two classes are shared with the champion" if few else "the champion knows every test image"
+        return [Finding("open", f"{why}: nothing can be compared", row)]
     if promote_if == "better":
         return [better(difference)]
     quality = not_worse(difference, margin)

@@ -2,7 +2,7 @@
 
 import logging
 
-from components.gate import budgets, rivalry
+from components.gate import budgets, classes, rivalry
 from components.gate.evidence import Evidence, read_evidence
 from components.gate.rules import Finding
 from components.gate.spec import Gate
@@ -57,7 +57,7 @@ def when_rolled_back(context: RunContext, model: str) -> str | None:
 def judge(spec: Gate, evidence: Evidence) -> list[Finding]:
     """Every rule that applies, in the order of the spec."""
     champion = evidence.evaluated.champion
-    difference = evidence.reports["evaluate"].row("top1_difference", "selected-champion", "test")
+    difference = evidence.difference
     findings = budgets.export_findings(evidence, spec.max_flips)
     if spec.max_p99_ms is not None:
         findings.append(budgets.latency_finding(evidence, spec.max_p99_ms))
@@ -67,6 +67,10 @@ def judge(spec: Gate, evidence: Evidence) -> list[Finding]:
         findings.append(budgets.gain_finding(evidence, spec.min_gain, difference))
     if spec.max_ece is not None:
         findings.append(budgets.ece_finding(evidence, spec.max_ece))
+    if spec.max_class_drop is not None:
+        findings += [
+            classes.drop(rows, spec.max_class_drop, opponent) for opponent, rows in evidence.class_differences.items()
+        ]
     if champion is None:
         return findings
     measured = evidence.figures("latency", LATENCY, (budgets.AT_BATCH_1,))

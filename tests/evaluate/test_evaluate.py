@@ -53,7 +53,7 @@ def test_the_better_classifier_is_selected(compared, learnt):
 @pytest.fixture(scope="module")
 def calibrated(tmp_path_factory, tiny_dataset, biased) -> Path:
     out = tmp_path_factory.mktemp("calibrated")
-    evaluate(out, tiny_dataset, "--candidate", str(biased))
+    evaluate(out, tiny_dataset, "--candidate", str(biased), "--wanted-precision", "0.8")
     return out
 
 
@@ -61,7 +61,7 @@ def test_the_selected_differs_from_the_winner_in_what_its_card_says_of_the_tempe
     found, winner = (json.loads((folder / "card.json").read_text()) for folder in (calibrated / "selected", biased))
 
     differing = {key for key in found if found[key] != winner.get(key)}
-    assert differing == {"temperature", "uncalibrated_digest"}
+    assert differing == {"temperature", "threshold", "uncalibrated_digest"}
     weights = "weights.safetensors"
     assert (calibrated / "selected" / weights).read_bytes() == (biased / weights).read_bytes()
 
@@ -102,6 +102,8 @@ def test_a_champion_made_from_the_selected_is_known_by_the_classifier_it_came_fr
 
     assert model_card.classifier_digest == digest(biased)
     assert model_card.temperature == read_classifier_card(calibrated / "selected").temperature != 1.0
+    assert model_card.threshold == read_classifier_card(calibrated / "selected").threshold
+    assert model_card.threshold.precision == 0.8
     session, _ = open_model(tmp_path / "onnx_model")
     assert json.loads(session.get_modelmeta().custom_metadata_map["temperature"]) == model_card.temperature
     store = crowned(tmp_path / "onnx_model", model_card.classifier_digest)
@@ -118,6 +120,32 @@ def test_a_champion_is_scored_with_its_own_temperature(tmp_path, tiny_dataset, t
     test = open_dataset(tiny_dataset).split("test")
     logits_NC = champion_model.champion_logits(session, test, card.preprocessing, 40, 16)
     assert report.row("nll", "champion", "test").value == pytest.approx(scoring.nll(logits_NC / 5, test.labels_N))
+
+
+def test_parts_of_the_test_set_have_rows_and_the_worst_is_named(compared):
+    report = read_report(compared / "report")
+
+    parts = [row for row in report.rows if row.name == "slice_top1"]
+    assert {row.of.split("=")[0] for row in parts} == {"brightness"}, "all PNG of one size"
+    assert sum(row.n for row in parts) == 30
+    assert report.details["slices"]["worst"] is None, "no quarter has twenty images"
+
+
+def test_thirty_val_images_show_no_precision_of_99_in_100(compared):
+    report = read_report(compared / "report")
+
+    assert report.details["threshold"].startswith("no threshold: on val (n = 30)")
+    assert read_classifier_card(compared / "selected").threshold is None
+
+
+def test_recall_is_compared_class_by_class(compared):
+    report = read_report(compared / "report")
+
+    for label in ("blue", "green", "red"):
+        row = report.row("recall_difference", f"candidate-baseline/{label}", "test")
+        candidate, baseline = (report.row("recall", f"{of}/{label}", "test").value for of in ("candidate", "baseline"))
+        assert row.value == pytest.approx(candidate - baseline)
+        assert (row.n, row.low < row.value) == (10, True)
 
 
 def test_every_score_has_its_row_with_n_and_interval(compared):

@@ -55,8 +55,8 @@ def judged(tmp_path: Path) -> Callable[..., tuple[str, Report]]:
 def write_reports(folder: Path, **changed: Any) -> dict[str, Path]:
     """The four reports by the gate's flags. `changed` replaces rows by name and details by key.
 
-    Rows: p99, p50, top1, ece, gain (candidate-baseline), rival (selected-champion). Details: flips, selected, champion,
-    eligible, num_threads.
+    Rows: p99, p50, top1, ece, gain (candidate-baseline), rival (selected-champion), `more` of evaluate. Details: flips,
+    selected, champion, eligible, num_threads.
     """
     artifacts = {}
     for name in ("dataset", "baseline", "candidate", "selected", "onnx_model"):
@@ -74,6 +74,7 @@ def write_reports(folder: Path, **changed: Any) -> dict[str, Path]:
     if changed.get("champion"):
         rival = figure("top1_difference", 0.05, 0.02, 0.08, of="selected-champion", **images)
         rows += [row for row in [changed.get("rival", rival)] if row is not None]
+    rows += changed.get("more", [])
     runs = {"unit": "ms", "of": "batch 1", "n": 1000}
     unused = folder / "unused"
     specs = {

@@ -1,0 +1,42 @@
+"""No class may be given up for the sake of the mean: recall class by class, against the champion and the baseline."""
+
+from collections.abc import Sequence
+
+from components.gate.rules import Finding, Outcome, bounds, counted, figure, number, of_rule
+from components.interchange.errors import listed
+from components.interchange.report import Row
+
+RULE = "max_class_drop"
+
+
+def drop(differences: Sequence[Row], max_drop: float, opponent: str) -> Finding:
+    """Whether the lower bound of every class's recall difference is above minus `max_drop`.
+
+    `differences` are paired, `of` is `<who>/<class>`. Classes without test images cannot be judged and leave it open.
+    """
+    unseen = [_class(row) for row in differences if row.value is None]
+    seen = sorted((row for row in differences if row.value is not None), key=lambda row: (bounds(row)[0], row.of))
+    clearly = [row for row in seen if bounds(row)[1] < -max_drop]
+    perhaps = [row for row in seen if bounds(row)[0] <= -max_drop <= bounds(row)[1]]
+    limit = f"-{figure(max_drop)} against the {opponent}"
+    outcome: Outcome
+    if clearly:
+        outcome, words = "violated", f"recall falls clearly below {limit}: {listed(map(_told, clearly))}"
+    elif perhaps or unseen:
+        missing = f"; no test images of {listed(unseen)}" if unseen else ""
+        outcome, words = "open", f"recall cannot be told from {limit}: {listed(map(_told, perhaps)) or 'none'}{missing}"
+    else:
+        classes = counted(len(seen), "classes") if len(seen) != 1 else "1 class"
+        lowest = f", the lowest {_told(seen[0])}" if seen else ""
+        outcome, words = "holds", f"recall of {classes} stays clearly above {limit}{lowest}"
+    worst = (clearly or perhaps or seen or list(differences))[0]
+    return Finding(outcome, words, of_rule(worst, RULE))
+
+
+def _class(row: Row) -> str:
+    return row.of.partition("/")[2]
+
+
+def _told(row: Row) -> str:
+    low, high = bounds(row)
+    return f"{_class(row)} {number(row):+.3f} [{low:+.3f}, {high:+.3f}] ({counted(row.n or 0, 'images')})"
