@@ -2,7 +2,7 @@
 PYTHON ?= python3
 UV_VERSION := 0.13.9
 BIN := .venv/bin
-FAMILIES := ingest train export latency control predict prefect kfp demo
+FAMILIES := ingest train export latency latency-gpu control predict prefect kfp demo
 COMPILE := --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet
 # No telemetry, and no network at run time: what is not installed is an error, not a download.
 export DO_NOT_TRACK := 1

@@ -9,9 +9,17 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipelines import champion_commands, store_commands, weights_commands
-from pipelines.options import JsonOption, StoreOption, exit_codes
-from pipelines.run_options import DEFAULT_STORE, Engine, Runner, RunOptions, Strategy
+from pipelines import champion_commands, cluster_commands, store_commands, weights_commands
+from pipelines.options import (
+    BackboneOption,
+    JsonOption,
+    RecipeOption,
+    SetOption,
+    StoreOption,
+    StrategyOption,
+    exit_codes,
+)
+from pipelines.run_options import DEFAULT_STORE, Engine, Runner, RunOptions
 
 app = typer.Typer(
     name="graft",
@@ -24,14 +32,9 @@ app = typer.Typer(
 app.add_typer(champion_commands.app, name="champion")
 app.add_typer(store_commands.app, name="store")
 app.add_typer(weights_commands.app, name="weights")
+app.command("compile")(cluster_commands.compile_pipeline)
 
 
-RecipeOption = Annotated[str, typer.Option(help="Named parameter set; `graft recipes` lists them.")]
-BackboneOption = Annotated[str | None, typer.Option(help="Another timm classifier than the recipe's.")]
-StrategyOption = Annotated[Strategy, typer.Option(help="Leave one of the two trainings out.")]
-SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="STEP.PARAM=VALUE", help="Set one parameter of one step.")
-]
 EngineOption = Annotated[Engine, typer.Option(help="Prefect keeps a history; none runs the same plan without it.")]
 RunnerOption = Annotated[Runner, typer.Option(help="Run each step in a process of its own, or all in this one.")]
 RequireOption = Annotated[Literal["promote"] | None, typer.Option(help="Exit with 3 unless the verdict is this.")]
@@ -171,31 +174,6 @@ def recipes() -> None:
     from pipelines.terminal import recipe_tables
 
     recipe_tables()
-
-
-@app.command("compile")
-def compile_pipeline(
-    output: Annotated[Path, typer.Option(help="The YAML file to write.")],
-    image_prefix: Annotated[
-        str, typer.Option(help="Images are PREFIX + family + : + TAG, like registry/graft-train:1.")
-    ],
-    image_tag: Annotated[str, typer.Option(help="Tag of one build; never latest.")],
-    recipe: RecipeOption = RunOptions.recipe,
-    backbone: BackboneOption = RunOptions.backbone,
-    strategy: StrategyOption = RunOptions.strategy,
-    set: SetOption = None,
-    gpu: Annotated[str | None, typer.Option(metavar="RESOURCE=COUNT", help="Like nvidia.com/gpu=1.")] = None,
-    s3_secret: Annotated[str | None, typer.Option(help="Secret with accesskey and secretkey for the store.")] = None,
-    s3_endpoint: Annotated[str | None, typer.Option(help="Endpoint of the store, where it is not AWS's.")] = None,
-) -> None:
-    """The pipeline as a YAML file for Kubeflow Pipelines 2.16 and newer."""
-    with exit_codes():
-        from pipelines.cluster import cluster_of, compiled
-        from pipelines.session import values_for
-
-        cluster = cluster_of(image_prefix, image_tag, gpu, s3_secret, s3_endpoint)
-        compiled(output, strategy, values_for(recipe, backbone, strategy, None, set or [], {}), cluster)
-    print(output)
 
 
 def _version(wanted: bool) -> None:

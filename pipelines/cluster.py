@@ -1,45 +1,71 @@
-"""What a cluster gives the pipeline at compile time: images, a GPU, credentials. Imports no engine."""
+"""What a cluster gives the pipeline at compile time: images, GPUs, places, credentials. Imports no engine."""
 
+import hashlib
 import importlib.util
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from components.interchange.errors import BadInput
-from pipelines.steps import Step, Strategy
+from components.interchange.artifact import to_json
+from components.interchange.errors import BadInput, listed, near
+from pipelines.steps import CLUSTER_STEPS, STEPS, Step, Strategy, graph_for
+
+PullPolicy = Literal["IfNotPresent", "Always", "Never"]
+RESOURCES = ("cpu", "memory_gib", "shm_gib", "timeout_s", "pod_retries")
+EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+
+
+@dataclass(frozen=True)
+class Toleration:
+    """A taint that pods put up with; any value where `value` is None."""
+
+    key: str
+    value: str | None
+    effect: str
+
+
+@dataclass(frozen=True)
+class SecretValue:
+    """An environment variable from a secret's key."""
+
+    variable: str
+    secret: str
+    key: str
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """`gpu` is a GPU's resource name and count; the secret and the endpoint are those of the store's S3."""
+    """What `graft compile` was told of a cluster.
+
+    `gpu` is a GPU's resource name and count a pod; selectors are node labels, those of `gpu_selectors` for steps with
+    a GPU alone. `secrets`, `s3_secret` and `s3_endpoint` reach every step that gets the store. `resources` are changes
+    of single steps, by step and field.
+    """
 
     image_prefix: str
     image_tag: str
     gpu: tuple[str, int] | None = None
+    pull_policy: PullPolicy = "IfNotPresent"
+    pull_secrets: tuple[str, ...] = ()
+    selectors: tuple[tuple[str, str], ...] = ()
+    gpu_selectors: tuple[tuple[str, str], ...] = ()
+    tolerations: tuple[Toleration, ...] = ()
     s3_secret: str | None = None
     s3_endpoint: str | None = None
+    secrets: tuple[SecretValue, ...] = ()
+    user: int = 1000
+    ingest_shards: int = 1
+    resources: tuple[tuple[str, str, int], ...] = ()
 
-
-def cluster_of(
-    image_prefix: str, image_tag: str, gpu: str | None, s3_secret: str | None, s3_endpoint: str | None
-) -> Cluster:
-    """A cluster from command-line words; BadInput on the tag `latest` and on a GPU that is not RESOURCE=COUNT."""
-    if image_tag in ("", "latest"):
-        raise BadInput(
-            f"--image-tag {image_tag!r}: expected the tag of one build, like a version and a commit. Kubeflow's cache "
-            "takes the same tag for the same code."
-        )
-    return Cluster(image_prefix, image_tag, _gpu(gpu), s3_secret, s3_endpoint)
-
-
-def _gpu(text: str | None) -> tuple[str, int] | None:
-    if text is None:
-        return None
-    kind, _, count = text.partition("=")
-    if not kind or not count.isdigit() or int(count) < 1:
-        raise BadInput(f"--gpu {text}: expected RESOURCE=COUNT, like nvidia.com/gpu=1.")
-    return kind, int(count)
+    def __post_init__(self) -> None:
+        if self.image_tag in ("", "latest"):
+            raise BadInput(
+                f"--image-tag {self.image_tag!r}: expected the tag of one build, like a version and a commit. A moving "
+                "tag runs one pipeline with two codes."
+            )
+        if self.user == 0:
+            raise BadInput("--user 0: no step runs as root. Expected a user id above 0; the images are made for 1000.")
 
 
 def image_of(step: Step, cluster: Cluster) -> str:
@@ -47,12 +73,100 @@ def image_of(step: Step, cluster: Cluster) -> str:
     return f"{cluster.image_prefix}{step.extra or 'control'}:{cluster.image_tag}"
 
 
+def cluster_graph(strategy: Strategy, cluster: Cluster) -> dict[str, Step]:
+    """Every step that a cluster runs, by name, with the resources that were asked for."""
+    graph = {step.name: step for step in [*graph_for(strategy), *CLUSTER_STEPS]}
+    for name, field, value in cluster.resources:
+        changed: dict[str, Any] = {field: value}
+        if name in graph:
+            graph[name] = replace(graph[name], **changed)
+    return graph
+
+
+def pipeline_digest(strategy: Strategy, values: Mapping[str, Mapping[str, Any]], cluster: Cluster) -> str:
+    """Digest of what decides about a model when the pipeline is compiled: parameters and images."""
+    images = {name: image_of(step, cluster) for name, step in cluster_graph(strategy, cluster).items()}
+    parts = {"strategy": strategy, "values": {step: dict(given) for step, given in values.items()}, "images": images}
+    return hashlib.sha256(to_json(parts).encode()).hexdigest()
+
+
+def gpu_of(text: str) -> tuple[str, int]:
+    """`nvidia.com/gpu=2` as resource and count."""
+    kind, _, count = text.partition("=")
+    if not kind or not count.isdigit() or int(count) < 1:
+        raise BadInput(f"--gpu {text}: expected RESOURCE=COUNT, like nvidia.com/gpu=1.")
+    return kind, int(count)
+
+
+def selectors_of(texts: Iterable[str], flag: str) -> tuple[tuple[str, str], ...]:
+    """Node labels from `KEY=VALUE`."""
+    pairs = [(text, text.partition("=")) for text in texts]
+    wrong = [text for text, (key, _, value) in pairs if not key or not value]
+    if wrong:
+        raise BadInput(f"{flag} {listed(wrong)}: expected LABEL=VALUE, like accelerator=a100.")
+    return tuple((key, value) for _, (key, _, value) in pairs)
+
+
+def tolerations_of(texts: Iterable[str]) -> tuple[Toleration, ...]:
+    """Tolerations from `KEY:EFFECT` or `KEY=VALUE:EFFECT`, as kubectl taint writes them."""
+    found, wrong = [], []
+    for text in texts:
+        taint, _, effect = text.rpartition(":")
+        key, equals, value = taint.partition("=")
+        if not key or effect not in EFFECTS or (equals and not value):
+            wrong.append(text)
+        found.append(Toleration(key, value or None, effect))
+    if wrong:
+        raise BadInput(f"--toleration {listed(wrong)}: expected KEY:EFFECT or KEY=VALUE:EFFECT ({', '.join(EFFECTS)}).")
+    return tuple(found)
+
+
+def secrets_of(texts: Iterable[str]) -> tuple[SecretValue, ...]:
+    """Environment variables from `VARIABLE=SECRET/KEY`."""
+    found, wrong = [], []
+    for text in texts:
+        variable, _, place = text.partition("=")
+        secret, _, key = place.partition("/")
+        if not variable.replace("_", "a").isalnum() or not secret or not key:
+            wrong.append(text)
+        found.append(SecretValue(variable, secret, key))
+    if wrong:
+        raise BadInput(f"--secret-env {listed(wrong)}: expected VARIABLE=SECRET/KEY, like HF_TOKEN=hub/token.")
+    return tuple(found)
+
+
+def resources_of(texts: Iterable[str]) -> tuple[tuple[str, str, int], ...]:
+    """`finetune.memory-gib=32` and its like as step, field and value; BadInput lists every wrong one."""
+    steps, found, wrong = [step.name for step in [*STEPS, *CLUSTER_STEPS]], [], []
+    for text in texts:
+        target, _, value = text.partition("=")
+        name, _, field = target.replace("-", "_").partition(".")
+        least = 0 if field in ("shm_gib", "pod_retries") else 1
+        if name not in steps:
+            wrong.append(f"{text} (no such step.{near(name, steps)})")
+        elif field not in RESOURCES:
+            wrong.append(f"{text} (no such resource.{near(field, RESOURCES)})")
+        elif not value.isdigit() or int(value) < least:
+            wrong.append(f"{text} (not a whole number from {least} up)")
+        else:
+            found.append((name, field, int(value)))
+    if wrong:
+        known = ", ".join(field.replace("_", "-") for field in RESOURCES)
+        raise BadInput(f"--resource {listed(wrong)}: expected STEP.RESOURCE=NUMBER with {known}.")
+    return tuple(found)
+
+
 def compiled(path: Path, strategy: Strategy, values: Mapping[str, Mapping[str, Any]], cluster: Cluster) -> None:
     """Write the pipeline's YAML; BadInput where kfp is not installed, or the place cannot be written to."""
-    if importlib.util.find_spec("kfp") is None:
-        raise BadInput("kfp is not installed. Install graft[kfp].")
+    check_installed()
     if path.suffix not in (".yaml", ".yml") or not path.parent.is_dir():
         raise BadInput(f"--output {path}: expected a .yaml file in a folder that exists.")
     from pipelines.kfp_pipeline import write
 
     write(path, strategy, values, cluster)
+
+
+def check_installed() -> None:
+    """BadInput where kfp is not installed."""
+    if importlib.util.find_spec("kfp") is None:
+        raise BadInput("kfp is not installed. Install graft[kfp].")

@@ -23,11 +23,14 @@ ARTIFACTS = {
 POSITION = inspect.Parameter.POSITIONAL_OR_KEYWORD
 
 
-def component(step: Step, values: Mapping[str, Any], run_time: Mapping[str, Any], image: str) -> Callable[..., Any]:
+def component(
+    step: Step, values: Mapping[str, Any], run_time: Mapping[str, Any], image: str, processes: int = 1
+) -> Callable[..., Any]:
     """The container component of a step.
 
     `values` are parameters fixed at compile time; `run_time` maps parameters of the step, and of the run context, to
-    the types that Kubeflow shall know them by (`str`, `int`, `float`, or an optional of these).
+    the types that Kubeflow shall know them by (`str`, `int`, `float`, or an optional of these). With several
+    `processes`, torchrun starts that many.
     """
     arguments: list[Any] = []
     signature: list[inspect.Parameter] = []
@@ -43,8 +46,8 @@ def component(step: Step, values: Mapping[str, Any], run_time: Mapping[str, Any]
         declare(name, annotation)
     for port in ports(step.spec, "out"):
         declare(port.name, dsl.OutputPath(str) if port.kind == "verdict" else dsl.Output[ARTIFACTS[port.kind]])
-    for name, kind in shown_in_kubeflow(step).items():
-        declare(name, dsl.Output[kind])
+    for name, annotation in only_in_kubeflow(step).items():
+        declare(name, annotation)
 
     known = {parameter.name for parameter in parameters(step.spec)}
     for name, value in values.items():
@@ -53,16 +56,19 @@ def component(step: Step, values: Mapping[str, Any], run_time: Mapping[str, Any]
 
     def body(*placeholders: Any) -> dsl.ContainerSpec:
         given = dict(zip((parameter.name for parameter in signature), placeholders, strict=True))
-        command = list(arguments)
+        words = list(arguments)
         for port in [*ports(step.spec, "in"), *ports(step.spec, "out")]:
             if port.name in given:
                 place = given[port.name] if port.kind == "verdict" else given[port.name].path
-                command += [_flag(port.name), place]
+                words += [_flag(port.name), place]
         for name, annotation in run_time.items():
             pair = [_flag(name), given[name]]
-            command += [dsl.IfPresentPlaceholder(name, pair)] if _is_optional(annotation) else pair
-        command += [_flag("executor_input"), dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER]
-        return dsl.ContainerSpec(image=image, command=["python", "-m", f"components.{step.name}"], args=command)
+            words += [dsl.IfPresentPlaceholder(name, pair)] if _is_optional(annotation) else pair
+        if "checkpoint_uri" in known:  # One a run, so that a retried pod goes on where the last one ended.
+            place = dsl.ConcatPlaceholder([given["store"], "/checkpoints/", given["run_id"]])
+            words += [_flag("checkpoint_uri"), place]
+        words += [_flag("executor_input"), dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER]
+        return dsl.ContainerSpec(image=image, command=_command(step, processes), args=words)
 
     body.__name__ = step.name
     body.__doc__ = step.spec.__doc__
@@ -73,12 +79,22 @@ def component(step: Step, values: Mapping[str, Any], run_time: Mapping[str, Any]
     return made
 
 
-def shown_in_kubeflow(step: Step) -> dict[str, Any]:
-    """Outputs that Kubeflow's pages show, beside the artifacts: the report's figures, evaluate's page and confusion."""
-    shown: dict[str, Any] = {"metrics": dsl.Metrics}
+def only_in_kubeflow(step: Step) -> dict[str, Any]:
+    """Outputs beside the artifacts: what Kubeflow's pages show, and the dataset's digest for the graph."""
+    found: dict[str, Any] = {}
+    if any(port.name == "report" for port in ports(step.spec, "out")):
+        found["metrics"] = dsl.Metrics
     if step.name == "evaluate":
-        shown |= {"html": dsl.HTML, "confusion": dsl.ClassificationMetrics}
-    return shown
+        found |= {"html": dsl.HTML, "confusion": dsl.ClassificationMetrics}
+    shown = {name: dsl.Output[kind] for name, kind in found.items()}
+    return shown | ({"dataset_digest": dsl.OutputPath(str)} if step.name == "ingest" else {})
+
+
+def _command(step: Step, processes: int) -> list[str]:
+    module = ["-m", f"components.{step.name}"]
+    if processes == 1:
+        return ["python", *module]
+    return ["torchrun", "--standalone", f"--nproc-per-node={processes}", *module]
 
 
 def _is_optional(annotation: Any) -> bool:

@@ -7,9 +7,18 @@ from typing import Annotated
 
 import typer
 
+from pipelines.run_options import Strategy
+
 StoreOption = Annotated[str, typer.Option(help="Folder (or file:// URI) for artifacts, runs and champions.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="End standard output with the result as JSON, on one line.")]
 ModelNameOption = Annotated[str, typer.Option(help="Name of the champion.")]
+
+RecipeOption = Annotated[str, typer.Option(help="Named parameter set; `graft recipes` lists them.")]
+BackboneOption = Annotated[str | None, typer.Option(help="Another timm classifier than the recipe's.")]
+StrategyOption = Annotated[Strategy, typer.Option(help="Leave one of the two trainings out.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="STEP.PARAM=VALUE", help="Set one parameter of one step.")
+]
 
 
 @contextmanager

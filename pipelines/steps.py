@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from components.changes.spec import Changes
 from components.evaluate.spec import Evaluate
 from components.export_onnx.spec import ExportOnnx
 from components.feature_extraction.spec import FeatureExtraction
@@ -12,6 +13,7 @@ from components.ingest.spec import Ingest
 from components.interchange.step import Spec
 from components.latency.spec import Latency
 from components.promote.spec import Promote
+from components.record.spec import Record
 from pipelines.run_options import Strategy as Strategy
 
 
@@ -20,7 +22,8 @@ class Step:
     """One step. `inputs` maps each of its ports to `step.port`; `gpu` says whether one is of use.
 
     `extra` names the extra of pyproject.toml whose versions enter its key. `only_on` is a verdict artifact and the
-    word it must say for the step to run.
+    word it must say for the step to run. `shm_gib`, `timeout_s` (from a pod's start on a node) and `pod_retries` (with
+    back-off; what failed for its input's sake fails again) are for a cluster alone.
     """
 
     name: str
@@ -32,26 +35,45 @@ class Step:
     gpu: bool = False
     retries: int = 0
     only_on: tuple[str, str] | None = None
+    shm_gib: int = 0
+    timeout_s: int = 3600
+    pod_retries: int = 1
 
 
+HOUR_S = 3600
 STEPS = (
-    Step("ingest", Ingest, cpu=2, memory_gib=4, extra="ingest"),
+    Step("ingest", Ingest, cpu=2, memory_gib=4, extra="ingest", timeout_s=6 * HOUR_S),
     Step(
         "feature_extraction",
         FeatureExtraction,
         cpu=4,
         memory_gib=8,
         gpu=True,
+        shm_gib=1,
+        timeout_s=6 * HOUR_S,
         extra="train",
         inputs={"dataset": "ingest.dataset"},
     ),
-    Step("finetune", Finetune, cpu=4, memory_gib=8, gpu=True, extra="train", inputs={"dataset": "ingest.dataset"}),
+    Step(
+        "finetune",
+        Finetune,
+        cpu=4,
+        memory_gib=10,
+        gpu=True,
+        shm_gib=2,
+        timeout_s=24 * HOUR_S,
+        pod_retries=3,  # Each goes on from the last checkpoint.
+        extra="train",
+        inputs={"dataset": "ingest.dataset"},
+    ),
     Step(
         "evaluate",
         Evaluate,
         cpu=4,
         memory_gib=8,
         gpu=True,
+        shm_gib=1,
+        timeout_s=6 * HOUR_S,
         extra="train",
         inputs={
             "dataset": "ingest.dataset",
@@ -95,6 +117,12 @@ STEPS = (
         inputs={"onnx_model": "export_onnx.onnx_model", "gate_report": "gate.report"},
         only_on=("gate.verdict", "promote"),
     ),
+)
+
+# What a cluster needs beside the graph: a look at the champion before training, and the summary after everything.
+CLUSTER_STEPS = (
+    Step("changes", Changes, cpu=1, memory_gib=1),
+    Step("record", Record, cpu=1, memory_gib=1, pod_retries=3),
 )
 
 BY_NAME = {step.name: step for step in STEPS}

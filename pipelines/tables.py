@@ -6,14 +6,14 @@ import typing
 from pathlib import Path
 
 from components.interchange.step import Parameter, Port, Spec, parameters, ports, step_name
-from pipelines.steps import STEPS
+from pipelines.steps import CLUSTER_STEPS, STEPS
 
 BEGIN, END = "<!-- steps: written by `make docs` -->", "<!-- end of steps -->"
 
 
 def step_tables() -> str:
     """Markdown: one heading and two tables (artifacts, parameters) a step."""
-    return "\n".join(_step(step.spec) for step in STEPS)
+    return "\n".join(_step(step.spec) for step in [*STEPS, *CLUSTER_STEPS])
 
 
 def _step(spec: type[Spec]) -> str:

@@ -23,8 +23,10 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings.exceptions import SettingsError
 
 from components.interchange.artifact import RUN_FILE, digest, to_json
+from components.interchange.blobs import open_blobs
 from components.interchange.errors import BadInput, listed
 from components.interchange.executor_output import write_executor_output
+from components.interchange.run_reports import keep_report
 from components.interchange.step import RunContext, Spec, given_parameters, input_folders, ports, step_name
 
 log = logging.getLogger("graft")
@@ -125,7 +127,10 @@ def _run(name: str, spec: Spec, context: RunContext) -> None:
             if folder.is_dir():
                 (folder / RUN_FILE).write_text(to_json(record), encoding="utf-8")
     if context.executor_input is not None:
-        write_executor_output(context.executor_input, {port.name: getattr(spec, port.name) for port in outputs})
+        written = {port.name: getattr(spec, port.name) for port in outputs}
+        if context.store is not None and context.run_id is not None and "report" in written:
+            keep_report(open_blobs(context.store), context.run_id, name, written["report"])
+        write_executor_output(context.executor_input, written)
     log.info("step=%s done seconds=%.1f", name, time.time() - started)
 
 

@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from components.interchange.artifact import digest
 from components.interchange.errors import BadInput
 from components.interchange.report import Report, read_report
 
 PAGE = "report.html"
+DIGEST = "_digest"  # An output parameter `dataset_digest` is the digest of the output artifact `dataset`.
 
 
 def write_executor_output(executor_input: str, outputs: Mapping[str, Path]) -> None:
@@ -29,7 +31,7 @@ def write_executor_output(executor_input: str, outputs: Mapping[str, Path]) -> N
         raise BadInput(f"--executor-input is not Kubeflow's JSON: expected outputs.outputFile ({error}).") from None
     report = read_report(outputs["report"]) if "report" in outputs else None
     written = {
-        "parameterValues": {name: outputs[name].read_text(encoding="utf-8") for name in parameters},
+        "parameterValues": {name: _value(name, outputs) for name in parameters},
         "artifacts": {
             name: {"artifacts": [_filled(name, found["artifacts"][0], report, outputs)]}
             for name, found in artifacts.items()
@@ -37,6 +39,13 @@ def write_executor_output(executor_input: str, outputs: Mapping[str, Path]) -> N
     }
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(written), encoding="utf-8")
+
+
+def _value(name: str, outputs: Mapping[str, Path]) -> str:
+    """What an output parameter says: a verdict's word, or an artifact's digest."""
+    if name in outputs:
+        return outputs[name].read_text(encoding="utf-8")
+    return digest(outputs[name.removesuffix(DIGEST)])
 
 
 def _filled(name: str, artifact: dict[str, Any], report: Report | None, outputs: Mapping[str, Path]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 STEPS = ["ingest", "feature_extraction", "finetune", "evaluate", "export_onnx", "latency", "gate", "promote"]
+STEPS += ["changes", "record"]
 ENGINE_FILES = {
     "kfp": {"pipelines/kfp_adapter.py", "pipelines/kfp_pipeline.py"},
     "prefect": {"pipelines/prefect_adapter.py", "pipelines/prefect_flow.py"},
@@ -98,6 +99,8 @@ def test_the_check_for_heavy_imports_can_fail() -> None:
         ("latency", ["torch", "timm"]),
         ("gate", ["torch", "numpy", "pyarrow", "scipy", "onnxruntime"]),
         ("promote", ["torch", "numpy", "pyarrow", "scipy", "onnxruntime"]),
+        ("changes", ["torch", "numpy", "pyarrow", "scipy", "onnxruntime"]),
+        ("record", ["torch", "numpy", "pyarrow", "scipy", "onnxruntime"]),
     ],
 )
 def test_a_step_runs_where_heavy_packages_are_not_installed(step: str, absent: list[str]) -> None:

@@ -20,6 +20,8 @@ NAMES = {
     "latency": "Latency",
     "gate": "Gate",
     "promote": "Promote",
+    "changes": "Changes",
+    "record": "Record",
 }
 SPECS: list[type[Spec]] = [
     getattr(importlib.import_module(f"components.{step}.spec"), name) for step, name in NAMES.items()

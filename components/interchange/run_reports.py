@@ -1,0 +1,63 @@
+"""The reports of a run on a cluster, kept in the store: `runs/<run_id>/reports/<step>/`.
+
+Kubeflow's exit handler gets no outputs of other tasks, and nothing at all of those that failed; so each step puts its
+report there as well when it is done, and the summary is built from what is there.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from components.interchange.artifact import RUN_FILE
+from components.interchange.blobs import Blobs
+from components.interchange.errors import BadInput
+from components.interchange.report import Report
+
+REPORT, PAGE = "report.json", "report.html"
+
+
+@dataclass(frozen=True)
+class KeptReport:
+    """A step's report. `page` is the URI of its HTML page, if it has one; times are in seconds since the epoch."""
+
+    report: Report
+    started: float
+    seconds: float
+    page: str | None
+
+
+def keep_report(blobs: Blobs, run_id: str, step: str, folder: Path) -> None:
+    """Put a step's report into the store, over that of an earlier try."""
+    for name in (PAGE, RUN_FILE, REPORT):
+        if (folder / name).is_file():
+            blobs.put_file(f"{_prefix(run_id)}{step}/{name}", folder / name)
+
+
+def reports_of(blobs: Blobs, run_id: str) -> dict[str, KeptReport]:
+    """Every report that a run has kept, by step, in the order in which the steps began."""
+    keys = set(blobs.list(_prefix(run_id)))
+    steps = sorted(key.split("/")[-2] for key in keys if key.endswith(f"/{REPORT}"))
+    found = {step: _kept(blobs, f"{_prefix(run_id)}{step}/", keys) for step in steps}
+    return dict(sorted(found.items(), key=lambda item: item[1].started))
+
+
+def _kept(blobs: Blobs, prefix: str, keys: set[str]) -> KeptReport:
+    try:
+        report = Report.model_validate_json(blobs.get(prefix + REPORT) or b"")
+        record = json.loads(blobs.get(prefix + RUN_FILE) or b"{}")
+    except (ValidationError, ValueError) as error:
+        raise BadInput(f"{blobs.uri}/{prefix}{REPORT} is damaged ({error}).") from None
+    page = f"{blobs.uri}/{prefix}{PAGE}" if prefix + PAGE in keys else None
+    return KeptReport(report, float(record.get("started", 0)), float(record.get("seconds", 0)), page)
+
+
+def published_model(blobs: Blobs, promotion: Report | None) -> str | None:
+    """Where the model of a run's promotion lies; None where nothing was promoted."""
+    row = promotion.row("promoted") if promotion else None
+    return None if row is None else f"{blobs.uri}/models/{row.value}/model.onnx"
+
+
+def _prefix(run_id: str) -> str:
+    return f"runs/{run_id}/reports/"

@@ -1,0 +1,39 @@
+"""Record: the order of work. It must succeed for every run that failed, however early."""
+
+import logging
+import time
+
+from components.interchange.artifact import to_json
+from components.interchange.blobs import open_blobs
+from components.interchange.errors import BadInput
+from components.interchange.run_reports import published_model, reports_of
+from components.interchange.step import RunContext
+from components.interchange.summary import summary_of
+from components.record.ending import is_unchanged, reasons_of_failure
+from components.record.spec import Record
+
+log = logging.getLogger("graft")
+
+
+def run(spec: Record, context: RunContext) -> None:
+    """Read what reports there are and write runs/<run_id>/summary.json."""
+    if context.store is None or context.run_id is None:
+        raise BadInput("record writes to the store: give --store and --run-id.")
+    blobs = open_blobs(context.store)
+    kept = reports_of(blobs, context.run_id)
+    reports = {step: one.report for step, one in kept.items()}
+    seconds = {step: round(one.seconds, 3) for step, one in kept.items()}
+    started = min((one.started for one in kept.values()), default=time.time())
+    seconds["total"] = round(time.time() - started, 3)
+    summary = summary_of(
+        context.run_id,
+        reports,
+        model=published_model(blobs, reports.get("promote")),
+        page=kept["evaluate"].page if "evaluate" in kept else None,
+        seconds=seconds,
+        unchanged=is_unchanged(reports),
+        failed=reasons_of_failure(spec.status, reports),
+    )
+    summary["model_name"] = context.model_name
+    blobs.put(f"runs/{context.run_id}/summary.json", to_json(summary).encode())
+    log.info("run_id=%s verdict=%s", context.run_id, summary["verdict"])

@@ -1,0 +1,157 @@
+"""Runs a compiled pipeline as Kubeflow would, without a cluster: its graph, its conditions, its exit handler, and each
+task's own command line with the files that Kubeflow's launcher would give it."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+PLACE = re.compile(r"\{\{\$\.(inputs|outputs)\.(artifacts|parameters)\['(\w+)'\](?:\.(path|output_file))?\}\}")
+CONDITION = re.compile(r"inputs\.parameter_values\['([^']+)'\] == '(\w+)'")
+RUN_ID = "run-1"
+Scope = dict[str, Any]
+
+
+def tasks_of(dag: dict[str, Any], spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Tasks of a graph and of the conditions in it, with every input artifact traced to the task that writes it."""
+    found = {}
+    for name, task in dag["dag"]["tasks"].items():
+        component = spec["components"][task["componentRef"]["name"]]
+        if "dag" not in component:
+            found[name] = task
+            continue
+        outside = task.get("inputs", {}).get("artifacts", {})
+        for inner_name, inner in tasks_of(component, spec).items():
+            for artifact in inner.get("inputs", {}).get("artifacts", {}).values():
+                if "componentInputArtifact" in artifact:
+                    artifact |= outside[artifact.pop("componentInputArtifact")]
+            found[inner_name] = inner
+    return found
+
+
+def written_edges(tasks: dict[str, dict[str, Any]]) -> set[tuple[str, str]]:
+    """(`step.port` that is written, `step.port` that reads it), as `pipelines.steps.edges` has them."""
+    return {
+        (
+            f"{source['producerTask'].replace('-', '_')}.{source['outputArtifactKey']}",
+            f"{name.replace('-', '_')}.{port}",
+        )
+        for name, task in tasks.items()
+        for port, artifact in task.get("inputs", {}).get("artifacts", {}).items()
+        for source in [artifact["taskOutputArtifact"]]
+    }
+
+
+class Launcher:
+    """One run of a compiled pipeline, below `root`. `done` has every task's process, `values` what it wrote."""
+
+    def __init__(self, spec: dict[str, Any], given: dict[str, Any], root: Path) -> None:
+        self.spec, self.root = spec, root
+        self.given = {**dict.fromkeys(spec["root"]["inputDefinitions"]["parameters"]), **given}
+        self.done: dict[str, subprocess.CompletedProcess[str]] = {}
+        self.values: dict[str, dict[str, Any]] = {}
+        self.failed: list[str] = []
+
+    def run(self) -> "Launcher":
+        """Run every task that Kubeflow would run; the names of those that ended with an error are in `failed`."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        self._graph(self.spec["root"], {"parameters": self.given, "artifacts": {}})
+        return self
+
+    def _graph(self, component: dict[str, Any], scope: Scope) -> None:
+        tasks = dict(component["dag"]["tasks"])
+        ended: set[str] = set()
+        while tasks:
+            ready = [name for name, task in tasks.items() if ended >= set(task.get("dependentTasks", []))]
+            name, task = ready[0], tasks.pop(ready[0])
+            ended.add(name)
+            always = task.get("triggerPolicy", {}).get("strategy") == "ALL_UPSTREAM_TASKS_COMPLETED"
+            if always or not self.failed:
+                self._task(name, task, scope)
+
+    def _task(self, name: str, task: dict[str, Any], scope: Scope) -> None:
+        inside = self._inputs(task.get("inputs", {}), scope)
+        wanted = CONDITION.search(task.get("triggerPolicy", {}).get("condition", ""))
+        if wanted and inside["parameters"][wanted[1]] != wanted[2]:
+            return
+        component = self.spec["components"][task["componentRef"]["name"]]
+        if "dag" in component:
+            self._graph(component, inside)
+        else:
+            self._container(name, component, inside)
+
+    def _inputs(self, inputs: dict[str, Any], scope: Scope) -> Scope:
+        return {
+            "parameters": {name: self._parameter(found, scope) for name, found in inputs.get("parameters", {}).items()},
+            "artifacts": {name: self._artifact(found, scope) for name, found in inputs.get("artifacts", {}).items()},
+        }
+
+    def _parameter(self, found: dict[str, Any], scope: Scope) -> Any:
+        if "runtimeValue" in found:
+            return found["runtimeValue"]["constant"].replace("{{$.pipeline_job_uuid}}", RUN_ID)
+        if "componentInputParameter" in found:
+            return scope["parameters"][found["componentInputParameter"]]
+        if "taskFinalStatus" in found:
+            return {"state": "FAILED" if self.failed else "COMPLETE", "error": {}}
+        source = found["taskOutputParameter"]
+        return self.values[source["producerTask"]]["parameterValues"][source["outputParameterKey"]]
+
+    def _artifact(self, found: dict[str, Any], scope: Scope) -> dict[str, Any]:
+        if "componentInputArtifact" in found:
+            return dict(scope["artifacts"][found["componentInputArtifact"]])
+        source = found["taskOutputArtifact"]
+        return dict(self.values[source["producerTask"]]["artifacts"][source["outputArtifactKey"]])
+
+    def _container(self, name: str, component: dict[str, Any], inside: Scope) -> None:
+        container = self.spec["deploymentSpec"]["executors"][component["executorLabel"]]["container"]
+        (self.root / name).mkdir()
+        asked = self._asked(inside, component.get("outputDefinitions", {}), self.root / name)
+        words = [word for argument in container["args"] for word in _filled(argument, asked)]
+        command = [sys.executable, *container["command"][1:], *words]
+        self.done[name] = done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        if done.returncode != 0:
+            self.failed.append(name)
+            return
+        written = json.loads(Path(asked["outputs"]["outputFile"]).read_text())
+        declared = component.get("outputDefinitions", {})
+        assert written["artifacts"].keys() == declared.get("artifacts", {}).keys(), name
+        assert written["parameterValues"].keys() == declared.get("parameters", {}).keys(), name
+        self.values[name] = written
+
+    def _asked(self, inside: Scope, declared: dict[str, Any], folder: Path) -> dict[str, Any]:
+        return {
+            "inputs": {"artifacts": inside["artifacts"], "parameterValues": inside["parameters"]},
+            "outputs": {
+                "artifacts": {
+                    name: {"artifacts": [{"name": name, "uri": str(folder / name), "metadata": {}}]}
+                    for name in declared.get("artifacts", {})
+                },
+                "parameters": {name: {"outputFile": str(folder / name)} for name in declared.get("parameters", {})},
+                "outputFile": str(folder / "executor_output.json"),
+            },
+        }
+
+
+def _filled(argument: str, asked: dict[str, Any]) -> list[str]:
+    """The words that the launcher makes of one argument of a container."""
+    if argument == "{{$}}":
+        return [json.dumps(asked)]
+    if argument.startswith('{"IfPresent"'):
+        optional = json.loads(argument)["IfPresent"]
+        present = asked["inputs"]["parameterValues"].get(optional["InputName"]) is not None
+        return [word for part in optional["Then"] for word in _filled(part, asked)] if present else []
+    if argument.startswith('{"Concat"'):
+        return ["".join(word for part in json.loads(argument)["Concat"] for word in _filled(part, asked))]
+
+    def value(match: re.Match[str]) -> str:
+        side, kind, name, _ = match.groups()
+        if kind == "artifacts":
+            return str(asked[side]["artifacts"][name]["artifacts"][0]["uri"])
+        if side == "outputs":
+            return str(asked["outputs"]["parameters"][name]["outputFile"])
+        found = asked["inputs"]["parameterValues"][name]
+        return json.dumps(found) if isinstance(found, dict) else str(found)
+
+    return [PLACE.sub(value, argument)]
