@@ -9,7 +9,7 @@ export DO_NOT_TRACK := 1
 export HF_HUB_OFFLINE := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: demo test test-resume check format docs mutants bench requirements clean
+.PHONY: demo test test-resume test-backbones check format docs mutants bench requirements clean
 
 demo: .venv/demo.installed
 	$(BIN)/graft demo
@@ -19,6 +19,9 @@ test: .venv/dev.installed
 
 test-resume: .venv/dev.installed  ## kills a training at least twenty times; it must end with the same bytes
 	$(BIN)/pytest -m slow tests/finetune/test_resume.py
+
+test-backbones: .venv/dev.installed  ## every recipe's backbone from images to a reloaded ONNX file, at its own size
+	$(BIN)/pytest tests/backbones -m "slow or not slow" --durations=10
 
 check: .venv/dev.installed
 	$(BIN)/ruff format --check .

@@ -3,50 +3,14 @@
 Legend: N images, B bins.
 """
 
-import io
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.figure import Figure
 
 from components.evaluate.selective import RiskCoverage
+from components.interchange.plots import INK, LOSS, SCORE, axes_of, svg
 from components.interchange.scoring import Labels, Logits, hits, softmax
-
-INK = "#010203"  # Stands for the page's own ink: replaced by `currentColor`.
-# On a fresh machine matplotlib announces its font cache in the middle of our log.
-logging.getLogger("matplotlib").setLevel(logging.WARNING)
-LOSS, SCORE = "#d9782d", "#3f8fd8"
-
-
-def svg(figure: Figure, name: str) -> str:
-    """Markup of a figure: no XML header, text as text, the same bytes every time. `name` keeps its ids apart."""
-    stream = io.StringIO()
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-        figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    markup = stream.getvalue()
-    markup = markup[markup.index("<svg") :]
-    return (
-        markup.replace(INK, "currentColor")
-        .replace('id="', f'id="{name}-')
-        .replace("url(#", f"url(#{name}-")
-        .replace('href="#', f'href="#{name}-')
-    )
-
-
-def _axes(x: str, y: str) -> tuple[Figure, Any]:
-    figure = Figure(figsize=(3.7, 2.8), layout="constrained")
-    axes = figure.add_subplot()
-    axes.set_xlabel(x, color=INK)
-    axes.set_ylabel(y, color=INK)
-    axes.tick_params(colors=INK)
-    for spine in axes.spines.values():
-        spine.set_color(INK)
-        spine.set_alpha(0.4)
-    axes.grid(color=INK, alpha=0.12)
-    return figure, axes
 
 
 def training_curves(history: Sequence[dict[str, Any]]) -> list[str]:
@@ -54,7 +18,7 @@ def training_curves(history: Sequence[dict[str, Any]]) -> list[str]:
     epochs = [record["epoch"] for record in history]
     drawings = []
     for key, label, colour in (("train_loss", "train loss", LOSS), ("val_top1", "val top1", SCORE)):
-        figure, axes = _axes("epoch", label)
+        figure, axes = axes_of("epoch", label)
         axes.plot(epochs, [record[key] for record in history], color=colour, marker="o", linewidth=2)
         axes.set_xticks(epochs if len(epochs) <= 12 else epochs[:: -(-len(epochs) // 12)])
         drawings.append(svg(figure, key))
@@ -67,7 +31,7 @@ def reliability_diagram(logits_NC: Logits, labels_N: Labels, bins: int, title: s
     edges = np.linspace(0, 1, bins + 1)
     bins_N = np.searchsorted(edges[1:], confidences_N, side="left")
     occupied = np.unique(bins_N)
-    figure, axes = _axes("confidence", "accuracy")
+    figure, axes = axes_of("confidence", "accuracy")
     axes.plot([0, 1], [0, 1], color=INK, alpha=0.5, linestyle="--", linewidth=1)
     accuracies = [float(hits_N[bins_N == number].mean()) for number in occupied]
     axes.bar(edges[occupied], accuracies, width=1 / bins, align="edge", color=SCORE, alpha=0.75)
@@ -82,7 +46,7 @@ def risk_coverage_curve(curves: Mapping[str, RiskCoverage], wanted: float, thres
 
     The dashed line is the risk that is wanted; the dots are where the threshold cuts.
     """
-    figure, axes = _axes("share of images answered", "share of answers wrong")
+    figure, axes = axes_of("share of images answered", "share of answers wrong")
     for (name, curve), colour in zip(curves.items(), (LOSS, SCORE), strict=False):
         axes.plot(curve.coverage_K, curve.risk_K, color=colour, linewidth=2, label=name)
         answered = 0 if threshold is None else int((curve.confidences_K >= threshold).sum())

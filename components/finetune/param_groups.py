@@ -6,7 +6,7 @@ equal length, the first ones longer where they do not divide evenly, and the ste
 
     backbone               early               middle       late
     resnet18, resnet50     stem, layer1-2      layer3       layer4
-    efficientnet_b0        stem, blocks.0-2    blocks.3-4   blocks.5-6, conv_head
+    efficientnet_b0, b3    stem, blocks.0-2    blocks.3-4   blocks.5-6, conv_head
     tf_efficientnet_lite0  stem, blocks.0-2    blocks.3-4   blocks.5-6, conv_head
     vit_base_patch16_224   stem, blocks.0-3    blocks.4-7   blocks.8-11, norm
 
