@@ -52,6 +52,7 @@ STAGES_AS_DOCUMENTED = {
         "head": "head",
     },
 }
+SHARES = ("--val-fraction", "0.3", "--test-fraction", "0.3")
 DEFAULT = ("resnet18", "tf_efficientnet_lite0", "test_vit")
 EVERY = [
     pytest.param(name, marks=() if name in DEFAULT else pytest.mark.slow, id=name) for name in STAGES_AS_DOCUMENTED
@@ -60,7 +61,7 @@ EVERY = [
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_source(tmp_path_factory.mktemp("images"), 8)
+    return write_source(tmp_path_factory.mktemp("images"), 12)
 
 
 def test_the_recipes_name_these_backbones_and_prepare_images_as_their_weights_want() -> None:
@@ -88,7 +89,7 @@ def test_from_images_to_a_reloaded_onnx_file(backbone: str, images: Path, tmp_pa
     size = round(config.input_size[-1] / config.crop_pct)
     place = {name: str(tmp_path / name) for name in ("dataset", "baseline", "candidate", "onnx_model", "report")}
     ingest = ["--source", str(images), "--dataset", place["dataset"], "--report", f"{place['report']}/ingest"]
-    assert main(Ingest, [*ingest, "--stored-size-px", str(size), "--interpolation", config.interpolation]) == 0
+    assert main(Ingest, [*ingest, "--stored-size-px", str(size), "--interpolation", config.interpolation, *SHARES]) == 0
     weights = LITE0_WEIGHTS
     if backbone != "tf_efficientnet_lite0":
         weights = str(tmp_path / "weights.safetensors")
