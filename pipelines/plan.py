@@ -61,7 +61,7 @@ def key_of(parts: Mapping[str, Any]) -> str:
     return hashlib.sha256(to_json(parts).encode()).hexdigest()
 
 
-def parts_of(request: Request, step: Step, inputs: Mapping[str, str]) -> dict[str, Any]:
+def parts_of(request: Request, store: Store, step: Step, inputs: Mapping[str, str]) -> dict[str, Any]:
     """Everything that can change a step's outputs, given the digests of its inputs. BadInput on wrong parameters."""
     values = request.values.get(step.name, {})
     spec = spec_of(step, values, nowhere(step))
@@ -75,6 +75,9 @@ def parts_of(request: Request, step: Step, inputs: Mapping[str, str]) -> dict[st
     given = spec.model_dump()
     if step.name == "ingest":
         parts["source"] = source_listing(given["source"], given["image_column"])
+        if given["test_manifest"] is not None:
+            parts["test_manifest"] = source_listing(given["test_manifest"], given["image_column"])
+        parts["champion"] = _lineage(request, store, parts)
     if step.name in ("feature_extraction", "finetune"):
         parts["weights"] = fingerprints.weights(
             given["weights"], given["backbone"], given["weights_sha256"], request.store
@@ -98,7 +101,7 @@ def look_up(request: Request, store: Store, step: Step, inputs: Mapping[str, str
     """Whether a step with these inputs must run, and why."""
     if step.name == "promote":
         return _promotion(request, step, inputs)
-    parts = parts_of(request, step, inputs)
+    parts = parts_of(request, store, step, inputs)
     key = key_of(parts)
     if step.name in request.force:
         return Planned(step, "run", FORCED, key=key, parts=parts)
@@ -111,6 +114,18 @@ def look_up(request: Request, store: Store, step: Step, inputs: Mapping[str, str
     if damage:
         return Planned(step, "run", listed(damage), key=key, parts=parts)
     return Planned(step, "unchanged", "unchanged", outputs, key, parts)
+
+
+def _lineage(request: Request, store: Store, parts: Mapping[str, Any]) -> str | None:
+    """The champion whose images ingest goes by. One made from these very inputs tells nothing new: as before it."""
+    champion = current(request.store, request.model_name)
+    latest = store.parts_of_latest(request.model_name, "ingest")
+    if champion is None or latest is None or {**latest, "champion": None} != {**parts, "champion": None}:
+        return champion.digest if champion else None
+    outputs = store.outputs_of(key_of(latest)) or {}
+    ours = outputs.get("dataset") == champion.record.dataset_digest
+    before: str | None = latest["champion"]
+    return before if ours else champion.digest
 
 
 def _promotion(request: Request, step: Step, inputs: Mapping[str, str]) -> Planned:

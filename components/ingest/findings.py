@@ -4,11 +4,17 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from components.ingest.splits import Earlier
 from components.interchange.errors import BadInput, listed
 from components.interchange.ledgers import Quarantined, Sample
 from components.interchange.report import Row
 
-NOT_BAD = ("duplicate", "conflicting label")  # Whole files: they say nothing about the source's health.
+NOT_BAD = (
+    "duplicate",
+    "near-duplicate",
+    "conflicting label",
+    "frozen test",
+)  # Whole files: they say nothing about the source's health.
 LISTED_IN_REPORT = 100
 
 
@@ -33,9 +39,9 @@ def rows(
     num_sources: int,
     quarantined: Sequence[Quarantined],
     samples: Sequence[Sample],
-    previous: Sequence[Sample],
+    earlier: Sequence[Earlier],
 ) -> list[Row]:
-    """Files and images by split, class and reason; with a previous dataset, what changed."""
+    """Files and images by split, class and reason; where there were images before, what changed."""
     found = [
         Row(name="sources", value=num_sources, unit="files"),
         Row(name="bad_fraction", value=len(_bad(quarantined)) / num_sources, n=num_sources),
@@ -48,8 +54,9 @@ def rows(
         found += [
             Row(name="images", value=number, unit="images", of=f"{split}/{label}") for label, number in by_class.items()
         ]
-    if previous:
-        before, now = ({sample.id: sample.split for sample in side} for side in (previous, samples))
+    if earlier:
+        before = {image.id: image.split for image in earlier}
+        now = {sample.id: sample.split for sample in samples}
         moved = sum(before[image_id] != now[image_id] for image_id in before.keys() & now.keys())
         found += [
             Row(name="added", value=len(now.keys() - before.keys()), unit="images"),

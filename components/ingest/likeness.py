@@ -5,6 +5,7 @@ with nearly equal parts need to be compared: M. Norouzi, A. Punjani, D. J. Fleet
 Multi-Index Hashing" (CVPR 2012), section 3. Legend: N pictures, U different hashes, P pairs.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
@@ -48,12 +49,26 @@ def families(hashes_N: Hashes, max_bits: int) -> Indices:
     return first_N
 
 
+def crowds(family_N: Indices, groups: Sequence[str | None]) -> list[list[int]]:
+    """Indices that belong together, by family or by group, step by step; in order."""
+    first_of: dict[str, int] = {}
+    pairs = [(index, first_of.setdefault(group, index)) for index, group in enumerate(groups) if group is not None]
+    grouped_P, first_P = np.array(pairs, np.int64).reshape(-1, 2).T
+    sets: dict[int, list[int]] = defaultdict(list)
+    for index, root in enumerate(_joined(family_N.copy(), grouped_P, first_P).tolist()):
+        sets[root].append(index)
+    return list(sets.values())
+
+
 def _roots(hashes_U: Hashes, max_bits: int) -> Indices:
     """[U]: of each hash the first of its family."""
     radius = max_bits // PARTS
     flips = [sum(1 << bit for bit in bits) for few in range(radius + 1) for bits in combinations(range(PART_BITS), few)]
     parts = [(hashes_U >> np.uint64(part * PART_BITS)).astype(np.int64) & (1 << PART_BITS) - 1 for part in range(PARTS)]
     root_U = np.arange(len(hashes_U))
+    tables = PARTS * len(flips) << PART_BITS
+    if LOOK_UP_COST * tables >= len(hashes_U) ** 2:
+        return _row_by_row(hashes_U, max_bits, root_U)
     if LOOK_UP_COST * sum(_num_candidates(part_U, flips) for part_U in parts) >= len(hashes_U) ** 2:
         return _row_by_row(hashes_U, max_bits, root_U)
     for part_U in parts:
@@ -109,7 +124,7 @@ def _slices(sizes: Indices) -> Iterator[slice]:
 
 
 def _joined(root_U: Indices, left_P: Indices, right_P: Indices) -> Indices:
-    """Roots once the pairs are joined; every root is the smallest of its set."""
+    """Roots [U] once the pairs are joined, in place; every root is the smallest of its set."""
     while True:
         one, other = root_U[left_P], root_U[right_P]
         apart = one != other

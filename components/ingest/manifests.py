@@ -56,7 +56,8 @@ def is_manifest(name: str) -> bool:
 def read_manifest(path: str, data: bytes, columns: Columns) -> list[ManifestRow]:
     """The rows of a manifest, in its order; BadInput on unknown columns, empty cells and unknown splits."""
     file_name = PurePosixPath(path).name
-    names, cells, attributes = _read(path, data, columns)
+    used = (columns.image, columns.label, columns.split, columns.group)
+    names, cells, attributes = _read(path, data, used)
     for name in [columns.image, columns.label, *sorted(columns.required)]:
         if name not in names:
             raise BadInput(
@@ -79,8 +80,12 @@ def read_manifest(path: str, data: bytes, columns: Columns) -> list[ManifestRow]
     ]
 
 
-def _read(path: str, data: bytes, columns: Columns) -> _Table:
-    used = (columns.image, columns.label, columns.split, columns.group)
+def read_cells(path: str, data: bytes, names: tuple[str, ...]) -> dict[str, Cells]:
+    """The cells of some columns, those of them that are there; BadInput where the file cannot be read."""
+    return _read(path, data, names).cells
+
+
+def _read(path: str, data: bytes, used: tuple[str, ...]) -> _Table:
     try:
         if path.lower().endswith(".jsonl"):
             return _json_lines(data, used)

@@ -4,21 +4,23 @@ import logging
 import time
 from typing import Any
 
+from components.ingest.earlier import earlier_images, frozen_test
 from components.ingest.findings import check_bad_fraction, details, rows
-from components.ingest.identity import without_copies
 from components.ingest.layouts import SourceImage
 from components.ingest.manifests import Columns
 from components.ingest.originals import copy_originals
 from components.ingest.parallel import in_order, num_cores
 from components.ingest.pictures import Picture, read_picture
+from components.ingest.placement import placed
 from components.ingest.shards import WrittenSplit, write_split
 from components.ingest.sources import read_source
 from components.ingest.spec import Ingest
-from components.ingest.splits import Member, assign, check_counts, count
+from components.ingest.splits import Policy, check_counts, count
 from components.ingest.spool import Spool, open_spool
 from components.ingest.statistics import channel_statistics
 from components.interchange.artifact import write_card
-from components.interchange.dataset import ORIGINALS_FOLDER, SPLITS, SplitName, open_dataset
+from components.interchange.champion import current
+from components.interchange.dataset import ORIGINALS_FOLDER, SPLITS, SplitName
 from components.interchange.ledgers import Quarantined, write_quarantine, write_samples
 from components.interchange.progress import progress
 from components.interchange.report import write_report
@@ -34,19 +36,19 @@ def run(spec: Ingest, context: RunContext) -> dict[str, object]:
     sources, unusable = read_source(spec.source, _columns(spec))
     num_files = len(sources) + len(unusable)
     classes = sorted({image.label for image in sources})
+    champion = current(context.store, context.model_name) if context.store else None
+    earlier = earlier_images(spec.previous, champion)
     spec.dataset.mkdir(parents=True)
     with open_spool(spec.dataset) as spool:
         found = _read(spec, sources, spool)
-        pictures, copies = without_copies(entry for entry in found if isinstance(entry, Picture))
-        quarantined = unusable + copies + [entry for entry in found if isinstance(entry, Quarantined)]
-        check_bad_fraction(quarantined, num_files, spec.max_bad_fraction)
-        previous = open_dataset(spec.previous).samples() if spec.previous else []
-        members = [Member(picture.id, picture.source.group, picture.source.split) for picture in pictures]
-        splits = assign(members, spec.val_fraction, spec.test_fraction, previous)
-        counts = count(((splits[picture.id], picture.source.label) for picture in pictures), classes)
-        check_counts(counts)
+        usable = [entry for entry in found if isinstance(entry, Picture)]
+        broken = unusable + [entry for entry in found if isinstance(entry, Quarantined)]
+        check_bad_fraction(broken, num_files, spec.max_bad_fraction)
+        placement = placed(usable, earlier, _policy(spec, usable), spec.on_conflict)
+        sides, quarantined = placement.sides, broken + placement.quarantined
+        counts = count(((split, one.source.label) for split, side in sides.items() for one in side), classes)
+        check_counts(counts, placement.largest_family)
         read_s = time.perf_counter() - started
-        sides = {split: [picture for picture in pictures if splits[picture.id] == split] for split in SPLITS}
         written = {split: write_split(spec.dataset, split, side, classes) for split, side in sides.items()}
 
     samples = [sample for split in SPLITS for sample in written[split].samples]
@@ -55,7 +57,7 @@ def run(spec: Ingest, context: RunContext) -> dict[str, object]:
     write_quarantine(spec.dataset, quarantined)
     manifest = _manifest(spec, classes, counts, len(quarantined), sides, written)
     write_card(spec.dataset, "dataset", manifest)
-    figures = rows(counts, num_files, quarantined, samples, previous)
+    figures = rows(counts, num_files, quarantined, samples, earlier)
     write_report(spec.report, spec, figures, details(quarantined, manifest, originals))
     seconds = time.perf_counter() - started
     log.info("images=%d classes=%d quarantined=%d", len(samples), len(classes), len(quarantined))
@@ -85,6 +87,13 @@ def _read(spec: Ingest, sources: list[SourceImage], spool: Spool) -> list[Pictur
     return list(progress(entries, "ingest: reading images", total=len(sources)))
 
 
+def _policy(spec: Ingest, pictures: list[Picture]) -> Policy:
+    frozen = None
+    if spec.test_manifest is not None:
+        frozen = frozen_test(spec.test_manifest, spec.image_column, spec.split_column, pictures)
+    return Policy(spec.val_fraction, spec.test_fraction, spec.max_near_bits, frozen)
+
+
 def _split_by(source: SourceImage) -> str:
     if source.split is not None:
         return "source"
@@ -107,7 +116,7 @@ def _manifest(
         "interpolation": spec.interpolation,
         "counts": counts,
         "quarantined": num_quarantined,
-        "split_policy": {"by": split_by, **fractions},
+        "split_policy": {"by": split_by, **fractions, "max_near_bits": spec.max_near_bits},
         "shards": {split: one.shards for split, one in written.items()},
         "digests": {split: one.digest for split, one in written.items()},
         "statistics": channel_statistics(picture.sums for picture in sides["train"]).model_dump(mode="json"),

@@ -26,6 +26,19 @@ class Ingest(Spec):
     interpolation: Literal["bilinear", "bicubic", "lanczos"] = param("Resize filter, antialiased", default="bicubic")
     val_fraction: float = param("Share of the images for val", default=0.2, gt=0, lt=1)
     test_fraction: float = param("Share of the images for test", default=0.2, gt=0, lt=1)
+    max_near_bits: int = param(
+        "Images whose perceptual hashes differ in at most so many of 64 bits share one split; -1: none do",
+        default=10,
+        unit="bits",
+        ge=-1,
+        le=16,
+    )
+    on_conflict: Literal["quarantine", "first"] = param(
+        "Of one picture under two labels: quarantine all files, or keep the first by path", default="quarantine"
+    )
+    test_manifest: str | None = param(
+        "Table that names the test images (by id, image or path), and freezes the test set", default=None, location=True
+    )
     max_bad_fraction: float = param("Share of broken files above which the run is refused", default=0.02, ge=0, le=1)
     image_column: str = param("Manifest column with the image's path", default="image")
     label_column: str = param("Manifest column with the label", default="label")

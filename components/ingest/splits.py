@@ -1,21 +1,58 @@
-"""Train, val or test: decided by the image's content (or its group) alone, so that it holds as the data grows."""
+"""Train, val or test: decided by the image's content (or its group) alone, so that it holds as the data grows.
+
+Images of one group, and images that look alike, stand on one side. What the source gives wins, then what was before.
+"""
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
+from components.ingest.likeness import Indices, as_numbers, crowds, families
+from components.ingest.tangles import Placed, untangled
 from components.interchange.dataset import SPLITS, SplitName
 from components.interchange.errors import BadInput, listed
-from components.interchange.ledgers import Sample
+from components.interchange.ledgers import Quarantined
 
 
 class Member(NamedTuple):
-    """What decides an image's split: its id, its group and the split that the source gives it."""
+    """What decides an image's split: id, path, group, the split that the source gives it, perceptual hash."""
 
     id: str
+    path: str
     group: str | None
     given: SplitName | None
+    phash: str
+
+
+class Earlier(Protocol):
+    """An image that was split before: a sample of the previous dataset, or an image of the champion's lineage."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def split(self) -> str: ...
+    @property
+    def group(self) -> str | None: ...
+    @property
+    def phash(self) -> str: ...
+
+
+class Policy(NamedTuple):
+    """How images are split; `frozen` are the ids that make up the test set, where it is frozen."""
+
+    val_fraction: float
+    test_fraction: float
+    max_near_bits: int
+    frozen: frozenset[str] | None = None
+
+
+class Assignment(NamedTuple):
+    """The split of every id; images that can stand on no side; [N] of each member the first of its look-alikes."""
+
+    splits: dict[str, SplitName]
+    quarantined: list[Quarantined]
+    family_N: Indices
 
 
 def split_of(key: str, val_fraction: float, test_fraction: float) -> SplitName:
@@ -27,41 +64,109 @@ def split_of(key: str, val_fraction: float, test_fraction: float) -> SplitName:
     return "val" if position < test_fraction + val_fraction else "train"
 
 
-def assign(
-    members: Sequence[Member], val_fraction: float, test_fraction: float, previous: Iterable[Sample] = ()
-) -> dict[str, SplitName]:
-    """The split of every id. A group stays together.
-
-    A given split wins, then the split of the previous dataset (of the image or its group), then the hash. BadInput when
-    images of one group are given, or had before, different splits.
-    """
+def held_before(earlier: Iterable[Earlier]) -> dict[str, SplitName]:
+    """The split that images and groups had, by key."""
     held: dict[str, SplitName] = {}
-    for sample in previous:
-        split: SplitName = next(name for name in SPLITS if name == sample.split)
-        held[_key(sample.id, None)] = split
-        if sample.group is not None:
-            held[_key(sample.id, sample.group)] = split
-    together: dict[str, list[Member]] = defaultdict(list)
-    for member in members:
-        together[_key(member.id, member.group)].append(member)
-    given = {key: {member.given for member in group if member.given} for key, group in together.items()}
-    _check_groups("the source puts images of one group into different splits", given)
-    before = {
-        key: {held[name] for name in (key, *(_key(member.id, None) for member in group)) if name in held}
-        for key, group in together.items()
-        if not given[key]
-    }
-    _check_groups("the previous dataset holds images of one group in different splits", before)
-    found: dict[str, SplitName] = {}
-    for key, group in together.items():
-        known = given[key] or before[key]
-        split = next(iter(known)) if known else split_of(key, val_fraction, test_fraction)
-        found.update({member.id: split for member in group})
+    for image in earlier:
+        split: SplitName = next(name for name in SPLITS if name == image.split)
+        held[key_of(image.id, None)] = split
+        if image.group is not None:
+            held[key_of(image.id, image.group)] = split
+    return held
+
+
+def key_of(image_id: str, group: str | None) -> str:
+    """What an image is split by."""
+    return f"image {image_id}" if group is None else f"group {group}"
+
+
+def assign(members: Sequence[Member], earlier: Sequence[Earlier], policy: Policy) -> Assignment:
+    """The split of every image.
+
+    Those of one group, and those whose hashes differ in at most `max_near_bits`, come on one side: the one that is
+    known for any of them, else that of the hash. Where look-alikes stand on several sides, those are quarantined that
+    would bring a picture onto two. BadInput when images of one group are given, or had before, different splits.
+    """
+    held = held_before(earlier)
+    known = _known_sides(members, held, policy.frozen)
+    present = {member.id for member in members}
+    ghosts = [image for image in earlier if image.id not in present]  # Gone from the source, but models have seen them.
+    hashes_N = as_numbers([*(member.phash for member in members), *(ghost.phash for ghost in ghosts)])
+    family_N = families(hashes_N, policy.max_near_bits)
+    placed = [
+        *(Placed(member.path, known[member.id], member.group, True) for member in members),
+        *(Placed("an image of before", held[key_of(ghost.id, None)], ghost.group, False) for ghost in ghosts),
+    ]
+    found = Assignment({}, [], family_N[: len(members)])
+    for together in crowds(family_N, [image.group for image in placed]):
+        here = [members[index] for index in together if index < len(members)]
+        sides = {placed[index].side for index in together} - {None}
+        if not here:
+            continue
+        by_hash = _by_hash(min(key_of(member.id, member.group) for member in here), policy)
+        if len(sides) <= 1:
+            found.splits.update(dict.fromkeys((member.id for member in here), next(iter(sides), None) or by_hash))
+            continue
+        side_of, torn = untangled([placed[i] for i in together], hashes_N[together], policy.max_near_bits, by_hash)
+        found.quarantined.extend(torn)
+        found.splits.update({members[together[place]].id: side for place, side in side_of.items()})
+    if policy.frozen is not None:
+        _keep_frozen(found, members, {*policy.frozen, *(one.id for one in members if _held(one, held) == "test")})
     return found
 
 
-def _key(image_id: str, group: str | None) -> str:
-    return f"image {image_id}" if group is None else f"group {group}"
+def _known_sides(
+    members: Sequence[Member], held: Mapping[str, SplitName], frozen: Collection[str] | None
+) -> dict[str, SplitName | None]:
+    """By id: frozen, else given (to it or its group), else as before (it or its group), else None."""
+    together: dict[str, list[Member]] = defaultdict(list)
+    for member in members:
+        together[key_of(member.id, member.group)].append(member)
+    given = {key: {member.given for member in group if member.given} for key, group in together.items()}
+    _check_groups("the source puts images of one group into different splits", given)
+    before = {
+        key: {held[name] for name in (key, *(key_of(member.id, None) for member in group)) if name in held}
+        for key, group in together.items()
+        if not given[key]
+    }
+    _check_groups("images of one group were in different splits before", before)
+    known: dict[str, SplitName | None] = {}
+    for key, group in together.items():
+        is_frozen = frozen is not None and any(member.id in frozen for member in group)
+        side = "test" if is_frozen else next(iter(given[key] or before[key]), None)
+        known.update(dict.fromkeys((member.id for member in group), side))
+    return known
+
+
+def _held(member: Member, held: Mapping[str, SplitName]) -> SplitName | None:
+    return held.get(key_of(member.id, None))
+
+
+def _by_hash(key: str, policy: Policy) -> SplitName:
+    side = split_of(key, policy.val_fraction, policy.test_fraction)
+    return "train" if side == "test" and policy.frozen is not None else side
+
+
+def _keep_frozen(found: Assignment, members: Sequence[Member], allowed: Collection[str]) -> None:
+    """A frozen test set takes no new images: those that belong to it are quarantined."""
+    for index, member in enumerate(members):
+        if found.splits.get(member.id) == "test" and member.id not in allowed:
+            alike = (found.family_N == found.family_N[index]).sum() > 1
+            reason = "near-duplicate" if alike else "frozen test"
+            by = "looks" if alike else f"group {member.group}"
+            detail = f"it belongs to test images (by {by}), and --test-manifest has frozen the test set"
+            found.quarantined.append(Quarantined(member.path, reason, detail))
+            del found.splits[member.id]
+
+
+def check_given_to_frozen(members: Iterable[Member], frozen: Collection[str]) -> None:
+    """BadInput where the source gives another split to an image of the frozen test set, or test to one that is not."""
+    against = [one.path for one in members if one.given and (one.given == "test") != (one.id in frozen)]
+    if against:
+        raise BadInput(
+            f"the source's splits and --test-manifest disagree on {len(against)} images: {listed(against)}. Expected "
+            "test for the images of the test manifest and for no others: empty the cells, or mend the manifest."
+        )
 
 
 def _check_groups(problem: str, splits: Mapping[str, set[SplitName]]) -> None:
@@ -79,14 +184,20 @@ def count(labels: Iterable[tuple[SplitName, str]], classes: Sequence[str]) -> di
     return counts
 
 
-def check_counts(counts: Mapping[str, Mapping[str, int]]) -> None:
+def check_counts(counts: Mapping[str, Mapping[str, int]], largest_family: int) -> None:
     """BadInput when a class has no image in train, val or test."""
     short = [label for label in counts["train"] if not all(counts[split][label] for split in SPLITS)]
     if short:
         found = listed(
             f"{label} ({', '.join(f'{split} {counts[split][label]}' for split in SPLITS)})" for label in short
         )
+        alike = (
+            f" {largest_family} images look alike and stand on one side: a smaller --max-near-bits parts them."
+            if largest_family > sum(map(sum, (by_class.values() for by_class in counts.values()))) / 10
+            else ""
+        )
         raise BadInput(
             f"{len(short)} classes have too few images for the split: {found}. Expected at least one in each of train, "
             "val and test: add images, change --val-fraction or --test-fraction, or give splits in a manifest."
+            f"{alike}"
         )

@@ -103,6 +103,18 @@ class Champion:
             raise BadInput(f"{self.blobs.uri}/{prefix} has digest {digest(folder)}. Remove it and publish it again.")
         return folder
 
+    def fetch_part(self, part: str, into: Path) -> None:
+        """Fetch one folder of the artifact, every file checked, to `into`/`part`; BadInput as `fetch`."""
+        prefix = model_prefix(self.digest)
+        manifest = self.blobs.folder_manifest(prefix)
+        if manifest is None:
+            raise BadInput(f"{self.blobs.uri} has no {prefix}, which is champion. Was the store copied whole?")
+        files = {name: file for name, file in manifest.files.items() if name.startswith(f"{part}/")}
+        for name in files:
+            (into / name).parent.mkdir(parents=True, exist_ok=True)
+            self.blobs.get_file(f"{prefix}/{name}", into / name)
+        check_folder(into, manifest.model_copy(update={"files": files}), f"{self.blobs.uri}/{prefix}")
+
 
 def model_prefix(model_digest: str) -> str:
     """Where a published model lies in the store."""

@@ -34,7 +34,9 @@ def request_(tmp_path: Path, tiny_source: Path, tiny_weights: Path) -> Request:
 
 
 def key(request: Request, step: str, inputs: dict[str, str] | None = None) -> str:
-    return key_of(parts_of(request, BY_NAME[step], INPUTS[step] if inputs is None else inputs))
+    return key_of(
+        parts_of(request, open_store(request.store), BY_NAME[step], INPUTS[step] if inputs is None else inputs)
+    )
 
 
 def with_value(request: Request, step: str, name: str, value: object) -> Request:

@@ -1,0 +1,57 @@
+"""The same picture more than once: equal bytes, or other bytes that decode to equal pixels."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Literal, NamedTuple
+
+from components.ingest.pictures import Picture
+from components.interchange.dataset import SplitName
+from components.interchange.errors import listed
+from components.interchange.ledgers import Quarantined
+
+OnConflict = Literal["quarantine", "first"]
+PRECEDENCE: dict[SplitName | None, int] = {"test": 0, "val": 1, "train": 2, None: 3}  # Of copies, which one stays.
+
+
+class Distinct(NamedTuple):
+    """One picture of each content, sorted by id; the files that are left out; and of those the pictures in pairs."""
+
+    pictures: list[Picture]
+    quarantined: list[Quarantined]
+    conflicts: list[list[Picture]]
+    copies: list[list[Picture]]
+
+
+def without_copies(
+    pictures: Iterable[Picture], fixed: Mapping[str, SplitName | None], on_conflict: OnConflict
+) -> Distinct:
+    """Keep one picture of each content: `duplicate`. Where their labels differ, none: `conflicting label`.
+
+    `fixed` is the split that a path has already, if any: the copy in test is kept before those in val and train, else
+    the first by path. With `on_conflict` `first`, labels that differ make no difference.
+    """
+    same: dict[tuple[str, int, int], list[Picture]] = defaultdict(list)
+    for picture in pictures:
+        same[picture.pixels_sha256, picture.stored_width_px, picture.stored_height_px].append(picture)
+    found = Distinct([], [], [], [])
+    for alike in same.values():
+        first, *others = sorted(alike, key=lambda one: (PRECEDENCE[fixed.get(one.source.path)], one.source.path))
+        labels = sorted({picture.source.label for picture in alike})
+        if len(labels) > 1:
+            found.conflicts.append([first, *others])
+        elif others:
+            found.copies.append([first, *others])
+        if len(labels) > 1 and on_conflict == "quarantine":
+            paths = [picture.source.path for picture in (first, *others)]
+            what = "bytes" if len({picture.id for picture in alike}) == 1 else "pixels"
+            detail = f"the same {what} are labelled {listed(labels)}: {listed(paths)}"
+            found.quarantined.extend(Quarantined(path, "conflicting label", detail) for path in paths)
+            continue
+        found.pictures.append(first)
+        for copy in others:
+            what = "bytes" if copy.id == first.id else "pixels"
+            labelled = "" if copy.source.label == first.source.label else f", labelled {first.source.label}"
+            detail = f"the same {what} as {first.source.path}{labelled}"
+            found.quarantined.append(Quarantined(copy.source.path, "duplicate", detail))
+    found.pictures.sort(key=lambda picture: picture.id)
+    return found

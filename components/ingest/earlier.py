@@ -1,0 +1,55 @@
+"""Images that were split before: in the previous dataset, and in the one that the champion was made from."""
+
+import logging
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from components.ingest.manifests import read_cells
+from components.ingest.pictures import Picture
+from components.ingest.splits import Earlier
+from components.interchange.champion import Champion
+from components.interchange.dataset import open_dataset
+from components.interchange.errors import BadInput, listed
+from components.interchange.lineage import FOLDER, read_images
+
+log = logging.getLogger("graft")
+
+
+def earlier_images(previous: Path | None, champion: Champion | None) -> list[Earlier]:
+    """Every image that has a side already; where both know it, the previous dataset's word counts."""
+    found: dict[str, Earlier] = {}
+    if champion is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            champion.fetch_part(FOLDER, Path(folder))
+            found |= {image.id: image for image in read_images(Path(folder))}
+    if previous is not None:
+        found |= {sample.id: sample for sample in open_dataset(previous).samples()}
+    return list(found.values())
+
+
+def frozen_test(manifest: str, image_column: str, split_column: str, pictures: Sequence[Picture]) -> frozenset[str]:
+    """Ids of the images that a test manifest names, by `id` or by path. Rows of other splits are passed over.
+
+    A dataset's samples.parquet is such a manifest. BadInput where it cannot be read or names images that are not there.
+    """
+    path = Path(manifest.removeprefix("file://"))
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadInput(f"--test-manifest {manifest} cannot be read ({error.strerror}).") from None
+    cells = read_cells(str(path), data, ("id", image_column, "path", split_column))
+    by_path = {picture.source.path: picture.id for picture in pictures}
+    known: Mapping[str, str] = {picture.id: picture.id for picture in pictures} if "id" in cells else by_path
+    column = next((name for name in ("id", image_column, "path") if name in cells), None)
+    if column is None:
+        raise BadInput(f"--test-manifest {manifest} has no column id, {image_column} or path that names its images.")
+    splits = cells.get(split_column, [None] * len(cells[column]))
+    names = [name for name, split in zip(cells[column], splits, strict=True) if name and split in (None, "test")]
+    missing = [name for name in names if name not in known]
+    if missing or not names:
+        raise BadInput(
+            f"{len(missing)} of the {len(names)} images of --test-manifest {manifest} cannot be used or are not in the "
+            f"source: {listed(missing)}. Expected a whole test set: bring them back, or take them out of the manifest."
+        )
+    return frozenset(known[name] for name in names)

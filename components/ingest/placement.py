@@ -1,0 +1,62 @@
+"""From the pictures that can be used to those that are used, each on its side of the split."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from components.ingest.copies import OnConflict, without_copies
+from components.ingest.pictures import Picture
+from components.ingest.splits import Earlier, Member, Policy, assign, check_given_to_frozen, held_before, key_of
+from components.interchange.dataset import SPLITS, SplitName
+from components.interchange.ledgers import Quarantined
+
+
+class Placement(NamedTuple):
+    """The pictures of each split, sorted by id; the files that are left out; who is like whom.
+
+    `conflicts` and `copies` are sets of equal pictures, under several labels or one; `families` are sets of two or more
+    pictures that look alike.
+    """
+
+    sides: dict[SplitName, list[Picture]]
+    quarantined: list[Quarantined]
+    conflicts: list[list[Picture]]
+    copies: list[list[Picture]]
+    families: list[list[Picture]]
+
+    @property
+    def largest_family(self) -> int:
+        """Pictures in the largest family."""
+        return max(map(len, self.families), default=1)
+
+
+def placed(
+    pictures: Sequence[Picture], earlier: Sequence[Earlier], policy: Policy, on_conflict: OnConflict
+) -> Placement:
+    """Leave out copies and conflicts, and give every other picture a split. BadInput as `splits.assign`."""
+    held = held_before(earlier)
+    frozen = policy.frozen
+    fixed: dict[str, SplitName | None] = {
+        one.source.path: "test" if frozen and one.id in frozen else one.source.split or held.get(key_of(one.id, None))
+        for one in pictures
+    }
+    distinct = without_copies(pictures, fixed, on_conflict)
+    members = [
+        Member(one.id, one.source.path, one.source.group, one.source.split, one.look.phash) for one in distinct.pictures
+    ]
+    if frozen is not None:
+        check_given_to_frozen(members, frozen)
+    found = assign(members, earlier, policy)
+    sides: dict[SplitName, list[Picture]] = {split: [] for split in SPLITS}
+    families: dict[int, list[Picture]] = defaultdict(list)
+    for picture, family in zip(distinct.pictures, found.family_N.tolist(), strict=True):
+        families[family].append(picture)
+        if picture.id in found.splits:
+            sides[found.splits[picture.id]].append(picture)
+    return Placement(
+        sides,
+        distinct.quarantined + found.quarantined,
+        distinct.conflicts,
+        distinct.copies,
+        [family for family in families.values() if len(family) > 1],
+    )

@@ -1,0 +1,99 @@
+"""Copies, conflicts, look-alikes and frozen test sets, from the command line on real files."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from components.interchange.artifact import file_digest
+from components.interchange.dataset import Dataset
+from tests.ingest.conftest import picture
+
+
+def found(dataset: Dataset) -> dict[str, tuple[str, str]]:
+    return {entry.path: (entry.reason, entry.detail) for entry in dataset.quarantine()}
+
+
+def test_equal_pixels_in_other_bytes_are_a_copy(animals: Path, ingest) -> None:
+    Image.open(animals / "cat" / "03.png").save(animals / "cat" / "03 again.bmp")
+    Image.open(animals / "cat" / "04.png").save(animals / "dog" / "04 again.bmp")
+    assert found(ingest(animals)) == {
+        "cat/03.png": ("duplicate", "the same pixels as cat/03 again.bmp"),
+        "cat/04.png": ("conflicting label", "the same pixels are labelled cat, dog: cat/04.png, dog/04 again.bmp"),
+        "dog/04 again.bmp": (
+            "conflicting label",
+            "the same pixels are labelled cat, dog: cat/04.png, dog/04 again.bmp",
+        ),
+    }
+
+
+def test_of_a_conflict_the_first_is_kept_when_asked(animals: Path, ingest) -> None:
+    shutil.copy(animals / "cat" / "04.png", animals / "dog" / "04 again.png")
+    dataset = ingest(animals, "--on-conflict", "first")
+    assert found(dataset) == {"dog/04 again.png": ("duplicate", "the same bytes as cat/04.png, labelled cat")}
+    assert "cat/04.png" in {sample.path for sample in dataset.samples()}
+
+
+def test_the_copy_in_test_is_the_one_that_stays(animals: Path, ingest) -> None:
+    before = ingest(animals, to="before")
+    in_test = next(sample for sample in before.samples() if sample.split == "test" and sample.label == "cat")
+    shutil.copy(animals / in_test.path, animals / "cat" / "00 first by name.png")
+    lines = [f"{sample.path},{sample.label},{sample.split}" for sample in before.samples()]
+    (animals / "all.csv").write_text("\n".join(["image,label,split", "cat/00 first by name.png,cat,train", *lines]))
+    dataset = ingest(animals / "all.csv")
+    assert found(dataset) == {"cat/00 first by name.png": ("duplicate", f"the same bytes as {in_test.path}")}
+    assert {sample.path: sample.split for sample in dataset.samples()}[in_test.path] == "test"
+
+
+def test_look_alikes_stand_on_one_side_and_are_no_fault(animals: Path, ingest) -> None:
+    for number in range(20):
+        scene = picture(7000 + number, 64, 48).resize((320, 240), Image.Resampling.BICUBIC)
+        for quality in (95, 60, 30):
+            scene.save(animals / "cat" / f"scene {number} {quality}.jpg", quality=quality)
+    flags = ["--stored-size-px", "40", "--max-bad-fraction", "0"]
+    side = {sample.path: sample.split for sample in ingest(animals, *flags).samples()}
+    scenes = [{side[f"cat/scene {number} {quality}.jpg"] for quality in (95, 60, 30)} for number in range(20)]
+    assert all(len(sides) == 1 for sides in scenes)
+    assert len(set.union(*scenes)) == 3
+    apart = {sample.path: sample.split for sample in ingest(animals, *flags, "--max-near-bits", "-1", to="x").samples()}
+    assert any(len({apart[f"cat/scene {n} {quality}.jpg"] for quality in (95, 60, 30)}) > 1 for n in range(20))
+
+
+def test_the_test_set_of_an_earlier_dataset_can_be_frozen(animals: Path, ingest, refused, tmp_path: Path) -> None:
+    before = ingest(animals, to="before")
+    test = {sample.id for sample in before.samples() if sample.split == "test"}
+    for number in range(60):
+        picture(9000 + number).save(animals / "dog" / f"new {number}.png")
+    flags = ["--test-manifest", str(before.folder / "samples.parquet")]
+    after = ingest(animals, *flags, to="after")
+    assert {sample.id for sample in after.samples() if sample.split == "test"} == test
+    assert len(after.samples()) == 120
+    (tmp_path / "test.csv").write_text("image\ncat/01.png\ndog/none.png\n")
+    message = refused(animals, "--test-manifest", str(tmp_path / "test.csv"))
+    assert "1 of the 2 images of --test-manifest" in message and "are not in the source: dog/none.png" in message
+    (tmp_path / "test.csv").write_text("image,split\ncat/01.png,\ndog/01.png,test\ndog/02.png,train\n")
+    frozen = ingest(animals, "--test-manifest", str(tmp_path / "test.csv"), to="frozen")
+    assert [s.path for s in frozen.samples() if s.split == "test"] == sorted(
+        ["cat/01.png", "dog/01.png"], key=lambda path: file_digest(animals / path)
+    )
+
+
+def test_a_test_manifest_against_the_sources_splits_is_refused(animals: Path, refused, tmp_path: Path) -> None:
+    names = [file.relative_to(animals).as_posix() for file in sorted(animals.rglob("*.png"))]
+    lines = [f"{name},{name[:3]},{'train' if name == 'cat/01.png' else ''}" for name in names]
+    (animals / "all.csv").write_text("\n".join(["image,label,split", *lines]))
+    (tmp_path / "test.csv").write_text("image\ncat/01.png\ndog/03.png\n")
+    message = refused(animals / "all.csv", "--test-manifest", str(tmp_path / "test.csv"))
+    assert message.startswith("the source's splits and --test-manifest disagree on 1 images: cat/01.png.")
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_flat_pictures_are_not_taken_for_look_alikes(animals: Path, ingest, number: int) -> None:
+    for tone in range(40):
+        colour = np.array([tone, 3, 200 - tone])[np.roll(np.arange(3), number)]
+        Image.new("RGB", (16, 16), tuple(colour.tolist())).save(animals / "cat" / f"flat {tone}.png")
+    dataset = ingest(animals)
+    assert {sample.split for sample in dataset.samples() if "flat" in sample.path} == {"train", "val", "test"}
+    assert dataset.manifest.quarantined == 0
