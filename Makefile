@@ -4,12 +4,17 @@ UV_VERSION := 0.13.9
 BIN := .venv/bin
 FAMILIES := ingest train export latency latency-gpu control predict prefect kfp demo
 COMPILE := --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet
+# Images: a tag of version and commit, so that one tag is one code. Every stage builds without BuildKit as well.
+BASE_IMAGE ?= python:3.11-slim
+IMAGE_PREFIX ?= graft-
+IMAGES ?= control ingest latency export train latency-gpu
+IMAGE_TAG ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)-$(shell git describe --always --dirty)
 # No telemetry, and no network at run time: what is not installed is an error, not a download.
 export DO_NOT_TRACK := 1
 export HF_HUB_OFFLINE := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: demo test test-resume test-backbones check format docs mutants bench requirements clean
+.PHONY: demo test test-resume test-backbones check format docs mutants bench images requirements clean
 
 demo: .venv/demo.installed
 	$(BIN)/graft demo
@@ -49,6 +54,13 @@ bench: .venv/dev.installed  ## all benchmarks, or BENCH=name: ours against a pee
 	$(BIN)/uv pip install --compile-bytecode --python $(BIN)/python --require-hashes -r $<
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
+
+images:  ## build an image a step family; BASE_IMAGE, IMAGE_PREFIX, IMAGE_TAG and IMAGES say which
+	for family in $(IMAGES); do \
+	  docker build --network=host --build-arg BASE_IMAGE=$(BASE_IMAGE) --file docker/Dockerfile --target $$family \
+	    --tag $(IMAGE_PREFIX)$$family:$(IMAGE_TAG) . || exit 1; \
+	done
+	docker images --format '{{.Size}}	{{.Repository}}:{{.Tag}}' | grep -F ':$(IMAGE_TAG)'
 
 requirements: | .venv/bin/uv  ## compile the pins again from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml $(COMPILE) --extra dev -o docker/requirements/dev.txt

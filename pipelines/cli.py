@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from pipelines import champion_commands, cluster_commands, store_commands, weights_commands
+from pipelines.cluster_commands import EndpointOption, NamespaceOption, TokenOption
 from pipelines.options import (
     BackboneOption,
     JsonOption,
@@ -33,6 +34,8 @@ app.add_typer(champion_commands.app, name="champion")
 app.add_typer(store_commands.app, name="store")
 app.add_typer(weights_commands.app, name="weights")
 app.command("compile")(cluster_commands.compile_pipeline)
+app.command()(cluster_commands.submit)
+app.command()(cluster_commands.schedule)
 
 
 EngineOption = Annotated[Engine, typer.Option(help="Prefect keeps a history; none runs the same plan without it.")]
@@ -156,9 +159,16 @@ def runs(
     store: StoreOption = DEFAULT_STORE,
     model_name: Annotated[str | None, typer.Option(help="Only the runs that competed for this champion.")] = None,
     limit: Annotated[int, typer.Option(min=0, help="Newest runs to list; 0 for all.")] = 20,
+    cluster: Annotated[bool, typer.Option("--cluster", help="The runs on Kubeflow instead, with their state.")] = False,
+    endpoint: EndpointOption = None,
+    namespace: NamespaceOption = None,
+    token: TokenOption = None,
     json: JsonOption = False,
 ) -> None:
     """The runs of a store, newest first: verdict, scores and duration."""
+    if cluster:
+        cluster_commands.runs(model_name, limit, endpoint, namespace, token, json)
+        return
     with exit_codes():
         from pipelines import run_list, terminal
         from pipelines.store import existing_store

@@ -1,13 +1,17 @@
-"""`graft compile`: the pipeline for a cluster."""
+"""`graft compile`, `submit` and `schedule`: the pipeline for a cluster, and its runs there."""
 
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipelines.cluster import Cluster, PullPolicy
 from pipelines.options import BackboneOption, RecipeOption, SetOption, StrategyOption, exit_codes
 from pipelines.run_options import RunOptions
+
+if TYPE_CHECKING:
+    from pipelines.kubeflow_api import Kubeflow
 
 Words = list[str] | None
 SELECTOR = "LABEL=VALUE"
@@ -65,3 +69,105 @@ def compile_pipeline(
         )
         cluster.compiled(output, strategy, values_for(recipe, backbone, strategy, None, set or [], {}), asked)
     print(output)
+
+
+PackageArgument = Annotated[Path, typer.Argument(metavar="PIPELINE.YAML", help="What graft compile wrote.")]
+EndpointOption = Annotated[
+    str | None, typer.Option(envvar="KF_PIPELINES_ENDPOINT", help="Kubeflow Pipelines, like http://localhost:8080.")
+]
+NamespaceOption = Annotated[
+    str | None, typer.Option(envvar="KF_PIPELINES_NAMESPACE", help="Profile, where Kubeflow has several users.")
+]
+TokenOption = Annotated[
+    str | None,
+    typer.Option(envvar="KF_PIPELINES_TOKEN", show_envvar=True, help="Bearer token; better in the variable."),
+]
+ParamOption = Annotated[Words, typer.Option(metavar="NAME=VALUE", help="A parameter of the run: source, store, …")]
+ExperimentOption = Annotated[str, typer.Option(help="Kubeflow's experiment, made unless it is there.")]
+
+
+def submit(
+    package: PackageArgument,
+    param: ParamOption = None,
+    endpoint: EndpointOption = None,
+    namespace: NamespaceOption = None,
+    token: TokenOption = None,
+    experiment: ExperimentOption = "graft",
+    wait: Annotated[bool, typer.Option("--wait", help="Follow the run; exit with 1 when it fails.")] = False,
+    poll_s: Annotated[float, typer.Option(min=0.01, help="Seconds between two looks at it.")] = 10.0,
+) -> None:
+    """Upload the pipeline unless its content is there already, and start a run."""
+    with exit_codes():
+        from pipelines.kubeflow_api import parameters_of, read_package
+        from pipelines.kubeflow_runs import follow
+
+        read = read_package(package)
+        given = parameters_of(read, param or [])
+        server = connected(endpoint, namespace, token)
+        version = server.version_of(read)
+        name = f"{read.name} {given.get('model_name', 'model')} {read.version}"
+        run_id = server.start(version, server.experiment_id(experiment), name, given)
+        print(server.address(run_id))
+        if not wait:
+            return
+        try:
+            state = follow(server, run_id, print, poll_s)
+        except KeyboardInterrupt:
+            print("graft: not followed any more; the run goes on", file=sys.stderr)
+            raise typer.Exit(130) from None
+    if state not in ("SUCCEEDED", "SKIPPED"):
+        print(f"graft: the run has ended as {state}: {server.address(run_id)}", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+def schedule(
+    package: PackageArgument,
+    cron: Annotated[str, typer.Option(help="Five fields, like '0 2 * * 1-5'; in the server's time zone, mostly UTC.")],
+    param: ParamOption = None,
+    name: Annotated[str | None, typer.Option(help="Of the schedule; graft-MODEL_NAME where not given.")] = None,
+    endpoint: EndpointOption = None,
+    namespace: NamespaceOption = None,
+    token: TokenOption = None,
+    experiment: ExperimentOption = "graft",
+) -> None:
+    """Run the pipeline regularly: one run at a time, none made up for later. The same command again changes nothing."""
+    with exit_codes():
+        from pipelines.cron import next_time, six_fields
+        from pipelines.kubeflow_api import parameters_of, read_package
+        from pipelines.kubeflow_runs import keep_schedule
+
+        read = read_package(package)
+        given, expression = parameters_of(read, param or []), six_fields(cron)
+        server = connected(endpoint, namespace, token)
+        called = name or f"{read.name}-{given.get('model_name', 'model')}"
+        place = server.experiment_id(experiment)
+        kept, done = keep_schedule(server, server.version_of(read), place, called, expression, given)
+        print(f"{called} {kept}: {', '.join(done) or 'as it was'}; next {next_time(cron):%Y-%m-%d %H:%M}")
+
+
+def connected(endpoint: str | None, namespace: str | None, token: str | None) -> "Kubeflow":
+    """The server that the options name, checked; BadInput says what to set."""
+    from components.interchange.errors import BadInput
+    from pipelines.cluster import check_installed
+
+    check_installed()
+    if not endpoint:
+        raise BadInput("which cluster? Give --endpoint, or set KF_PIPELINES_ENDPOINT.")
+    from pipelines.kubeflow_api import Kubeflow
+
+    server = Kubeflow(endpoint, namespace or None, token or None)
+    server.check()
+    return server
+
+
+def runs(
+    model_name: str | None, limit: int, endpoint: str | None, namespace: str | None, token: str | None, json: bool
+) -> None:
+    """Print the newest runs on a cluster."""
+    with exit_codes():
+        from pipelines import terminal
+        from pipelines.kubeflow_runs import newest
+
+        found = newest(connected(endpoint, namespace, token), model_name, limit)
+        shown = ["run_id", "model_name", "state", "created", "seconds", "scheduled"]
+        terminal.as_json(found) if json else terminal.columns(shown, found)

@@ -1,0 +1,40 @@
+"""Schedules in the usual five fields, checked, and as Kubeflow writes them: six, seconds first.
+
+Kubeflow takes five fields without a word and reads them as second, minute, hour, …: `0 2 * * *` would mean two minutes
+past every hour. So only five are taken here, and the second is added.
+"""
+
+from datetime import UTC, datetime
+
+from components.interchange.errors import BadInput
+
+FIELDS = "minute hour day-of-month month day-of-week"
+
+
+def six_fields(five: str) -> str:
+    """Kubeflow's expression of a schedule in five fields; BadInput where it is not one, or never comes true."""
+    next_time(five)
+    return f"0 {' '.join(five.split())}"
+
+
+def next_time(five: str) -> datetime:
+    """The first time that a schedule comes true from now on, in UTC."""
+    from cronsim import CronSim, CronSimError
+
+    expected = f"expected five fields ({FIELDS}), like '0 2 * * 1-5' for two o'clock on working days"
+    fields = five.split()
+    if len(fields) != 5:
+        more = " Kubeflow's seconds are added by Graft." if len(fields) == 6 else ""
+        raise BadInput(f"--cron {five!r}: {len(fields)} fields; {expected}.{more}")
+    odd = [field for field in fields if set(field.upper()) & set("L#W?")]
+    odd = [field for field in odd if not field.replace(",", "-").replace("-", "").isalpha() or field.upper() in "LW?"]
+    if odd:
+        raise BadInput(f"--cron {five!r}: Kubeflow does not know {odd[0]!r}; {expected}.")
+    if "7" in fields[4]:
+        raise BadInput(f"--cron {five!r}: Kubeflow counts the days of a week from 0 (Sunday) to 6; write 0 for 7.")
+    try:
+        return next(CronSim(five, datetime.now(UTC)))
+    except CronSimError as error:
+        raise BadInput(f"--cron {five!r}: {error}; {expected}.") from None
+    except StopIteration:
+        raise BadInput(f"--cron {five!r}: no such day ever comes; {expected}.") from None
