@@ -5,6 +5,8 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,12 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def file_digests(files: Mapping[str, Path]) -> dict[str, str]:
+    """sha256 of every file, in hex, by its name here; several at a time."""
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        return dict(zip(files, pool.map(file_digest, files.values()), strict=True))
+
+
 def content_files(path: Path) -> dict[str, Path]:
     """The files that make up an artifact's content, by path relative to it. A lone file is its own content."""
     if path.is_file():
@@ -72,5 +80,10 @@ def digest(path: Path) -> str:
     """
     if path.is_file():
         return file_digest(path)
-    lines = [f"{file_digest(file)}  {name}\n" for name, file in content_files(path).items()]
+    return folder_digest(file_digests(content_files(path)))
+
+
+def folder_digest(sha256_by_name: Mapping[str, str]) -> str:
+    """The digest of a folder whose files have these sha256, by path relative to it."""
+    lines = [f"{sha256_by_name[name]}  {name}\n" for name in sorted(sha256_by_name)]
     return hashlib.sha256("".join(lines).encode()).hexdigest()

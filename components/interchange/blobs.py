@@ -6,17 +6,26 @@ the folder and not inside, so that the stored folder has the digest of the one t
 
 import shutil
 import uuid
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from components.interchange.artifact import RUN_FILE, content_files, digest, file_digest, to_json
+from components.interchange.artifact import RUN_FILE, content_files, file_digests, folder_digest, to_json
 from components.interchange.blobs_disk import DiskPlace
 from components.interchange.blobs_s3 import S3Place
 from components.interchange.errors import BadInput, listed
 from components.interchange.progress import progress
+
+
+FETCHES = 3  # Of a file that arrives with another sha256 than was put, before it counts as damaged.
+
+
+class Damaged(BadInput):
+    """A stored folder whose files are not those that were put."""
 
 
 class StoredFile(BaseModel):
@@ -70,7 +79,28 @@ class Blobs:
 
     def list(self, prefix: str = "") -> list[str]:
         """Keys that start with `prefix` (a string, not a folder), sorted."""
-        return sorted(self.place.sizes(prefix))
+        return sorted(self.place.entries(prefix))
+
+    def entries(self, prefix: str) -> dict[str, tuple[int, datetime]]:
+        """Keys that start with `prefix` (a string, not a folder): size in bytes and time of writing (UTC)."""
+        return self.place.entries(prefix)
+
+    def children(self, folder: str) -> Sequence[str]:
+        """Names of the folders right under a folder; no key is read for it."""
+        return self.place.children(checked(folder))
+
+    def sha256(self, key: str) -> str | None:
+        """sha256 of what a key really holds, or None where there is nothing."""
+        return self.place.sha256(checked(key))
+
+    def delete(self, key: str) -> None:
+        """Remove a key; nothing happens where it is not there."""
+        self.place.delete([checked(key)])
+
+    def delete_folder(self, prefix: str) -> None:
+        """Remove a stored folder: its manifest first, so that nobody takes what is left for whole."""
+        self.delete(manifest_key(prefix))
+        self.place.delete(list(self.place.entries(f"{checked(prefix)}/")))
 
     def compare_and_swap(self, key: str, data: bytes, expected_tag: str | None) -> bool:
         """Write a key only if it still has that tag (None: only if it is not there). True if written.
@@ -82,13 +112,13 @@ class Blobs:
 
     def folder_manifest(self, prefix: str) -> FolderManifest | None:
         """What the stored folder holds; None where it was never put to the end."""
-        data = self.get(_manifest_key(prefix))
+        data = self.get(manifest_key(prefix))
         if data is None:
             return None
         try:
             manifest = FolderManifest.model_validate_json(data)
         except ValidationError as error:
-            raise BadInput(f"{self.uri}/{_manifest_key(prefix)} is damaged ({error.error_count()} errors).") from None
+            raise Damaged(f"{self.uri}/{manifest_key(prefix)} is damaged ({error.error_count()} errors).") from None
         for name in manifest.files:
             checked(name)
         return manifest
@@ -101,27 +131,38 @@ class Blobs:
         files = content_files(folder) if folder.is_dir() else {}
         if not files:
             raise BadInput(f"{folder} is no folder with files; there is nothing to store under {prefix}.")
-        manifest = FolderManifest(
-            digest=digest(folder),
-            files={
-                name: StoredFile(sha256=file_digest(path), size_bytes=path.stat().st_size)
-                for name, path in files.items()
-            },
-        )
+        manifest = manifest_of(files)
         stored = self.folder_manifest(prefix)
         if stored is not None and stored.digest != manifest.digest:
             raise BadInput(
                 f"{self.uri}/{prefix} holds {stored.digest} already and is immutable; {folder} is {manifest.digest}."
             )
-        sizes = self.place.sizes(f"{prefix}/")
-        wanted = {f"{prefix}/{name}": file.size_bytes for name, file in manifest.files.items()}
-        if stored is not None and wanted.items() <= sizes.items():
+        if stored is not None and not self.folder_faults(prefix, stored):
             return False
-        run_file = {RUN_FILE: folder / RUN_FILE} if (folder / RUN_FILE).is_file() else {}
-        for name, path in progress(list({**files, **run_file}.items()), "storing", unit=" files"):
-            self.put_file(f"{prefix}/{name}", path)
-        self.put(_manifest_key(prefix), to_json(manifest.model_dump(mode="json")).encode())
+        if (folder / RUN_FILE).is_file():
+            files = {**files, RUN_FILE: folder / RUN_FILE}
+        keys = {checked(f"{prefix}/{name}"): path for name, path in files.items()}
+        for _ in progress(self.place.put_files(keys), "storing", total=len(keys), unit=" files"):
+            pass
+        self.put(manifest_key(prefix), to_json(manifest.model_dump(mode="json")).encode())
         return True
+
+    def folder_faults(self, prefix: str, manifest: FolderManifest, every_byte: bool = False) -> Sequence[str]:
+        """What is wrong with a stored folder, in words: files that are missing, of another size, or too many.
+
+        `every_byte`: or of another sha256.
+        """
+        sizes = {key.removeprefix(f"{prefix}/"): size for key, (size, _) in self.entries(f"{prefix}/").items()}
+        sizes.pop(RUN_FILE, None)
+        wrong = [f"{name} is missing" for name in manifest.files.keys() - sizes.keys()]
+        wrong += [f"{name} does not belong there" for name in sizes.keys() - manifest.files.keys()]
+        for name in manifest.files.keys() & sizes.keys():
+            recorded = manifest.files[name]
+            if sizes[name] != recorded.size_bytes:
+                wrong.append(f"{name} has {sizes[name]} bytes, expected {recorded.size_bytes}")
+            elif every_byte and self.sha256(f"{prefix}/{name}") != recorded.sha256:
+                wrong.append(f"{name} does not have the sha256 {recorded.sha256[:12]} that was recorded")
+        return sorted(wrong)
 
     def fetch_folder(self, prefix: str, into: Path) -> FolderManifest:
         """Fetch a stored folder: `into` appears whole, with the sha256 of every file checked, or not at all.
@@ -130,17 +171,19 @@ class Blobs:
         """
         manifest = self.folder_manifest(prefix)
         if manifest is None:
-            raise BadInput(f"{self.uri} has no {prefix}: expected {_manifest_key(prefix)} and the files it lists.")
+            raise BadInput(f"{self.uri} has no {prefix}: expected {manifest_key(prefix)} and the files it lists.")
         if into.is_dir() and any(into.iterdir()):
             check_folder(into, manifest)
             return manifest
         partial = into.parent / f".{into.name}.partial-{uuid.uuid4().hex}"
         try:
-            for name in progress(list(manifest.files), "fetching", unit=" files"):
-                (partial / name).parent.mkdir(parents=True, exist_ok=True)
-                self.get_file(f"{prefix}/{name}", partial / name)
-            self.get_file(f"{prefix}/{RUN_FILE}", partial / RUN_FILE)
-            check_folder(partial, manifest, f"{self.uri}/{prefix}")
+            wrong = dict.fromkeys([*manifest.files, RUN_FILE], "is not fetched yet")
+            for _ in range(FETCHES):  # What was damaged on its way comes whole at another try.
+                self._fetch(prefix, wrong, partial)
+                wrong = _wrong_files(partial, manifest)
+                if not wrong:
+                    break
+            _refuse(wrong, f"{self.uri}/{prefix}")
             try:
                 partial.rename(into)
             except OSError:
@@ -150,6 +193,13 @@ class Blobs:
         finally:
             shutil.rmtree(partial, ignore_errors=True)
         return manifest
+
+    def _fetch(self, prefix: str, names: Collection[str], into: Path) -> None:
+        files = {checked(f"{prefix}/{name}"): into / name for name in names}
+        for path in files.values():
+            path.parent.mkdir(parents=True, exist_ok=True)
+        for _ in progress(self.place.get_files(files), "fetching", total=len(files), unit=" files"):
+            pass
 
     def folder_in_place(self, prefix: str) -> Path | None:
         """Where a stored folder can be read without fetching: on a disk; None on S3."""
@@ -177,18 +227,35 @@ def checked(key: str) -> str:
     return key
 
 
-def check_folder(folder: Path, manifest: FolderManifest, called: str = "") -> None:
-    """BadInput unless the folder holds exactly the manifest's files; names what is missing, damaged or too much."""
-    found = content_files(folder)
-    wrong = [f"{name} is missing" for name in manifest.files if name not in found]
+def check_folder(folder: Path, manifest: FolderManifest) -> None:
+    """Damaged unless the folder holds exactly the manifest's files; names what is missing, damaged or too much."""
+    _refuse(_wrong_files(folder, manifest), str(folder))
+
+
+def _wrong_files(folder: Path, manifest: FolderManifest) -> dict[str, str]:
+    found = file_digests(content_files(folder))
+    wrong = {name: "is missing" for name in manifest.files if name not in found}
     for name in manifest.files.keys() & found.keys():
-        found_sha256, expected = file_digest(found[name]), manifest.files[name].sha256
-        if found_sha256 != expected:
-            wrong.append(f"{name} is damaged (sha256 {found_sha256[:12]}, expected {expected[:12]})")
-    wrong += [f"{name} does not belong there" for name in found.keys() - manifest.files.keys()]
+        expected = manifest.files[name].sha256
+        if found[name] != expected:
+            wrong[name] = f"is damaged (sha256 {found[name][:12]}, expected {expected[:12]})"
+    return wrong | {name: "does not belong there" for name in found.keys() - manifest.files.keys()}
+
+
+def _refuse(wrong: Mapping[str, str], where: str) -> None:
     if wrong:
-        raise BadInput(f"{called or folder}: {listed(sorted(wrong))}. Remove what is wrong and put it there again.")
+        told = listed(f"{name} {words}" for name, words in sorted(wrong.items()))
+        raise Damaged(f"{where}: {told}. Remove what is wrong and put it there again.")
 
 
-def _manifest_key(prefix: str) -> str:
+def manifest_of(files: Mapping[str, Path]) -> FolderManifest:
+    """The manifest of a folder with these files, by path relative to it."""
+    sha256s = file_digests(files)
+    sizes = {name: path.stat().st_size for name, path in files.items()}
+    stored = {name: StoredFile(sha256=sha256, size_bytes=sizes[name]) for name, sha256 in sha256s.items()}
+    return FolderManifest(digest=folder_digest(sha256s), files=stored)
+
+
+def manifest_key(prefix: str) -> str:
+    """Where the manifest of a stored folder lies: beside it."""
     return f"{checked(prefix)}.files.json"

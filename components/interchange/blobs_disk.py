@@ -6,12 +6,14 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
+from components.interchange.artifact import file_digest
 from components.interchange.errors import BadInput
 
 REFUSALS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
@@ -50,13 +52,49 @@ class DiskPlace:
             shutil.copyfile(self.root / key, path)
         return True
 
-    def sizes(self, prefix: str) -> dict[str, int]:
-        """Keys that start with the string `prefix`, and their sizes in bytes."""
+    def put_files(self, files: Mapping[str, Path]) -> Iterator[str]:
+        """`put_file` of several, by key; yields each key when it is done."""
+        for key, path in files.items():
+            self.put_file(key, path)
+            yield key
+
+    def get_files(self, files: Mapping[str, Path]) -> Iterator[str]:
+        """`get_file` of several, by key; yields each key when it is done, found or not."""
+        for key, path in files.items():
+            self.get_file(key, path)
+            yield key
+
+    def sha256(self, key: str) -> str | None:
+        """sha256 of a key's bytes, or None."""
+        with self._readable(key):
+            return file_digest(self.root / key) if (self.root / key).is_file() else None
+
+    def entries(self, prefix: str) -> dict[str, tuple[int, datetime]]:
+        """Keys that start with the string `prefix`: their sizes in bytes, and when they were written (UTC)."""
         with self._readable(prefix):
             start = self.root / prefix.rpartition("/")[0]
             keys = {path.relative_to(self.root).as_posix(): path for path in start.rglob("*")}
             chosen = {key: path for key, path in keys.items() if key.startswith(prefix) and not key.startswith(".")}
-            return {key: path.stat().st_size for key, path in chosen.items() if path.is_file()}
+            found = {key: path.stat() for key, path in chosen.items() if path.is_file()}
+            return {key: (one.st_size, datetime.fromtimestamp(one.st_mtime, UTC)) for key, one in found.items()}
+
+    def children(self, folder: str) -> list[str]:
+        """Names of the folders right under `folder`."""
+        with self._readable(folder):
+            try:
+                return [entry.name for entry in os.scandir(self.root / folder) if entry.is_dir()]
+            except FileNotFoundError:
+                return []
+
+    def delete(self, keys: Collection[str]) -> None:
+        """Remove keys, and folders that this leaves empty; those that are not there are no error."""
+        for key in keys:
+            with self._readable(key):
+                (self.root / key).unlink(missing_ok=True)
+                for folder in (self.root / key).parents:
+                    if folder == self.root or not folder.is_dir() or any(folder.iterdir()):
+                        break
+                    folder.rmdir()
 
     def compare_and_swap(self, key: str, data: bytes, expected_tag: str | None) -> bool:
         """Compare and replace under a lock of the operating system, which ends with its process."""

@@ -1,27 +1,25 @@
-"""Blobs in an S3 bucket, by boto3: endpoint, region, credentials and retries come from the usual AWS settings.
+"""Blobs in an S3 bucket, by boto3: endpoint, region and credentials come from the usual AWS settings.
 
 Swaps are conditional writes (If-Match, If-None-Match). Some stores accept these headers and ignore them, so the first
 swap tries both on a key of its own; a store that then overwrites is refused before it can overwrite what counts.
 """
 
-import time
+import hashlib
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cached_property
+from collections.abc import Callable, Collection, Iterator, Mapping
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from components.interchange.errors import BadInput
+from components.interchange.s3_refusals import code_of
+from components.interchange.s3_requests import MISSING, Requests, unless_missing
 
 PROBE = ".conditional-writes"
 SWAP_MARK = "graft-swap"
-MISSING = ("NoSuchKey", "404", "NotFound")
 REFUSED = ("PreconditionFailed", "412")
-CREDENTIALS = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "TokenRefreshRequired")
-PERMISSION = ("AccessDenied", "403", "Forbidden", "AllAccessDisabled", "AccountProblem")
-REGION = ("PermanentRedirect", "301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException")
-CONFLICT_WAITS_S = (0.1, 0.2, 0.4, 0.8)
+DELETED_AT_ONCE = 1000
 
 
 class S3Place:
@@ -30,58 +28,107 @@ class S3Place:
     def __init__(self, bucket: str, prefix: str) -> None:
         self.bucket = bucket
         self.prefix = f"{prefix}/" if prefix else ""
+        self._requests = Requests(bucket)
         self._swaps_are_safe = False
-
-    @cached_property
-    def _client(self) -> Any:
-        try:
-            import boto3
-            from botocore.config import Config
-        except ImportError:
-            raise BadInput(f"s3://{self.bucket} needs boto3, which is not installed: install graft[s3].") from None
-        # A session of its own: boto3's default one must not be shared by threads.
-        return boto3.session.Session().client("s3", config=Config(connect_timeout=10))
 
     def get_with_tag(self, key: str) -> tuple[bytes, str] | None:
         """The bytes and their ETag, or None."""
-        with self._readable("s3:GetObject", key):
+
+        def read() -> tuple[bytes, str] | None:
             found = self._get(key)
             return None if found is None else (found["Body"].read(), found["ETag"])
 
+        return self._requests.asked(read, "s3:GetObject", self.prefix + key)
+
     def put(self, key: str, data: bytes) -> None:
         """Write one object."""
-        with self._readable("s3:PutObject", key):
-            self._client.put_object(Bucket=self.bucket, Key=self.prefix + key, Body=data)
+        name = self.prefix + key
+        write = partial(self._requests.client.put_object, Bucket=self.bucket, Key=name, Body=data)
+        self._requests.asked(write, "s3:PutObject", name)
 
     def put_file(self, key: str, path: Path) -> None:
         """Upload a file, a large one in parts; it is to be seen when the last part is there."""
-        with path.open("rb") as stream, self._readable("s3:PutObject", key):
-            self._client.upload_fileobj(stream, self.bucket, self.prefix + key)
+        list(self.put_files({key: path}))
 
     def get_file(self, key: str, path: Path) -> bool:
         """Download to a file; False where there is nothing."""
-        from botocore.exceptions import ClientError
+        list(self.get_files({key: path}))
+        return path.exists()
 
-        with self._readable("s3:GetObject", key):
-            try:
-                with path.open("wb") as stream:
-                    self._client.download_fileobj(self.bucket, self.prefix + key, stream)
-            except ClientError as error:
-                path.unlink()
-                if _code(error) not in MISSING:
-                    raise
-                return False
-        return True
+    def put_files(self, files: Mapping[str, Path]) -> Iterator[str]:
+        """`put_file` of several at a time; yields each key when it is done."""
+        with self._requests.transfers() as transfers:
 
-    def sizes(self, prefix: str) -> dict[str, int]:
-        """Keys that start with the string `prefix`, and their sizes in bytes."""
-        with self._readable("s3:ListBucket", prefix):
-            pages = self._client.get_paginator("list_objects_v2").paginate(
-                Bucket=self.bucket, Prefix=self.prefix + prefix
+            def start(name: str, path: Path) -> Any:
+                return transfers.upload(str(path), self.bucket, name)
+
+            yield from self._transferred(files, start, "s3:PutObject")
+
+    def get_files(self, files: Mapping[str, Path]) -> Iterator[str]:
+        """`get_file` of several at a time; yields each key when it is done, found or not."""
+        with self._requests.transfers() as transfers:
+
+            def start(name: str, path: Path) -> Any:
+                return transfers.download(self.bucket, name, str(path))
+
+            yield from self._transferred(files, start, "s3:GetObject")
+
+    def _transferred(
+        self, files: Mapping[str, Path], start: Callable[[str, Path], Any], permission: str
+    ) -> Iterator[str]:
+        under_way = {key: start(self.prefix + key, path) for key, path in files.items()}
+
+        def again(key: str) -> None:
+            unless_missing(start(self.prefix + key, files[key]).result)
+
+        for key, transfer in under_way.items():
+            first = partial(unless_missing, transfer.result)
+            self._requests.asked(first, permission, self.prefix + key, partial(again, key))
+            yield key
+
+    def sha256(self, key: str) -> str | None:
+        """sha256 of a key's bytes, or None."""
+
+        def read() -> str | None:
+            found = self._get(key)
+            if found is None:
+                return None
+            sha256 = hashlib.sha256()
+            for chunk in found["Body"].iter_chunks(1 << 20):
+                sha256.update(chunk)
+            return sha256.hexdigest()
+
+        return self._requests.asked(read, "s3:GetObject", self.prefix + key)
+
+    def entries(self, prefix: str) -> dict[str, tuple[int, datetime]]:
+        """Keys that start with the string `prefix`: their sizes in bytes, and when they were written (UTC)."""
+        objects = [found for page in self._pages(prefix) for found in page.get("Contents", [])]
+        found = {str(one["Key"]).removeprefix(self.prefix): (int(one["Size"]), one["LastModified"]) for one in objects}
+        return {key: entry for key, entry in found.items() if not key.startswith(".")}
+
+    def children(self, folder: str) -> list[str]:
+        """Names of the folders right under `folder`."""
+        pages = self._pages(f"{folder}/", Delimiter="/")
+        found = [str(one["Prefix"]) for page in pages for one in page.get("CommonPrefixes", [])]
+        return [name.rstrip("/").rpartition("/")[2] for name in found]
+
+    def _pages(self, prefix: str, **more: str) -> list[dict[str, Any]]:
+        def read() -> list[dict[str, Any]]:
+            listing = self._requests.client.get_paginator("list_objects_v2")
+            return list(listing.paginate(Bucket=self.bucket, Prefix=self.prefix + prefix, **more))
+
+        return self._requests.asked(read, "s3:ListBucket", self.prefix + prefix)
+
+    def delete(self, keys: Collection[str]) -> None:
+        """Remove keys; those that are not there are no error."""
+        names = [self.prefix + key for key in keys]
+        for start in range(0, len(names), DELETED_AT_ONCE):
+            some = [{"Key": name} for name in names[start : start + DELETED_AT_ONCE]]
+            remove = partial(
+                self._requests.client.delete_objects, Bucket=self.bucket, Delete={"Objects": some, "Quiet": True}
             )
-            objects = [found for page in pages for found in page.get("Contents", [])]
-        sizes = {str(found["Key"]).removeprefix(self.prefix): int(found["Size"]) for found in objects}
-        return {key: size for key, size in sizes.items() if not key.startswith(".")}
+            for one in self._requests.asked(remove, "s3:DeleteObject", names[start]).get("Errors", []):
+                raise BadInput(f"s3://{self.bucket}/{one['Key']} cannot be removed: {one['Code']} {one['Message']}")
 
     def compare_and_swap(self, key: str, data: bytes, expected_tag: str | None) -> bool:
         """A conditional write; BadInput on a store that takes the condition and ignores it."""
@@ -112,73 +159,29 @@ class S3Place:
         from botocore.exceptions import ClientError
 
         condition = {"IfNoneMatch": "*"} if expected_tag is None else {"IfMatch": expected_tag}
-        with self._readable("s3:PutObject", key):
-            for wait_s in (*CONFLICT_WAITS_S, None):
-                try:
-                    self._client.put_object(
-                        Bucket=self.bucket, Key=self.prefix + key, Body=data, Metadata={SWAP_MARK: mark}, **condition
-                    )
-                    return True
-                except ClientError as error:
-                    if _code(error) in (*REFUSED, *MISSING):
-                        return False
-                    if _code(error) != "ConditionalRequestConflict" or wait_s is None:
-                        raise
-                    time.sleep(wait_s)  # Another write to the key is under way; the store asks to try again.
-        raise AssertionError("the last try returns or raises")
+        where = {"Bucket": self.bucket, "Key": self.prefix + key, "Metadata": {SWAP_MARK: mark}}
+
+        def write() -> bool:
+            try:
+                self._requests.client.put_object(**where, Body=data, **condition)
+            except ClientError as error:
+                if code_of(error) not in (*REFUSED, *MISSING):
+                    raise
+                return False
+            return True
+
+        return self._requests.asked(write, "s3:PutObject", self.prefix + key)
 
     def _mark(self, key: str) -> str | None:
-        with self._readable("s3:GetObject", key):
+        def read() -> str | None:
             found = self._get(key)
             if found is None:
                 return None
             found["Body"].close()
             return str(found["Metadata"].get(SWAP_MARK))
 
+        return self._requests.asked(read, "s3:GetObject", self.prefix + key)
+
     def _get(self, key: str) -> Any:
-        from botocore.exceptions import ClientError
-
-        try:
-            return self._client.get_object(Bucket=self.bucket, Key=self.prefix + key)
-        except ClientError as error:
-            if _code(error) in MISSING:
-                return None
-            raise
-
-    @contextmanager
-    def _readable(self, permission: str, key: str) -> Iterator[None]:
-        """A refusal of the store as one sentence that says where to change it."""
-        from_client = self._client  # First: its absence has a message of its own.
-        from botocore import exceptions as found
-
-        where, endpoint = f"s3://{self.bucket}/{self.prefix}{key}", from_client.meta.endpoint_url
-        try:
-            yield
-        except (found.NoCredentialsError, found.PartialCredentialsError) as error:
-            raise BadInput(f"{where}: {error} Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.") from None
-        except (found.ConnectionError, found.HTTPClientError) as error:
-            raise BadInput(f"{where}: no answer from {endpoint} ({error}). Is AWS_ENDPOINT_URL right?") from None
-        except found.ParamValidationError as error:
-            raise BadInput(f"{where}: {error}") from None
-        except found.ClientError as error:
-            raise _refusal(error, where, endpoint, permission) from None
-
-
-def _code(error: Any) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
-
-
-def _refusal(error: Any, where: str, endpoint: str, permission: str) -> Exception:
-    """The BadInput for what a user can mend; any other error as it is."""
-    code = _code(error)
-    if code == "NoSuchBucket":
-        return BadInput(f"{where}: there is no such bucket at {endpoint}. Make it, or change --store.")
-    if code in CREDENTIALS:
-        return BadInput(f"{where}: {endpoint} does not accept the credentials ({code}). See AWS_ACCESS_KEY_ID.")
-    if code in PERMISSION:
-        return BadInput(f"{where}: no permission for {permission} ({code}). Graft needs Get, Put and List.")
-    if code in REGION:
-        return BadInput(f"{where}: the bucket is in another region ({code}). Set AWS_REGION.")
-    if code in ("NotImplemented", "501"):
-        return BadInput(f"{where}: {endpoint} has no conditional writes ({code}). Use a store that has them.")
-    return error if isinstance(error, Exception) else RuntimeError(error)
+        get = partial(self._requests.client.get_object, Bucket=self.bucket, Key=self.prefix + key)
+        return unless_missing(get)

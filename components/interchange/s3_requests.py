@@ -1,0 +1,94 @@
+"""Requests to S3 by boto3: the client and its retries, transfers of files, and errors as one sentence.
+
+botocore tries again, with back-off, what did not reach the store or was refused in passing; an answer that breaks off
+half-way it does not, so that is done here.
+"""
+
+import time
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, TypeVar
+
+from components.interchange.errors import BadInput
+from components.interchange.s3_refusals import code_of, told
+
+T = TypeVar("T")
+MISSING = ("NoSuchKey", "404", "NotFound")
+PASSING = ("ConditionalRequestConflict", "BadDigest", "XAmzContentSHA256Mismatch")
+TOTAL_TRIES = 8  # With botocore's back-off about half a minute; AWS_MAX_ATTEMPTS says otherwise.
+WAITS_S = (0.1, 0.2, 0.4, 0.8)
+IN_FLIGHT = 16
+PART_BYTES = 16 << 20
+
+
+class Requests:
+    """A client for `bucket`. Nothing is contacted, nor boto3 imported, before the first request."""
+
+    def __init__(self, bucket: str) -> None:
+        self.bucket = bucket
+
+    @cached_property
+    def client(self) -> Any:
+        """boto3's client, with the usual AWS settings."""
+        try:
+            import boto3
+            from botocore.config import Config
+        except ImportError:
+            raise BadInput(f"s3://{self.bucket} needs boto3, which is not installed: install graft[s3].") from None
+        session = boto3.session.Session()  # Of its own: boto3's default one must not be shared by threads.
+        retries: dict[str, Any] = {"mode": "standard"}
+        if session._session.get_config_variable("max_attempts") is None:
+            retries["total_max_attempts"] = TOTAL_TRIES
+        config = Config(connect_timeout=10, max_pool_connections=2 * IN_FLIGHT, retries=retries)
+        return session.client("s3", config=config)
+
+    def transfers(self) -> Any:
+        """A manager of transfers; it ends those under way when it is left by an exception."""
+        client = self.client  # First: the absence of boto3 has a message of its own.
+        from boto3.s3.transfer import TransferConfig, create_transfer_manager
+
+        config = TransferConfig(
+            multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, max_concurrency=IN_FLIGHT
+        )
+        return create_transfer_manager(client, config)
+
+    def asked(self, call: Callable[[], T], permission: str, key: str, again: Callable[[], T] | None = None) -> T:
+        """What `call` gives. A broken answer is asked for `again`, after a wait; BadInput where the store refuses."""
+        endpoint = self.client.meta.endpoint_url  # First: the absence of boto3 has a message of its own.
+        from boto3.exceptions import Boto3Error
+        from botocore.exceptions import BotoCoreError, ClientError
+        from s3transfer.exceptions import RetriesExceededError
+
+        for wait_s in (*WAITS_S, None):
+            try:
+                return call()
+            except (ClientError, BotoCoreError, Boto3Error, RetriesExceededError) as error:
+                if wait_s is None or not _is_passing(error):
+                    raise told(error, f"s3://{self.bucket}/{key}", endpoint, permission) from None
+            time.sleep(wait_s)
+            call = again or call
+        raise AssertionError("the last try returns or raises")
+
+
+def unless_missing(call: Callable[[], T]) -> T | None:
+    """What `call` gives; None where there is no such object."""
+    from botocore.exceptions import ClientError
+
+    try:
+        return call()
+    except ClientError as error:
+        if code_of(error) in MISSING:
+            return None
+        raise
+
+
+def _is_passing(error: Exception) -> bool:
+    """Whether an error may be gone at the next try, and is none that botocore has tried again already."""
+    from botocore import exceptions as found
+    from botocore.parsers import ResponseParserError
+    from s3transfer.exceptions import RetriesExceededError
+
+    if isinstance(error, found.ClientError):
+        return code_of(error) in PASSING
+    broken = (found.IncompleteReadError, found.ResponseStreamingError, found.FlexibleChecksumError)
+    return isinstance(error, (*broken, found.ReadTimeoutError, ResponseParserError, RetriesExceededError))
