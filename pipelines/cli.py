@@ -173,7 +173,7 @@ def runs(
         from pipelines import run_list, terminal
         from pipelines.store import existing_store
 
-        found = run_list.runs(existing_store(store).root, model_name, limit)
+        found = run_list.runs(existing_store(store), model_name, limit)
         shown = ["run_id", "model_name", "verdict", "baseline_top1", "candidate_top1", "p99_ms", "seconds"]
         terminal.as_json(found) if json else terminal.columns(shown, found)
 

@@ -9,7 +9,9 @@ import typer
 
 from pipelines.run_options import Strategy
 
-StoreOption = Annotated[str, typer.Option(help="Folder (or file:// URI) for artifacts, runs and champions.")]
+StoreOption = Annotated[
+    str, typer.Option(help="Folder, file:// or s3://BUCKET/PREFIX for artifacts, runs and champions.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="End standard output with the result as JSON, on one line.")]
 ModelNameOption = Annotated[str, typer.Option(help="Name of the champion.")]
 

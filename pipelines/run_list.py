@@ -1,41 +1,69 @@
-"""The runs of a store, newest first, each read only when it is asked for."""
+"""The runs of a store, newest first, each read only when it is asked for.
+
+index/runs.json  what the summaries of ended runs said when they were last listed; made again where it is gone
+"""
 
 import json
-import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
+from components.interchange.artifact import to_json
 from components.interchange.errors import BadInput
+from pipelines.store import Store
 
 UNFINISHED = "unfinished"  # Under way, or interrupted before its summary.
+INDEX = "index/runs.json"
+READ_AT_ONCE = 16
 
 
-def newest_first(root: Path) -> list[str]:
+def newest_first(store: Store) -> list[str]:
     """Ids of a store's runs. An id begins with its time, so that names sort like starts."""
-    try:
-        return sorted((entry.name for entry in os.scandir(root / "runs") if entry.is_dir()), reverse=True)
-    except FileNotFoundError:
-        return []
+    return sorted(store.blobs.children("runs"), reverse=True)
 
 
-def runs(root: Path, model_name: str | None, limit: int) -> list[dict[str, Any]]:
+def runs(store: Store, model_name: str | None, limit: int) -> list[dict[str, Any]]:
     """What the newest runs came to: verdict, test top-1, p99_ms at batch 1, seconds. None where it is not known.
 
-    No more summaries are read than it takes to find `limit` runs (0: all) of the model name (None: of any).
+    No more summaries are read than it takes to find `limit` runs (0: all) of the model name (None: of any), and none
+    of a run that was listed before with its verdict.
     """
-    found = (_run(root / "runs" / run_id) for run_id in newest_first(root))
-    wanted = (run for run in found if model_name in (None, run["model_name"]))
-    return list(islice(wanted, limit or None))
+    ids, known = newest_first(store), _index(store)
+    found: dict[str, dict[str, Any]] = {}
+
+    def seen() -> Iterator[dict[str, Any]]:
+        for run in _read(store, ids, known):
+            found[run["run_id"]] = run
+            yield run
+
+    wanted = (run for run in seen() if model_name in (None, run["model_name"]))
+    listed = list(islice(wanted, limit or None))
+    ended = {run_id: run for run_id, run in found.items() if run["verdict"] != UNFINISHED}
+    if not ended.keys() <= known.keys():
+        kept = {run_id: known[run_id] for run_id in known.keys() & set(ids)}
+        store.blobs.put(INDEX, to_json({"runs": kept | ended}).encode())
+    return listed
 
 
-def _run(folder: Path) -> dict[str, Any]:
-    summary = read(folder / "summary.json") or {}
-    request = {} if "model_name" in summary else read(folder / "request.json") or {}
+def _read(store: Store, ids: Iterable[str], known: Mapping[str, dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    waiting = iter(ids)
+    with ThreadPoolExecutor(READ_AT_ONCE) as pool:
+        while some := list(islice(waiting, READ_AT_ONCE)):
+            yield from pool.map(lambda run_id: known.get(run_id) or _run(store, run_id), some)
+
+
+def _index(store: Store) -> dict[str, dict[str, Any]]:
+    record = store.record(INDEX) or {}
+    return dict(record.get("runs", {}))
+
+
+def _run(store: Store, run_id: str) -> dict[str, Any]:
+    summary = read(store, f"runs/{run_id}/summary.json") or {}
+    request = {} if "model_name" in summary else read(store, f"runs/{run_id}/request.json") or {}
     test, latency, seconds = (summary.get(name) or {} for name in ("test", "latency", "seconds"))
     return {
-        "run_id": folder.name,
+        "run_id": run_id,
         "model_name": summary.get("model_name", request.get("model_name")),
         "verdict": summary.get("verdict", UNFINISHED),
         "selected": summary.get("selected"),
@@ -47,18 +75,21 @@ def _run(folder: Path) -> dict[str, Any]:
     }
 
 
-def read(path: Path) -> dict[str, Any] | None:
+def read(store: Store, key: str) -> dict[str, Any] | None:
     """A record of a run; None where there is none, BadInput where it is damaged."""
-    try:
-        return dict(json.loads(path.read_bytes()))
-    except FileNotFoundError:
+    data = store.blobs.get(key)
+    if data is None:
         return None
+    try:
+        return dict(json.loads(data))
     except (ValueError, TypeError):
-        raise BadInput(f"{path} is damaged: expected a JSON object. Remove it, or the run's folder.") from None
+        raise BadInput(
+            f"{store.where(key)} is damaged: expected a JSON object. Remove it, or the run's folder."
+        ) from None
 
 
-def outputs(folder: Path) -> Iterator[str]:
+def outputs(store: Store, run_id: str) -> Iterator[str]:
     """Digests of every artifact that a run made or found; none where it did not come to its end."""
-    steps = read(folder / "steps.json")
+    steps = read(store, f"runs/{run_id}/steps.json")
     for step in (steps or {}).get("steps", {}).values():
         yield from step["outputs"].values()

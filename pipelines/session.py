@@ -1,5 +1,6 @@
 """One whole run: lock, plan, engine, summary. The command line above it only parses and prints."""
 
+import contextlib
 import dataclasses
 import importlib.util
 import logging
@@ -16,14 +17,17 @@ from typing import Any, NoReturn
 from components.interchange.champion import pointer_key
 from components.interchange.errors import BadInput
 from pipelines import recipes
-from pipelines.lock import only_run
+from pipelines.lock import no_run, only_run
 from pipelines.parameters import Values, for_backbone, forced_steps, merged, parsed, seeded, values_of
 from pipelines.plan import Planned, Request, plan
 from pipelines.run_options import Engine, RunOptions, Strategy
 from pipelines.runner import Outcome, StepFailed, Tell, loop, unchanged
 from pipelines.steps import graph_for
-from pipelines.store import Store, open_store
+from pipelines.store import DamagedArtifact, Store, open_store
 from pipelines.summary import build
+
+log = logging.getLogger("graft")
+MENDED = 3  # Times that a run makes damaged artifacts again.
 
 
 def new_run_id() -> str:
@@ -79,44 +83,61 @@ def run(
     started = time.monotonic()
     pointer_key(request.model_name)  # Refuses a name that is no file name.
     store = open_store(request.store)
-    with only_run(store.root, request.model_name, request.run_id), _terminable():
-        planned = plan(request, store)
-        announce(planned)
+    with _room_made(store), only_run(store.root, request.model_name, request.run_id), _terminable():
         store.put_record(f"runs/{request.run_id}/request.json", dataclasses.asdict(request))
-        outcomes = unchanged(planned, store)
-        nothing_to_do = outcomes is not None
-        if outcomes is not None:
-            for outcome in outcomes.values():
-                tell(outcome)
-        else:
-            outcomes = _executed(request, store, engine, tell, started)
-        summary = _summed(request, store, outcomes, nothing_to_do, started)
-        return summary, store.word(outcomes["gate"].outputs["verdict"])
+        for tries_left in reversed(range(MENDED + 1)):
+            try:
+                return _done(request, store, engine, tell, announce, started)
+            except DamagedArtifact as error:
+                if not tries_left:
+                    raise
+                log.warning("graft: %s", error)
+            except (StepFailed, BadInput) as error:
+                with contextlib.suppress(BadInput):  # The store itself may be what failed.
+                    _put_failure(request, store, str(error), started)
+                raise
+        raise AssertionError("the last try returns or raises")
 
 
-def _executed(request: Request, store: Store, engine: Engine, tell: Tell, started: float) -> dict[str, Outcome]:
-    try:
-        return loop(request, store, tell) if engine == "none" else _under_prefect(request, store)
-    except StepFailed as error:
-        failed = {
-            "run_id": request.run_id,
-            "model_name": request.model_name,
-            "verdict": "failed",
-            "reasons": [str(error)],
-            "seconds": {"total": round(time.monotonic() - started, 3)},
-        }
-        store.put_record(f"runs/{request.run_id}/summary.json", failed)
-        raise
+def _done(
+    request: Request,
+    store: Store,
+    engine: Engine,
+    tell: Tell,
+    announce: Callable[[list[Planned]], None],
+    started: float,
+) -> tuple[dict[str, Any], str]:
+    planned = plan(request, store)
+    announce(planned)
+    outcomes = unchanged(planned, store)
+    nothing_to_do = outcomes is not None
+    if outcomes is not None:
+        for outcome in outcomes.values():
+            tell(outcome)
+    else:
+        outcomes = loop(request, store, tell) if engine == "none" else _under_prefect(request, store)
+    summary = _summed(request, store, outcomes, nothing_to_do, started)
+    return summary, store.word(outcomes["gate"].outputs["verdict"])
+
+
+def _put_failure(request: Request, store: Store, why: str, started: float) -> None:
+    failed = {
+        "run_id": request.run_id,
+        "model_name": request.model_name,
+        "verdict": "failed",
+        "reasons": [why],
+        "seconds": {"total": round(time.monotonic() - started, 3)},
+    }
+    store.put_record(f"runs/{request.run_id}/summary.json", failed)
 
 
 def _summed(
     request: Request, store: Store, outcomes: Mapping[str, Outcome], nothing_to_do: bool, started: float
 ) -> dict[str, Any]:
-    folder = store.root / "runs" / request.run_id
     made = {name: outcome.outputs for name, outcome in outcomes.items()}
     seconds = {name: round(outcome.seconds, 3) for name, outcome in outcomes.items()}
     seconds["total"] = round(time.monotonic() - started, 3)
-    summary = build(request.run_id, store, made, seconds, nothing_to_do, folder)
+    summary = build(request.run_id, store, made, seconds, nothing_to_do)
     summary["model_name"] = request.model_name
     steps = {name: dataclasses.asdict(outcome) for name, outcome in outcomes.items()}
     store.put_record(f"runs/{request.run_id}/steps.json", {"request": dataclasses.asdict(request), "steps": steps})
@@ -145,6 +166,17 @@ def _under_prefect(request: Request, store: Store) -> dict[str, Outcome]:
         wait_until_up()
         outcomes: dict[str, Outcome] = graft(dataclasses.asdict(request))
         return outcomes
+
+
+@contextmanager
+def _room_made(store: Store) -> Iterator[None]:
+    """Afterwards the local copies of a store on S3 keep their limit, unless other runs here are still at work."""
+    try:
+        yield
+    finally:
+        if not store.in_place:
+            with contextlib.suppress(BadInput), no_run(store.root, "making room"):
+                store.make_room()
 
 
 @contextmanager

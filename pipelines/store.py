@@ -1,32 +1,37 @@
-"""The artifact store: immutable, content-addressed artifacts, and the records that find them, in a local folder.
+"""The artifact store: immutable, content-addressed artifacts, and the records that find them, in a folder or on S3.
 
 artifacts/<digest>/            an artifact's files (a verdict: one file of that name)
 artifacts/<digest>.files.json  their sha256 and sizes; written last, so that what lacks it was never published
 keys/<key>.json                what a step made under a key: port -> digest
 latest/<model_name>/<step>.json  the key that a step was last run or found under, for saying what changed
 runs/<run_id>/                 what one run has to show
+
+A store on disk is used in place. One on S3 has a local folder beside it, with a copy of the artifacts that were of
+use here. Either folder also has
 tmp/<host>-<pid>-…/            what is being made; swept when its process is gone
+locks/, prefect/               what keeps runs of this machine apart, and their history
 """
 
-import contextlib
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from components.interchange.artifact import content_files, digest, file_digest, to_json
-from components.interchange.blobs import Blobs, open_blobs
+from components.interchange.artifact import content_files, to_json
+from components.interchange.blobs import Blobs, Damaged, manifest_key, manifest_of, open_blobs
 from components.interchange.errors import BadInput
+from pipelines.shelf import Shelf, copies_of, limit_bytes
+from pipelines.staging import staging
+
+
+class DamagedArtifact(BadInput):
+    """An artifact whose files are not those that were published. It was set aside: the next run makes it again."""
 
 
 @dataclass(frozen=True)
 class Store:
-    """A store in the folder `root`; `blobs` are its small records."""
+    """A store. `root` is its own folder, or the local one of a store on S3."""
 
     root: Path
     blobs: Blobs
@@ -35,56 +40,90 @@ class Store:
     @property
     def uri(self) -> str:
         """What steps are told of the store."""
-        return str(self.root)
+        return self.blobs.uri
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the store is a folder that is used as it is."""
+        return self.blobs.folder_in_place("artifacts") is not None
+
+    @property
+    def shelf(self) -> Shelf:
+        """The artifacts that lie here."""
+        return Shelf(self.root / "artifacts")
+
+    def where(self, key: str) -> str:
+        """The path or URI of a key, to tell people."""
+        return str(self.blobs.folder_in_place(key) or f"{self.uri}/{key}")
 
     def artifact(self, digest: str) -> Path:
-        """Where an artifact lies: a folder, or the one file of a verdict."""
-        place = self.root / "artifacts" / digest
-        return place / "verdict" if (place / "verdict").is_file() else place
+        """Where an artifact lies, fetched and checked if it must be: a folder, or the one file of a verdict.
+
+        DamagedArtifact when what was fetched is not what was published.
+        """
+        if not self.in_place:
+            if self.shelf.faults(digest) != []:
+                self._fetch(digest)
+            self.shelf.used(digest)
+        return self.shelf.place(digest)
+
+    def _fetch(self, digest: str) -> None:
+        prefix = f"artifacts/{digest}"
+        with self.staging() as staging:
+            try:
+                manifest = self.blobs.fetch_folder(prefix, staging / "fetched")
+                if manifest.digest != digest:
+                    raise Damaged(f"{self.where(prefix)} holds {manifest.digest}.")
+            except Damaged as error:
+                self.forget(digest)
+                raise DamagedArtifact(f"{error} It was set aside; the same command makes it again.") from None
+            self.shelf.take_in(staging / "fetched", manifest)
 
     def damage(self, digest: str, every_byte: bool = False) -> list[str]:
         """What is wrong with an artifact, in words; empty when it is there and whole.
 
-        A file of the recorded size and modification time is taken as unchanged unless `every_byte`; any other is
-        hashed.
+        Without `every_byte`: as far as sizes, and on disk modification times, tell.
         """
         if digest in self.whole and not every_byte:
             return []
-        manifest = self._record(f"artifacts/{digest}.files.json")
-        if manifest is None:
+        wrong = self.shelf.faults(digest, every_byte) if self.in_place else self._remote_faults(digest, every_byte)
+        if wrong is None:
             return [f"artifact {digest[:12]} is not in the store"]
-        place = self.root / "artifacts" / digest
-        found = content_files(place) if place.is_dir() else {}
-        wrong = [f"{name} does not belong there" for name in found.keys() - manifest["files"].keys()]
-        for name, recorded in manifest["files"].items():
-            wrong += [f"{name} {fault}" for fault in _fault(found.get(name), recorded, every_byte)]
         if not wrong:
             self.whole.add(digest)
-        return [f"artifact {digest[:12]} is damaged: {fault}" for fault in sorted(wrong)]
+        return [f"artifact {digest[:12]} is damaged: {fault}" for fault in wrong]
+
+    def _remote_faults(self, digest: str, every_byte: bool) -> list[str] | None:
+        prefix = f"artifacts/{digest}"
+        try:
+            manifest = self.blobs.folder_manifest(prefix)
+        except Damaged:
+            return None
+        return None if manifest is None else list(self.blobs.folder_faults(prefix, manifest, every_byte))
 
     def publish(self, staged: Path) -> str:
-        """Move what a step made into the store under its digest; whole at once, and never twice."""
-        name = digest(staged)
-        place = self.root / "artifacts" / name
-        if not self.damage(name):
-            return name
-        files = {
-            path: {"sha256": file_digest(file), "size_bytes": file.stat().st_size, "mtime_ns": file.stat().st_mtime_ns}
-            for path, file in content_files(staged).items()
-        }
+        """Take what a step made into the store under its digest; whole at once, and never twice."""
+        files = content_files(staged)
+        manifest = manifest_of(files) if staged.is_dir() else manifest_of({"verdict": files[staged.name]})
+        if staged.is_file():  # Its digest is that of its bytes alone, whatever its name.
+            manifest = manifest.model_copy(update={"digest": manifest.files["verdict"].sha256})
+        if not self.damage(manifest.digest):
+            return manifest.digest
         if staged.is_file():
             lone, staged = staged, staged.with_name(f"{staged.name}.folder")
             staged.mkdir()
             lone.rename(staged / "verdict")
-            files = {"verdict": files[lone.name]}
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if place.exists():  # Damaged, or a publication that was cut off before its manifest.
-            damaged = Path(tempfile.mkdtemp(dir=staged.parent, prefix="damaged-"))
-            place.rename(damaged / name)
-        with contextlib.suppress(FileExistsError):  # Another run published the same content this moment.
-            _rename_new(staged, place)
-        self.put_record(f"artifacts/{name}.files.json", {"digest": name, "files": files})
-        return name
+        if not self.in_place:
+            self.blobs.put_folder(f"artifacts/{manifest.digest}", staged, manifest)
+        self.shelf.take_in(staged, manifest)
+        return manifest.digest
+
+    def forget(self, digest: str) -> None:
+        """Drop an artifact's manifest: no key finds it any more, and the next run makes it again."""
+        self.whole.discard(digest)
+        self.blobs.delete(manifest_key(f"artifacts/{digest}"))
+        if not self.in_place:
+            self.shelf.drop(digest)
 
     def word(self, digest: str) -> str:
         """What a verdict says."""
@@ -92,92 +131,46 @@ class Store:
 
     def outputs_of(self, key: str) -> dict[str, str] | None:
         """What was made under a step's key, port -> digest; None where nothing was."""
-        record = self._record(f"keys/{key}.json")
+        record = self.record(f"keys/{key}.json")
         return None if record is None else dict(record["outputs"])
 
     def parts_of_latest(self, model_name: str, step: str) -> dict[str, Any] | None:
         """The parts of the key that a step had in the last run of this model name."""
-        latest = self._record(f"latest/{model_name}/{step}.json")
-        record = None if latest is None else self._record(f"keys/{latest['key']}.json")
+        latest = self.record(f"latest/{model_name}/{step}.json")
+        record = None if latest is None else self.record(f"keys/{latest['key']}.json")
         return None if record is None else dict(record["parts"])
 
-    def put_record(self, name: str, content: dict[str, Any]) -> Path:
-        """Write one small JSON record and return its path."""
+    def put_record(self, name: str, content: dict[str, Any]) -> None:
+        """Write one small JSON record."""
         self.blobs.put(name, to_json(content).encode())
-        return self.root / name
 
-    def _record(self, name: str) -> dict[str, Any] | None:
+    def record(self, name: str) -> dict[str, Any] | None:
+        """A small JSON record; None where there is none, or one that is cut off: as good as none, and made again."""
         data = self.blobs.get(name)
         if data is None:
             return None
         try:
             return dict(json.loads(data))
         except ValueError:
-            return None  # Cut off or edited: as good as not there, and made again.
+            return None
 
-    @contextmanager
-    def staging(self) -> Iterator[Path]:
+    def staging(self) -> AbstractContextManager[Path]:
         """A folder on the store's own disk for one step's outputs; gone afterwards, whatever happens."""
-        self._sweep()
-        (self.root / "tmp").mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(dir=self.root / "tmp", prefix=f"{_host()}-{os.getpid()}-"))
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        return staging(self.root / "tmp")
 
-    def _sweep(self) -> None:
-        """Remove what killed runs on this host left in `tmp`."""
-        for folder in (self.root / "tmp").glob(f"{_host()}-*"):
-            pid = folder.name.removeprefix(f"{_host()}-").split("-")[0]
-            if pid.isdigit() and not _alive(int(pid)):
-                shutil.rmtree(folder, ignore_errors=True)
-
-
-def _fault(file: Path | None, recorded: dict[str, Any], every_byte: bool) -> list[str]:
-    if file is None:
-        return ["is missing"]
-    status = file.stat()
-    if status.st_size != recorded["size_bytes"]:
-        return [f"has {status.st_size} bytes, expected {recorded['size_bytes']}"]
-    as_written = status.st_mtime_ns == recorded["mtime_ns"] and not every_byte
-    if not as_written and file_digest(file) != recorded["sha256"]:
-        return [f"does not have the sha256 {recorded['sha256'][:12]} that was recorded"]
-    return []
-
-
-def _rename_new(source: Path, target: Path) -> None:
-    """Rename a folder; FileExistsError where the target is a folder with files."""
-    try:
-        source.rename(target)
-    except OSError:
-        if not target.is_dir():
-            raise
-        raise FileExistsError(str(target)) from None
-
-
-def _host() -> str:
-    return os.uname().nodename.replace("-", "_")
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    def make_room(self) -> list[str]:
+        """Keep the local copies of an S3 store's artifacts under their limit; digests of those that had to go."""
+        return [] if self.in_place else self.shelf.make_room(limit_bytes())
 
 
 def open_store(uri: str) -> Store:
-    """Open a store: a plain path or file:// URI. BadInput for any other scheme."""
-    if uri.startswith("s3://"):
-        raise BadInput(f"--store {uri}: artifacts are kept in a local folder. Expected a path or file:///FOLDER.")
+    """Open a store: a plain path, a file:// URI or s3://BUCKET/PREFIX. BadInput for any other."""
     blobs = open_blobs(uri)
-    root = blobs.folder_in_place("artifacts")
-    assert root is not None
-    root = root.parent.resolve()
+    folder = blobs.folder_in_place("artifacts")
+    if folder is None:
+        limit_bytes()  # Refuses a limit that is none, before anything runs.
+        return Store(copies_of(blobs.uri), blobs)
+    root = folder.parent.resolve()
     if root.exists() and not root.is_dir():
         raise BadInput(f"--store {uri}: {root} is a file. Expected a folder, or a path where one can be made.")
     return Store(root, open_blobs(str(root)))
@@ -186,6 +179,6 @@ def open_store(uri: str) -> Store:
 def existing_store(uri: str) -> Store:
     """Open a store that is there already; BadInput where it is not."""
     store = open_store(uri)
-    if not store.root.is_dir():
+    if store.in_place and not store.root.is_dir():
         raise BadInput(f"--store {uri}: there is no such folder.")
     return store

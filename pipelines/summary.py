@@ -1,8 +1,6 @@
 """A run in one JSON object, built from the steps' reports."""
 
-import shutil
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from components.interchange.report import Report, Row, read_report
@@ -43,24 +41,19 @@ def build(
     outputs: Mapping[str, Mapping[str, str]],
     seconds: Mapping[str, float],
     unchanged: bool,
-    folder: Path,
 ) -> dict[str, Any]:
     """The summary of a run from its outputs (step -> port -> digest). `seconds` holds `total` and one per step.
 
-    Copies the HTML report into the run's `folder`.
+    Copies the HTML report to the run's records.
     """
     reports = {
         step: read_report(store.artifact(outputs[step]["report"]))
         for step in ("evaluate", "export_onnx", "latency", "gate")
     }
-    page = store.artifact(outputs["evaluate"]["report"]) / "report.html"
-    model = store.artifact(outputs["export_onnx"]["onnx_model"]) / "model.onnx"
-    return summary_of(run_id, reports, model=str(model), page=_kept(page, folder), seconds=seconds, unchanged=unchanged)
-
-
-def _kept(page: Path, folder: Path) -> str:
-    folder.mkdir(parents=True, exist_ok=True)
-    return str(shutil.copyfile(page, folder / "report.html"))
+    page = f"runs/{run_id}/report.html"
+    store.blobs.put_file(page, store.artifact(outputs["evaluate"]["report"]) / "report.html")
+    model = store.where(f"artifacts/{outputs['export_onnx']['onnx_model']}/model.onnx")
+    return summary_of(run_id, reports, model=model, page=store.where(page), seconds=seconds, unchanged=unchanged)
 
 
 def _report(store: Store, outputs: Mapping[str, str]) -> Report | None:

@@ -1,29 +1,30 @@
 """What lies in a store, whether it is whole, and what nobody needs any more."""
 
-import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from components.interchange.artifact import digest as content_digest
-from components.interchange.blobs import check_folder
+from components.interchange.artifact import folder_digest
+from components.interchange.blobs import Damaged, FolderManifest
 from components.interchange.champion import ChampionRecord, model_prefix, read_pointer
-from components.interchange.errors import BadInput
 from components.interchange.progress import progress
 from pipelines import run_list
 from pipelines.lock import no_run
 from pipelines.store import Store
 
-# A model lies in the store a moment before the pointer names it: a promotion may be under way outside of any run.
-YOUNG_MODEL_S = 3600.0
+# A model lies in the store a moment before the pointer names it, an artifact before its key does: on S3, or outside of
+# any run, that moment may be now.
+SETTLED_S = 3600.0
 MANIFEST = ".files.json"
 
 
 @dataclass(frozen=True)
 class Item:
-    """An artifact or a published model. `what` says which step makes it; `published` is UTC, None if it never was."""
+    """An artifact or a published model. `what` says which step makes it; `published` is UTC, None if it never was.
+
+    `written` is the same, or when the last of its files was written.
+    """
 
     folder: str
     digest: str
@@ -31,30 +32,35 @@ class Item:
     files: int
     size_bytes: int
     published: datetime | None
+    written: datetime
 
 
 def items(store: Store) -> list[Item]:
     """Everything that takes room in a store, the newest first."""
     made = made_by(store)
     found = [
-        _item(store.root, folder, name, made.get(name, "artifact") if folder == "artifacts" else "published model")
+        _item(folder, name, files, made.get(name, "artifact") if folder == "artifacts" else "published model")
         for folder in ("artifacts", "models")
-        for name in _names(store.root / folder)
+        for name, files in _stored(store, folder).items()
     ]
     return sorted(found, key=lambda item: (item.published is None, item.published, item.digest), reverse=True)
 
 
-def _names(folder: Path) -> list[str]:
-    if not folder.is_dir():
-        return []
-    return sorted({path.name.removesuffix(MANIFEST) for path in folder.iterdir()})
+def _stored(store: Store, folder: str) -> dict[str, dict[str, tuple[int, datetime]]]:
+    """The entries of a folder's artifacts or models by digest, each with its manifest."""
+    found: dict[str, dict[str, tuple[int, datetime]]] = {}
+    for key, entry in store.blobs.entries(f"{folder}/").items():
+        name = key.split("/")[1].removesuffix(MANIFEST)
+        found.setdefault(name, {})[key] = entry
+    return found
 
 
-def _item(root: Path, folder: str, name: str, what: str) -> Item:
-    place, manifest = root / folder / name, root / folder / f"{name}{MANIFEST}"
-    sizes = [path.stat().st_size for path in place.rglob("*") if path.is_file()]
-    published = datetime.fromtimestamp(manifest.stat().st_mtime, UTC) if manifest.is_file() else None
-    return Item(folder, name, what, len(sizes), sum(sizes), published)
+def _item(folder: str, name: str, files: Mapping[str, tuple[int, datetime]], what: str) -> Item:
+    manifest = files.get(f"{folder}/{name}{MANIFEST}")
+    sizes = [size for key, (size, _) in files.items() if key.startswith(f"{folder}/{name}/")]
+    published = manifest[1] if manifest else None
+    written = published or max(when for _, when in files.values())
+    return Item(folder, name, what, len(sizes), sum(sizes), published, written)
 
 
 def made_by(store: Store) -> dict[str, str]:
@@ -64,21 +70,20 @@ def made_by(store: Store) -> dict[str, str]:
     }
 
 
-def _keys(store: Store) -> Iterator[tuple[Path, dict[str, Any]]]:
-    for path in sorted((store.root / "keys").glob("*.json")):
-        record = run_list.read(path)
+def _keys(store: Store) -> Iterator[tuple[str, dict[str, Any]]]:
+    for key in store.blobs.list("keys/"):
+        record = run_list.read(store, key)
         if record is not None:
-            yield path, record
+            yield key, record
 
 
 def faults(store: Store) -> dict[str, str]:
     """What is damaged, `artifacts/DIGEST` or `models/DIGEST` -> in words, by the sha256 of every file."""
     found = {}
     for item in progress([one for one in items(store) if one.published], "verifying", unit=" artifacts"):
-        name = f"{item.folder}/{item.digest}"
         words = _artifact_fault(store, item.digest) if item.folder == "artifacts" else _model_fault(store, item.digest)
         if words:
-            found[name] = words
+            found[f"{item.folder}/{item.digest}"] = words
     for record in _champions(store):
         for digest in {one.digest for one in [record, *record.history]}:
             if store.blobs.get(f"{model_prefix(digest)}{MANIFEST}") is None:
@@ -87,57 +92,66 @@ def faults(store: Store) -> dict[str, str]:
 
 
 def _artifact_fault(store: Store, digest: str) -> str:
-    wrong = store.damage(digest, every_byte=True)
-    if not wrong and content_digest(store.artifact(digest)) != digest:
-        wrong = ["its files and their list do not have this digest"]
-    return "; ".join(wrong)
+    manifest = _manifest(store, f"artifacts/{digest}")
+    return "; ".join(store.damage(digest, every_byte=True)) or _other_content(manifest, digest)
 
 
 def _model_fault(store: Store, digest: str) -> str:
-    folder = store.root / model_prefix(digest)
+    manifest = _manifest(store, model_prefix(digest))
+    if manifest is None:
+        return "its list of files is damaged"
+    faults = store.blobs.folder_faults(model_prefix(digest), manifest, every_byte=True)
+    return "; ".join(faults) or _other_content(manifest, digest)
+
+
+def _manifest(store: Store, prefix: str) -> FolderManifest | None:
     try:
-        manifest = store.blobs.folder_manifest(model_prefix(digest))
-        assert manifest is not None
-        check_folder(folder, manifest)
-    except BadInput as error:
-        return str(error)
-    return "" if content_digest(folder) == digest else "its files and their list do not have this digest"
+        return store.blobs.folder_manifest(prefix)
+    except Damaged:
+        return None
+
+
+def _other_content(manifest: FolderManifest | None, digest: str) -> str:
+    """Whether a list of files that is right in itself belongs to another artifact. A verdict counts by its bytes."""
+    sha256s = {name: file.sha256 for name, file in manifest.files.items()} if manifest else {}
+    found = sha256s["verdict"] if sha256s.keys() == {"verdict"} else folder_digest(sha256s)
+    return "" if found == digest else "its files and their list do not have this digest"
 
 
 def forget(store: Store, names: list[str]) -> None:
     """Drop the file lists of damaged artifacts: no key finds them any more, and the next run makes them again."""
     with no_run(store.root, "graft store verify --forget"):
         for name in names:
-            (store.root / f"{name}{MANIFEST}").unlink(missing_ok=True)
+            store.forget(name.removeprefix("artifacts/"))
 
 
 def unneeded(store: Store, keep_runs: int) -> list[Item]:
     """What no champion, none of the newest `keep_runs` runs and no model name's latest state needs.
 
     A champion needs its model and the models before it, for a rollback, and what its run made. Never published
-    leftovers of killed runs count as unneeded; models that were published within the last hour do not.
+    leftovers of killed runs count as unneeded; models, and artifacts on S3, of the last hour do not.
     """
     champions = _champions(store)
     artifacts = _needed_artifacts(store, keep_runs, champions)
     models = {one.digest for record in champions for one in [record, *record.history]}
     now = datetime.now(UTC)
 
-    def young(item: Item) -> bool:
-        return item.published is None or (now - item.published).total_seconds() < YOUNG_MODEL_S
+    def settled(item: Item) -> bool:
+        if item.folder == "artifacts" and store.in_place:  # Whatever writes them here is kept out meanwhile.
+            return True
+        return (now - item.written).total_seconds() >= SETTLED_S
 
-    found = items(store)
-    return [item for item in found if item.folder == "artifacts" and item.digest not in artifacts] + [
-        item for item in found if item.folder == "models" and item.digest not in models and not young(item)
-    ]
+    needed = {"artifacts": artifacts, "models": models}
+    return [item for item in items(store) if item.digest not in needed[item.folder] and settled(item)]
 
 
 def _needed_artifacts(store: Store, keep_runs: int, champions: list[ChampionRecord]) -> set[str]:
-    kept = {*run_list.newest_first(store.root)[:keep_runs], *(one.run_id for one in champions if one.run_id)}
-    needed = {digest for run_id in kept for digest in run_list.outputs(store.root / "runs" / run_id)}
-    latest = [run_list.read(path) or {} for path in (store.root / "latest").glob("*/*.json")]
-    current = {record.get("key") for record in latest}
-    for path, record in _keys(store):
-        if path.stem in current or record["run_id"] in kept:
+    kept = {*run_list.newest_first(store)[:keep_runs], *(one.run_id for one in champions if one.run_id)}
+    needed = {digest for run_id in kept for digest in run_list.outputs(store, run_id)}
+    latest = [run_list.read(store, key) or {} for key in store.blobs.list("latest/")]
+    current = {f"keys/{record.get('key')}.json" for record in latest}
+    for key, record in _keys(store):
+        if key in current or record["run_id"] in kept:
             needed.update(record["outputs"].values())
     return needed
 
@@ -149,16 +163,18 @@ def _champions(store: Store) -> list[ChampionRecord]:
 
 
 def clear(store: Store, keep_runs: int) -> list[Item]:
-    """Remove what is unneeded, while no run is under way: keys first, then the lists of files, then the files."""
+    """Remove what is unneeded, while no run is under way: keys first, then the lists of files, then the files.
+
+    On S3, runs of other machines are not kept out, but what they have written lately stays.
+    """
     with no_run(store.root, "graft store gc"):
         removed = unneeded(store, keep_runs)
         artifacts = {item.digest for item in removed if item.folder == "artifacts"}
-        for path, record in _keys(store):
+        for key, record in _keys(store):
             if artifacts & set(record["outputs"].values()):
-                path.unlink()
+                store.blobs.delete(key)
         for item in removed:
-            (store.root / item.folder / f"{item.digest}{MANIFEST}").unlink(missing_ok=True)
-            place = store.root / item.folder / item.digest
-            if place.is_dir():
-                shutil.rmtree(place)
+            store.blobs.delete_folder(f"{item.folder}/{item.digest}")
+            if item.folder == "artifacts":
+                store.shelf.drop(item.digest)
         return removed

@@ -44,7 +44,7 @@ def weights_in(store: str) -> list[dict[str, Any]]:
     blobs = open_blobs(store)
     names = [key for key in blobs.list(f"{FOLDER}/") if key.endswith(".json")]
     keys = [weights_key(name.removeprefix(f"{FOLDER}/").removesuffix(".json")) for name in names]
-    sizes = blobs.place.sizes(f"{FOLDER}/")
+    sizes = blobs.sizes(f"{FOLDER}/")
     found = [(key, record) for key in keys if (record := read_record(blobs, key)) is not None]
     return [
         {**record.model_dump(exclude={"format"}), "whole": sizes.get(key) == record.size_bytes} for key, record in found
@@ -53,5 +53,5 @@ def weights_in(store: str) -> list[dict[str, Any]]:
 
 def _whole(blobs: Blobs, key: str) -> WeightsRecord | None:
     record = read_record(blobs, key)
-    sizes = blobs.place.sizes(key)
+    sizes = blobs.sizes(key)
     return record if record is not None and sizes.get(key) == record.size_bytes else None

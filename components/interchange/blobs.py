@@ -20,7 +20,6 @@ from components.interchange.blobs_s3 import S3Place
 from components.interchange.errors import BadInput, listed
 from components.interchange.progress import progress
 
-
 FETCHES = 3  # Of a file that arrives with another sha256 than was put, before it counts as damaged.
 
 
@@ -85,6 +84,10 @@ class Blobs:
         """Keys that start with `prefix` (a string, not a folder): size in bytes and time of writing (UTC)."""
         return self.place.entries(prefix)
 
+    def sizes(self, prefix: str) -> dict[str, int]:
+        """Keys that start with `prefix`, with their sizes in bytes."""
+        return {key: size_bytes for key, (size_bytes, _) in self.place.entries(prefix).items()}
+
     def children(self, folder: str) -> Sequence[str]:
         """Names of the folders right under a folder; no key is read for it."""
         return self.place.children(checked(folder))
@@ -123,15 +126,16 @@ class Blobs:
             checked(name)
         return manifest
 
-    def put_folder(self, prefix: str, folder: Path) -> bool:
+    def put_folder(self, prefix: str, folder: Path, manifest: FolderManifest | None = None) -> bool:
         """Store a folder under a prefix: files first, the manifest last. False if it is there already, and whole.
 
         Stored folders are immutable: BadInput where the prefix holds other content. Files that got lost are put again.
+        `manifest` is the folder's, where it is known already.
         """
         files = content_files(folder) if folder.is_dir() else {}
         if not files:
             raise BadInput(f"{folder} is no folder with files; there is nothing to store under {prefix}.")
-        manifest = manifest_of(files)
+        manifest = manifest or manifest_of(files)
         stored = self.folder_manifest(prefix)
         if stored is not None and stored.digest != manifest.digest:
             raise BadInput(
@@ -152,7 +156,7 @@ class Blobs:
 
         `every_byte`: or of another sha256.
         """
-        sizes = {key.removeprefix(f"{prefix}/"): size for key, (size, _) in self.entries(f"{prefix}/").items()}
+        sizes = {key.removeprefix(f"{prefix}/"): size for key, size in self.sizes(f"{prefix}/").items()}
         sizes.pop(RUN_FILE, None)
         wrong = [f"{name} is missing" for name in manifest.files.keys() - sizes.keys()]
         wrong += [f"{name} does not belong there" for name in sizes.keys() - manifest.files.keys()]
@@ -239,7 +243,7 @@ def _wrong_files(folder: Path, manifest: FolderManifest) -> dict[str, str]:
         expected = manifest.files[name].sha256
         if found[name] != expected:
             wrong[name] = f"is damaged (sha256 {found[name][:12]}, expected {expected[:12]})"
-    return wrong | {name: "does not belong there" for name in found.keys() - manifest.files.keys()}
+    return wrong | dict.fromkeys(found.keys() - manifest.files.keys(), "does not belong there")
 
 
 def _refuse(wrong: Mapping[str, str], where: str) -> None:

@@ -36,10 +36,12 @@ class Requests:
         except ImportError:
             raise BadInput(f"s3://{self.bucket} needs boto3, which is not installed: install graft[s3].") from None
         session = boto3.session.Session()  # Of its own: boto3's default one must not be shared by threads.
-        retries: dict[str, Any] = {"mode": "standard"}
-        if session._session.get_config_variable("max_attempts") is None:
-            retries["total_max_attempts"] = TOTAL_TRIES
-        config = Config(connect_timeout=10, max_pool_connections=2 * IN_FLIGHT, retries=retries)
+        given = session._session.get_config_variable("max_attempts")
+        config = Config(
+            connect_timeout=10,
+            max_pool_connections=2 * IN_FLIGHT,
+            retries={"mode": "standard", "total_max_attempts": TOTAL_TRIES if given is None else int(given)},
+        )
         return session.client("s3", config=config)
 
     def transfers(self) -> Any:

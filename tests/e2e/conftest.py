@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from components.interchange.blobs import open_blobs
 from tests.conftest import TINY_BACKBONE, TINY_INPUT_PX
 
 
@@ -30,9 +31,14 @@ class Ended:
         """The steps that ran: those that took time."""
         return {name for name, seconds in self.summary["seconds"].items() if seconds > 0 and name != "total"}
 
-    def made(self, store: Path) -> dict[str, str]:
+    def steps(self, store: Path | str) -> dict[str, Any]:
+        """What became of each step of the run."""
+        record = open_blobs(str(store)).get(f"runs/{self.summary['run_id']}/steps.json")
+        return dict(json.loads(record or b"{}")["steps"])
+
+    def made(self, store: Path | str) -> dict[str, str]:
         """Digest of every artifact of the run as `step.port`."""
-        steps = json.loads((store / "runs" / self.summary["run_id"] / "steps.json").read_text())["steps"]
+        steps = self.steps(store)
         return {f"{name}.{port}": digest for name, step in steps.items() for port, digest in step["outputs"].items()}
 
 
@@ -61,7 +67,7 @@ def tiny_run(tiny_weights: Path) -> Run:
     }
     finetune = {"weights": tiny_weights, "input-size-px": TINY_INPUT_PX, "num-epochs": 3, "base-lr": 5e-3}
 
-    def run(source: Path, store: Path, *more: object, engine: str = "none", runner: str = "inline") -> Ended:
+    def run(source: Path, store: Path | str, *more: object, engine: str = "none", runner: str = "inline") -> Ended:
         words: list[object] = ["run", "--source", source, "--store", store, "--backbone", TINY_BACKBONE, "--json"]
         words += ["--model-name", "tiny", "--engine", engine, "--runner", runner]
         left_out = "--strategy" in more and "feature_extraction" in more

@@ -48,7 +48,7 @@ def test_help_names_every_command() -> None:
         (["--source", "nowhere"], "there is no such folder or file"),
         (["--source", ".", "--recipe", "prod"], "unknown recipe 'prod'. Close: production"),
         (["--source", ".", "--set", "gate.max-p99=1"], "unknown parameter. Close: max-p99-ms"),
-        (["--source", ".", "--store", "s3://bucket"], "kept in a local folder"),
+        (["--source", ".", "--store", "gs://bucket"], "expected a folder, file:///FOLDER or s3://BUCKET/PREFIX"),
         (["--source", ".", "--model-name", "a/b"], "--model-name 'a/b'"),
         (["--source", ".", "--engine", "airflow"], "airflow"),
         ([], "--source"),

@@ -14,6 +14,7 @@ from pipelines.run_list import runs
 from pipelines.run_options import RunOptions
 from pipelines.runner import StepFailed
 from pipelines.session import request_for, run
+from pipelines.store import open_store
 
 FINISHED: dict[str, Any] = {
     "verdict": "promote",
@@ -60,10 +61,10 @@ def test_a_few_of_many_runs_take_far_less_than_all_of_them(tmp_path: Path) -> No
         record(tmp_path, f"20260101-{number:06d}-aaaa", model_name="parts", **FINISHED)
 
     started = time.perf_counter()
-    assert len(runs(tmp_path, None, 0)) == 2_000
+    assert len(runs(open_store(str(tmp_path)), None, 0)) == 2_000
     all_s = time.perf_counter() - started
     started = time.perf_counter()
-    assert [found["run_id"][9:15] for found in runs(tmp_path, "parts", 2)] == ["001999", "001998"]
+    assert [found["run_id"][9:15] for found in runs(open_store(str(tmp_path)), "parts", 2)] == ["001999", "001998"]
     few_s = time.perf_counter() - started
 
     assert all_s < 2  # Two cores that others use too; 0.1 s on their own.
@@ -74,13 +75,13 @@ def test_a_damaged_summary_outside_the_limit_is_not_read_and_inside_is_named(tmp
     record(tmp_path, "20260101-000000-aaaa", model_name="parts", **FINISHED)
     record(tmp_path, "20260102-000000-aaaa", model_name="parts", **FINISHED)
     (tmp_path / "runs" / "20260101-000000-aaaa" / "summary.json").write_text('{"run_id"')
-    assert len(runs(tmp_path, None, 1)) == 1
+    assert len(runs(open_store(str(tmp_path)), None, 1)) == 1
     with pytest.raises(BadInput, match=r"20260101-000000-aaaa/summary\.json is damaged"):
-        runs(tmp_path, None, 2)
+        runs(open_store(str(tmp_path)), None, 2)
 
 
 def test_a_place_without_a_store_is_refused_and_a_store_without_runs_is_empty(tmp_path: Path) -> None:
-    assert runs(tmp_path, None, 20) == []
+    assert runs(open_store(str(tmp_path)), None, 20) == []
     done = CliRunner().invoke(app, ["runs", "--store", str(tmp_path / "none")])
     assert done.exit_code == 2 and "there is no such folder" in done.stderr
 
@@ -92,6 +93,6 @@ def test_a_run_that_fails_is_listed_with_its_model_and_duration(tmp_path: Path) 
     request = request_for(RunOptions(source, store, recipe="demo", model_name="parts", runner="inline"))
     with pytest.raises(StepFailed):
         run(request, "none", lambda outcome: None, lambda planned: None)
-    [found] = runs(Path(store), "parts", 20)
+    [found] = runs(open_store(store), "parts", 20)
     assert (found["run_id"], found["verdict"]) == (request.run_id, "failed")
     assert found["reasons"] == ["ingest refused its input"] and found["seconds"] > 0

@@ -92,7 +92,8 @@ def test_what_lacks_its_manifest_was_never_published(store: Store, tmp_path: Pat
 
 
 def test_a_damaged_record_counts_as_none(store: Store) -> None:
-    path = store.put_record("keys/abc.json", {"outputs": {"report": "1"}})
+    store.put_record("keys/abc.json", {"outputs": {"report": "1"}})
+    path = store.root / "keys" / "abc.json"
     assert store.outputs_of("abc") == {"report": "1"}
     path.write_text(path.read_text()[:10])
     assert store.outputs_of("abc") is None
@@ -112,7 +113,7 @@ def test_staging_is_gone_after_a_failure_and_after_a_killed_process(store: Store
 
 @pytest.mark.parametrize(
     ("uri", "words"),
-    [("s3://bucket/prefix", "kept in a local folder"), ("gs://bucket", "expected a folder"), (__file__, "is a file")],
+    [("gs://bucket", "expected a folder"), (__file__, "is a file")],
 )
 def test_a_place_that_is_no_folder_is_refused(uri: str, words: str) -> None:
     with pytest.raises(BadInput, match=words):

@@ -56,7 +56,7 @@ def made(tmp_path: Path) -> tuple[Store, dict[str, dict[str, str]]]:
 
 def test_the_summary_says_what_the_reports_say(made: tuple[Store, dict[str, dict[str, str]]], tmp_path: Path) -> None:
     store, outputs = made
-    summary = build("r1", store, outputs, {"total": 3.0, "gate": 1.0}, False, tmp_path / "run")
+    summary = build("r1", store, outputs, {"total": 3.0, "gate": 1.0}, False)
     assert summary == {
         "run_id": "r1",
         "verdict": "promote",
@@ -75,14 +75,14 @@ def test_the_summary_says_what_the_reports_say(made: tuple[Store, dict[str, dict
             "parity": {"samples": 256, "flips": 0, "max_abs_diff": 2e-5},
         },
         "latency": {"provider": "CPUExecutionProvider", "batch": 1, "p50_ms": 7.0, "p99_ms": 9.0, "n": 1000},
-        "report": str(tmp_path / "run" / "report.html"),
+        "report": str(store.root / "runs" / "r1" / "report.html"),
         "seconds": {"total": 3.0, "gate": 1.0},
     }
-    assert (tmp_path / "run" / "report.html").read_text() == "<p>page</p>"
+    assert (store.root / "runs" / "r1" / "report.html").read_text() == "<p>page</p>"
 
 
 def test_a_run_without_work_is_unchanged(made: tuple[Store, dict[str, dict[str, str]]], tmp_path: Path) -> None:
-    summary = build("r1", *made, {"total": 1.0}, True, tmp_path)
+    summary = build("r1", *made, {"total": 1.0}, True)
     assert summary["verdict"] == "unchanged"
     assert summary["reasons"] == ["nothing changed since the last run, whose verdict was promote"]
 
@@ -98,7 +98,7 @@ def test_main_figures(made: tuple[Store, dict[str, dict[str, str]]]) -> None:
 def test_the_table_ends_with_the_paths(
     made: tuple[Store, dict[str, dict[str, str]]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    table(build("r1", *made, {"total": 3.0}, False, tmp_path / "run"))
+    table(build("r1", *made, {"total": 3.0}, False))
     shown = capsys.readouterr().out
     assert "0.9300 (n 400)" in shown and "+0.1200" in shown
     assert [line.split(": ")[0] for line in shown.splitlines()[-2:]] == ["HTML report", "ONNX model"]

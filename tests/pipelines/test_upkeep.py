@@ -92,7 +92,7 @@ def test_damaged_and_missing_models_of_champions_are_found(tmp_path: Path) -> No
     (store.root / "models" / f"{a}.files.json").unlink()
     found = upkeep.faults(store)
     assert found.keys() == {f"models/{a}", f"models/{b}"}
-    assert "model.onnx is damaged" in found[f"models/{b}"] and "is missing" in found[f"models/{a}"]
+    assert "model.onnx does not have the sha256" in found[f"models/{b}"] and "is missing" in found[f"models/{a}"]
 
 
 def test_clearing_keeps_what_recent_runs_need_and_only_lists_unless_told(request_: Request) -> None:
@@ -101,6 +101,7 @@ def test_clearing_keeps_what_recent_runs_need_and_only_lists_unless_told(request
     ids = [set(one.outputs.values()) for one in made]
     leftover = store.root / "artifacts" / "half"
     leftover.mkdir()
+    (leftover / "card.json").write_text("{}")
     assert len(set.union(*ids)) == 6
 
     code, out, _ = graft("store", "gc", "--store", store.uri, "--keep-runs", "2")

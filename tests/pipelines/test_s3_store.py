@@ -1,0 +1,98 @@
+"""The store in a bucket: what is fetched is checked, what is damaged is set aside, and copies keep their limit."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from components.interchange.artifact import digest
+from components.interchange.errors import BadInput
+from pipelines import upkeep
+from pipelines.store import DamagedArtifact, Store, open_store
+from tests.pipelines.test_store import made
+
+
+@pytest.fixture
+def store(s3_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    monkeypatch.setenv("GRAFT_CACHE", str(tmp_path / "cache"))
+    return open_store(s3_store)
+
+
+def published(store: Store, folder: Path, content: str = "one") -> str:
+    with store.staging() as staging:
+        return store.publish(made(staging / folder.name, content))
+
+
+@pytest.fixture
+def elsewhere(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """The same store as another machine sees it."""
+    monkeypatch.setenv("GRAFT_CACHE", str(tmp_path / "other cache"))
+    return open_store(store.uri)
+
+
+def test_another_machine_finds_the_artifact_whole(store: Store, elsewhere: Store, tmp_path: Path) -> None:
+    name = published(store, tmp_path / "a")
+    assert elsewhere.damage(name) == []
+    assert digest(elsewhere.artifact(name)) == name
+    assert (elsewhere.artifact(name) / "run.json").read_text() == "{}"
+    assert elsewhere.root != store.root
+
+
+def test_a_verdict_too_comes_back_as_a_word(store: Store, elsewhere: Store) -> None:
+    with store.staging() as staging:
+        (staging / "verdict").write_text("keep")
+        name = store.publish(staging / "verdict")
+    assert elsewhere.word(name) == "keep"
+    assert upkeep.faults(elsewhere) == {}
+
+
+def test_damage_that_only_the_sha256_shows_is_refused_set_aside_and_made_again(
+    store: Store, elsewhere: Store, tmp_path: Path
+) -> None:
+    name = published(store, tmp_path / "a")
+    store.blobs.put(f"artifacts/{name}/inner/pixels.bin", b"\0\1\3")
+    assert elsewhere.damage(name) == []  # Sizes alone do not tell.
+    assert list(upkeep.faults(elsewhere)) == [f"artifacts/{name}"]
+
+    with pytest.raises(DamagedArtifact, match=r"inner/pixels\.bin is damaged"):
+        elsewhere.artifact(name)
+
+    assert not (elsewhere.shelf.folder / name).exists()
+    assert open_store(store.uri).damage(name) == [f"artifact {name[:12]} is not in the store"]
+    assert published(elsewhere, tmp_path / "b") == name
+    assert upkeep.faults(elsewhere) == {}
+
+
+def test_a_lost_file_is_named_without_fetching_anything(store: Store, elsewhere: Store, tmp_path: Path) -> None:
+    name = published(store, tmp_path / "a")
+    store.blobs.delete(f"artifacts/{name}/card.json")
+    assert elsewhere.damage(name) == [f"artifact {name[:12]} is damaged: card.json is missing"]
+    assert not elsewhere.shelf.folder.exists()
+
+
+def test_copies_keep_their_limit_and_the_store_keeps_everything(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [published(store, tmp_path / content, content * 1000) for content in "abc"]
+    for age, name in enumerate(names):
+        os.utime(store.shelf.folder / f"{name}.files.json", (1e9 - age, 1e9 - age))
+    store.artifact(names[2])  # The oldest, but the last that was of use.
+    monkeypatch.setenv("GRAFT_CACHE_GIB", str(2500 / 2**30))
+
+    assert store.make_room() == [names[1]]
+
+    assert [store.shelf.faults(name) for name in names] == [[], None, []]
+    assert digest(store.artifact(names[1])) == names[1]
+    monkeypatch.setenv("GRAFT_CACHE_GIB", "much")
+    with pytest.raises(BadInput, match="GRAFT_CACHE_GIB=much"):
+        open_store(store.uri)
+
+
+def test_clearing_a_bucket_spares_what_was_written_lately(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = published(store, tmp_path / "a")
+    assert upkeep.unneeded(store, keep_runs=1) == []
+    monkeypatch.setattr(upkeep, "SETTLED_S", 0.0)
+    assert [item.digest for item in upkeep.clear(store, keep_runs=1)] == [name]
+    assert store.blobs.list("artifacts/") == []
