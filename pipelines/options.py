@@ -26,12 +26,17 @@ SetOption = Annotated[
 @contextmanager
 def exit_codes() -> Iterator[None]:
     """Errors that a user can mend become one line and an exit code; a crash keeps its traceback."""
-    from components.interchange.errors import BadInput
+    from components.interchange.errors import BadInput, disk_is_full
 
     try:
         yield
     except BadInput as error:
         print(f"graft: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None
+    except Exception as error:
+        if not disk_is_full(error):
+            raise
+        print(f"graft: no space left on the disk ({error}); nothing was published. Make room.", file=sys.stderr)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
         print("graft: interrupted; the same command resumes after the last step that was done", file=sys.stderr)

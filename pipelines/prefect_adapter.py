@@ -9,7 +9,6 @@ from prefect.states import Completed
 
 from pipelines.plan import Request
 from pipelines.runner import Outcome, Tell, perform
-from pipelines.steps import BY_NAME
 from pipelines.store import Store
 
 
@@ -34,7 +33,7 @@ class StepTasks:
 
     def __call__(self, name: str, **inputs: str | None) -> dict[str, str]:
         """Run a step as a Prefect task, in this thread, so that Ctrl-C reaches it."""
-        options = run_step.with_options(name=name, task_run_name=name, retries=BY_NAME[name].retries)
+        options = run_step.with_options(name=name, task_run_name=name)
         given = {port: digest for port, digest in inputs.items() if digest is not None}
         return self._done(options(self.request, self.store, name, given))
 

@@ -6,8 +6,8 @@ it through us, with everything it has started).
 
 import contextlib
 import ctypes
+import logging
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -26,8 +26,10 @@ from pipelines.store import Store
 from pipelines.summary import figure
 
 TERMINATION_S = 2.0
+MEMORY_WAITS_S = (15.0, 60.0, 240.0)
 PR_SET_PDEATHSIG = 1
 QUIET = {"HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
+log = logging.getLogger("graft")
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
@@ -77,10 +79,21 @@ def _made(request: Request, store: Store, step: Step, inputs: Mapping[str, str],
         spec = spec_of(step, {**place, **request.values.get(step.name, {})}, {**paths, **written})
         context = RunContext(store=request.store, run_id=request.run_id, model_name=request.model_name)
         argv = argv_of(spec, context)
-        code = main(step.spec, argv) if request.runner == "inline" else _process(step.name, argv)
+        code = main(step.spec, argv) if request.runner == "inline" else _persistently(step, argv)
         if code != 0:
             raise StepFailed(step.name, code)
         return {port: store.publish(path) for port, path in written.items()}
+
+
+def _persistently(step: Step, argv: list[str]) -> int:
+    """Exit code of a step in a process of its own. What the kernel kills, most likely for memory, is tried again."""
+    for wait_s in MEMORY_WAITS_S[: step.retries]:
+        code = _process(step.name, argv)
+        if code != -signal.SIGKILL:
+            return code
+        log.warning("step=%s was killed, most likely for want of memory; again in %.0f s", step.name, wait_s)
+        time.sleep(wait_s)
+    return _process(step.name, argv)
 
 
 @contextlib.contextmanager
@@ -89,9 +102,9 @@ def _checkpoints(store: Store, step: Step, key: str | None) -> Iterator[dict[str
     if key is None or "checkpoint_uri" not in step.spec.model_fields:
         yield {}
         return
-    folder = store.root / "checkpoints" / key
-    yield {"checkpoint_uri": str(folder)}
-    shutil.rmtree(folder, ignore_errors=True)
+    prefix = f"checkpoints/{key}"
+    yield {"checkpoint_uri": store.where(prefix)}
+    store.blobs.delete_folder(prefix)
 
 
 def _remember(request: Request, store: Store, planned: Planned, outputs: dict[str, str], seconds: float) -> None:

@@ -22,7 +22,8 @@ class Step:
     """One step. `inputs` maps each of its ports to `step.port`; `gpu` says whether one is of use.
 
     `extra` names the extra of pyproject.toml whose versions enter its key. `only_on` is a verdict artifact and the
-    word it must say for the step to run. `shm_gib`, `timeout_s` (from a pod's start on a node) and `pod_retries` (with
+    word it must say for the step to run. `retries` are of a step that this machine killed, most likely for want of
+    memory. `shm_gib`, `timeout_s` (from a pod's start on a node) and `pod_retries` (with
     back-off; what failed for its input's sake fails again) are for a cluster alone.
     """
 
@@ -33,7 +34,7 @@ class Step:
     inputs: Mapping[str, str] = field(default_factory=dict)
     extra: str | None = None
     gpu: bool = False
-    retries: int = 0
+    retries: int = 1
     only_on: tuple[str, str] | None = None
     shm_gib: int = 0
     timeout_s: int = 3600

@@ -24,7 +24,7 @@ from pydantic_settings.exceptions import SettingsError
 
 from components.interchange.artifact import RUN_FILE, digest, to_json
 from components.interchange.blobs import open_blobs
-from components.interchange.errors import BadInput, listed
+from components.interchange.errors import BadInput, disk_is_full, listed
 from components.interchange.executor_output import write_executor_output
 from components.interchange.run_reports import keep_report
 from components.interchange.step import RunContext, Spec, given_parameters, input_folders, ports, step_name
@@ -99,6 +99,11 @@ def main(spec_type: type[Spec], argv: Sequence[str] | None = None) -> int:
         _run(name, spec, context)
     except BadInput as error:
         print(f"{name}: {error}", file=sys.stderr)
+        return 2
+    except Exception as error:
+        if not disk_is_full(error):
+            raise
+        print(f"{name}: no space left on the disk ({error}); nothing was published. Make room.", file=sys.stderr)
         return 2
     return 0
 

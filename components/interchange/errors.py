@@ -1,6 +1,7 @@
 """Errors a user can mend: one readable message, exit code 2, no traceback."""
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 SHOWN = 5
@@ -8,6 +9,17 @@ SHOWN = 5
 
 class BadInput(Exception):
     """Something given to Graft is wrong. The message says what was found, what was expected, where to change it."""
+
+
+def disk_is_full(error: BaseException | None) -> bool:
+    """Whether an error is for want of room on a disk, whichever library says so and in whatever it is wrapped."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if "no space left on device" in str(error).lower():
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def listed(offenders: Iterable[object]) -> str:

@@ -18,6 +18,7 @@ PASSING = ("ConditionalRequestConflict", "BadDigest", "XAmzContentSHA256Mismatch
 TOTAL_TRIES = 8  # With botocore's back-off about half a minute; AWS_MAX_ATTEMPTS says otherwise.
 WAITS_S = (0.1, 0.2, 0.4, 0.8)
 IN_FLIGHT = 16
+CONNECT_S, READ_S = 10, 60
 PART_BYTES = 16 << 20
 
 
@@ -38,7 +39,8 @@ class Requests:
         session = boto3.session.Session()  # Of its own: boto3's default one must not be shared by threads.
         given = session._session.get_config_variable("max_attempts")
         config = Config(
-            connect_timeout=10,
+            connect_timeout=CONNECT_S,
+            read_timeout=READ_S,
             max_pool_connections=2 * IN_FLIGHT,
             retries={"mode": "standard", "total_max_attempts": TOTAL_TRIES if given is None else int(given)},
         )
