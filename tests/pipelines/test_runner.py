@@ -96,7 +96,7 @@ def test_a_training_goes_on_from_the_store_and_leaves_no_checkpoint(
     assert f"the checkpoint {left} is damaged" in capfd.readouterr().err
     left.unlink()
     assert perform(tiny, store, "finetune", needed).action == "run"
-    assert not left.parent.exists()
+    assert store.blobs.list("checkpoints/") == []
 
 
 ENDED = """
