@@ -231,9 +231,9 @@ def checked(key: str) -> str:
     return key
 
 
-def check_folder(folder: Path, manifest: FolderManifest) -> None:
+def check_folder(folder: Path, manifest: FolderManifest, called: str = "") -> None:
     """Damaged unless the folder holds exactly the manifest's files; names what is missing, damaged or too much."""
-    _refuse(_wrong_files(folder, manifest), str(folder))
+    _refuse(_wrong_files(folder, manifest), called or str(folder))
 
 
 def _wrong_files(folder: Path, manifest: FolderManifest) -> dict[str, str]:
