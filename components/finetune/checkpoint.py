@@ -54,8 +54,12 @@ class Checkpoints:
             )
         state.load(tensors)
         state.progress = Progress.model_validate(header["progress"])
+        state.saved = self._place(state)
         log.info("resumed=%s epoch=%d batch=%d", self.blobs.uri, state.progress.epoch, state.progress.batch)
         return True
+
+    def _place(self, state: State) -> str:
+        return f"{self.blobs.uri}/{BLOB} (epoch {state.progress.epoch}, batch {state.progress.batch})"
 
     def due(self) -> bool:
         """Whether the interval has passed and the last checkpoint is written."""
@@ -65,11 +69,13 @@ class Checkpoints:
     def save(self, state: State) -> None:
         """Copy the state now and write it while training goes on. What failed last time is said, and tried again."""
         self.finish()
+        state.see_losses()
         data = save(
             {name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors().items()},
             {"format": FORMAT, "identity": to_json(self.identity), "progress": to_json(state.progress.model_dump())},
         )
         self._saved_at = time.monotonic()
+        state.saved = self._place(state)
         self._writing = self._thread.submit(self.blobs.put, BLOB, data)
 
     def finish(self) -> None:

@@ -1,45 +1,27 @@
 """The epochs of a training: train, validate after each, keep the best, stop when val gets no better."""
 
 import logging
-import math
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from components.finetune.batches import epoch_batches, prefetched
 from components.finetune.checkpoint import Checkpoints, pauses
-from components.finetune.freezing import FrozenBatchNorm, train_mode
-from components.finetune.param_groups import ParamGroup
-from components.finetune.sampling import batches_an_epoch, model_seed
-from components.finetune.schedule import warmup_cosine
+from components.finetune.devices import Hardware
+from components.finetune.ema import moving_average
+from components.finetune.epoch import out_of_time, train_epoch
+from components.finetune.freezing import freeze_at, freeze_stages, train_mode
+from components.finetune.gradients import Loss
+from components.finetune.param_groups import ParamGroup, stages_of
+from components.finetune.plan import Plan
 from components.finetune.state import Progress, State, optimizer_over
 from components.finetune.termination import termination
-from components.finetune.train import Precision, Scores, gradients, validate
+from components.finetune.validate import Scores, validate
 from components.interchange.classifier import PixelsToLogits
 from components.interchange.dataset import Split
-from components.interchange.errors import BadInput, listed
-from components.interchange.progress import progress
 
 log = logging.getLogger("graft")
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How long and in what portions to train; sizes in images and pixels."""
-
-    num_epochs: int
-    patience: int
-    batch_size: int
-    crop_px: int
-    warmup_fraction: float
-    label_smoothing: float
-    vertical_flips: bool
-    frozen_batchnorm: FrozenBatchNorm
-    seed: int
 
 
 @dataclass(frozen=True)
@@ -54,86 +36,58 @@ class Fitted:
     factors: list[float]
     best_epoch: int
     best_state: dict[str, Tensor]
+    device_batch: int
     seconds: list[float]
     images_per_s: list[float]
 
 
 def fit(
     model: PixelsToLogits,
-    groups: Sequence[ParamGroup],
+    groups: Callable[[], list[ParamGroup]],
+    loss: Loss,
     train: Split,
     val: Split,
     plan: Plan,
-    device: torch.device,
-    precision: Precision,
+    hardware: Hardware,
     checkpoints: Checkpoints | None = None,
 ) -> Fitted:
     """Train with AdamW under warm-up and cosine. The best epoch has the highest val top-1, of equals the lowest nll.
 
-    With `checkpoints` it continues where the last one stands, saves as it goes, and saves before it obeys SIGTERM.
+    `groups` gives the param groups of what is trainable at the time. With `checkpoints` it continues where the last
+    one stands, saves as it goes, and saves before it obeys SIGTERM.
     """
-    state = State(model.model, optimizer_over(groups), Progress(device_batch=plan.batch_size))
+    freeze_stages(model.model, stages_of(model.model), plan.freeze)
+    progress = Progress(device_batch=plan.device_batch_size or plan.batch_size)
+    state = State(model.model, optimizer_over(groups()), progress, moving_average(model.model, plan.ema_decay))
     if checkpoints is not None:
         checkpoints.restore(state)
+    scored = model if state.average is None else PixelsToLogits(state.shipped, model.preprocessing)
     with termination(checkpoints is not None) as asked:
         pause = pauses(checkpoints, state, asked)
-        while not _done(state.progress, plan):
+        while not _done(state, plan):
+            thaw(state, groups, plan)
             train_mode(model, plan.frozen_batchnorm)
-            images_per_s = train_epoch(model, state, train, plan, device, precision, pause)
-            scores = validate(model, val, plan.crop_px, 2 * plan.batch_size, device, pause)
+            images_per_s = train_epoch(model, loss, state, train, plan, hardware, pause)
+            batch_size = 2 * state.progress.device_batch
+            scores = validate(scored, val, plan.augmentation.crop_px, batch_size, hardware.device, pause)
             _close_epoch(state, scores, images_per_s, plan)
     if checkpoints is not None:
         checkpoints.finish()
     at = state.progress
-    return Fitted(at.history, at.factors, at.best_epoch, state.best, at.seconds, at.images_per_s)
+    return Fitted(
+        at.history, at.factors, at.best_epoch, state.best, at.device_batch, at.seconds, at.images_per_s
+    )  # fmt: skip
 
 
-def train_epoch(
-    model: PixelsToLogits,
-    state: State,
-    train: Split,
-    plan: Plan,
-    device: torch.device,
-    precision: Precision,
-    pause: Callable[[], None],
-) -> float:
-    """Take the steps of the epoch that are left, and return the images a second.
-
-    BadInput when the loss is no finite number, before it reaches the weights.
-    """
-    at, steps = state.progress, batches_an_epoch(len(train), plan.batch_size)
-    started, images = time.perf_counter(), 0
-    drawn = epoch_batches(train, plan.batch_size, plan.crop_px, plan.vertical_flips, plan.seed, at.epoch, at.batch)
-    label = f"epoch {at.epoch}/{plan.num_epochs}"
-    for batch in progress(prefetched(drawn), label, total=steps - at.batch, unit=" batches"):
-        pause()
-        torch.manual_seed(model_seed(plan.seed, at.epoch, at.batch))
-        loss = gradients(model, batch, device, precision, plan.label_smoothing).item()
-        if not math.isfinite(loss):
-            raise BadInput(_not_finite(loss, state, steps, [train.ids[row] for row in batch.rows_N]))
-        at.factors.append(_factor(state, plan, steps))
-        for group in state.optimizer.param_groups:
-            group["lr"] = at.factors[-1] * group["peak_lr"]
-        state.optimizer.step()
-        at.losses.append(loss)
-        at.batch += 1
-        images += len(batch.rows_N)
-        state.tick()
-    return images / (time.perf_counter() - started)
-
-
-def _factor(state: State, plan: Plan, steps: int) -> float:
-    """The schedule's factor for the step at hand."""
-    num_steps = plan.num_epochs * steps
-    warmup_steps = min(round(plan.warmup_fraction * num_steps), num_steps - 1)
-    return warmup_cosine(state.step(steps), num_steps, warmup_steps)
-
-
-def _not_finite(loss: float, state: State, steps: int, ids: list[str]) -> str:
-    return (
-        f"the loss became {loss} at step {state.step(steps)} (epoch {state.progress.epoch}, batch "
-        f"{state.progress.batch}), on the images {listed(ids)}. Lower --base-lr, or raise --warmup-fraction."
-    )
+def thaw(state: State, groups: Callable[[], list[ParamGroup]], plan: Plan) -> None:
+    """Unfreeze what is due at this epoch and give it to the optimiser."""
+    freeze_stages(state.model, stages_of(state.model), freeze_at(plan.freeze, plan.unfreeze_at, state.progress.epoch))
+    known = {id(parameter) for group in state.optimizer.param_groups for parameter in group["params"]}
+    for group in groups():
+        new = [parameter for parameter in group["params"] if id(parameter) not in known]
+        if new:
+            state.optimizer.add_param_group({**group, "params": new, "peak_lr": group["lr"]})
+            log.info("epoch=%d unfrozen=%s tensors=%d", state.progress.epoch, group["name"], len(new))
 
 
 def _close_epoch(state: State, scores: Scores, images_per_s: float, plan: Plan) -> None:
@@ -148,7 +102,7 @@ def _close_epoch(state: State, scores: Scores, images_per_s: float, plan: Plan) 
     }
     at.history.append(record)
     state.keep_if_best()
-    state.tick()
+    at.validation_s = state.tick()
     at.seconds.append(at.elapsed_s - sum(at.seconds))
     at.images_per_s.append(images_per_s)
     log.info(
@@ -159,10 +113,12 @@ def _close_epoch(state: State, scores: Scores, images_per_s: float, plan: Plan) 
     at.epoch, at.batch, at.losses = at.epoch + 1, 0, []
 
 
-def _done(at: Progress, plan: Plan) -> bool:
-    """Whether all epochs are through, or val got no better for too long."""
-    trained = at.epoch - 1
-    early = trained - at.best_epoch >= plan.patience
-    if early and trained < plan.num_epochs:
-        log.info("early_stop=epoch %d best_epoch=%d patience=%d", trained, at.best_epoch, plan.patience)
-    return early or trained >= plan.num_epochs
+def _done(state: State, plan: Plan) -> bool:
+    """Whether all epochs are through, time is up, or val got no better for too long."""
+    trained = state.progress.epoch - 1
+    if trained == 0 or trained >= plan.num_epochs:
+        return trained >= plan.num_epochs
+    early = trained - state.progress.best_epoch >= plan.patience
+    if early:
+        log.info("early_stop=epoch %d best_epoch=%d patience=%d", trained, state.progress.best_epoch, plan.patience)
+    return early or out_of_time(state, plan)

@@ -1,6 +1,6 @@
 """Frozen stages: no gradient, no place in the optimiser, and by default fixed BatchNorm statistics; with the proof."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from torch import Tensor, nn
@@ -15,6 +15,13 @@ Freeze = Literal["none", "early", "middle", "late"]
 def frozen_stages(freeze: Freeze) -> tuple[Stage, ...]:
     """The stages up to and with `freeze`."""
     return () if freeze == "none" else STAGES[: STAGES.index(freeze) + 1]
+
+
+def freeze_at(freeze: Freeze, unfreeze_at: Sequence[int], epoch: int) -> Freeze:
+    """Up to which stage `epoch` (from 1) is frozen: each epoch of `unfreeze_at` frees one, the deepest first."""
+    levels: tuple[Freeze, ...] = ("none", "early", "middle", "late")
+    freed = sum(epoch >= due for due in unfreeze_at)
+    return levels[max(0, levels.index(freeze) - freed)]
 
 
 def freeze_stages(model: nn.Module, stages: Mapping[str, Stage], freeze: Freeze) -> None:

@@ -3,19 +3,25 @@
 import logging
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
+from components.finetune.augment import Augmentation
 from components.finetune.checkpoint import Checkpoints
-from components.finetune.fit import Fitted, Plan, fit
-from components.finetune.freezing import freeze_stages, untouchable
+from components.finetune.devices import Hardware, choose_precision
+from components.finetune.fit import Fitted, fit
+from components.finetune.freezing import freeze_at, untouchable
+from components.finetune.gradients import Loss
+from components.finetune.imbalance import balancing_weights
 from components.finetune.param_groups import ParamGroup, layer_decay_groups, modules_of, sizes, stage_groups, stages_of
+from components.finetune.plan import Plan
 from components.finetune.spec import Finetune
-from components.finetune.train import choose_precision
 from components.interchange import classifier
 from components.interchange.cards import ClassifierCard
-from components.interchange.dataset import open_dataset
+from components.interchange.dataset import Split, open_dataset
 from components.interchange.memory import keep_freed_memory
+from components.interchange.preprocessing import Preprocessing
 from components.interchange.report import Row, write_report
 from components.interchange.step import RunContext, given_parameters
 
@@ -25,8 +31,8 @@ log = logging.getLogger("graft")
 def run(spec: Finetune, context: RunContext) -> dict[str, object]:
     torch.backends.cudnn.deterministic = True
     device = classifier.choose_device(spec.device)
-    precision = choose_precision(device)
-    log.info("device=%s threads=%d precision=%s", device, torch.get_num_threads(), precision)
+    hardware = Hardware(device, choose_precision(device))
+    log.info("device=%s threads=%d precision=%s", device, torch.get_num_threads(), hardware.precision)
     if device.type == "cpu":
         keep_freed_memory()
     dataset = open_dataset(spec.dataset)
@@ -38,31 +44,27 @@ def run(spec: Finetune, context: RunContext) -> dict[str, object]:
     )
     preprocessing = classifier.preprocessing_of(model, dataset.manifest, spec.input_size_px)
     stages = stages_of(model)
-    freeze_stages(model, stages, spec.freeze)
-    groups = _param_groups(model, spec)
-    group_sizes = sizes(groups)
     model.to(device).to(memory_format=torch.channels_last)
-    before = classifier.state_digest(untouchable(model, stages, spec.freeze, spec.frozen_batchnorm))
+    always_frozen = freeze_at(spec.freeze, spec.unfreeze_at, spec.num_epochs)
+    before = classifier.state_digest(untouchable(model, stages, always_frozen, spec.frozen_batchnorm))
 
-    pixels_to_logits = classifier.PixelsToLogits(model, preprocessing).to(device)
-    checkpoints = None
-    if spec.checkpoint_uri is not None:
-        identity = {
-            "parameters": given_parameters(spec),
-            "dataset": dataset.digest(),
-            "weights": weights.sha256,
-            "device": device.type,
-            "precision": precision,
-        }
-        checkpoints = Checkpoints(spec.checkpoint_uri, spec.checkpoint_every_s, identity)
-    plan = _plan(spec, preprocessing.crop_px)
-    fitted = fit(pixels_to_logits, groups, train, val, plan, device, precision, checkpoints)
+    fitted = fit(
+        classifier.PixelsToLogits(model, preprocessing).to(device),
+        lambda: _param_groups(model, spec),
+        _loss(spec, train, len(dataset.classes)).to(device),
+        train,
+        val,
+        _plan(spec, preprocessing),
+        hardware,
+        _checkpoints(spec, dataset.digest(), weights.sha256, hardware),
+    )
 
     model.load_state_dict(fitted.best_state)
-    untouched = untouchable(model, stages, spec.freeze, spec.frozen_batchnorm)
+    untouched = untouchable(model, stages, always_frozen, spec.frozen_batchnorm)
     after = classifier.state_digest(untouched)
     if after != before:
         raise RuntimeError(f"frozen tensors changed in training: digest {before} before, {after} after")
+    group_sizes = sizes(_param_groups(model, spec))
     card = ClassifierCard(
         backbone=spec.backbone,
         classes=dataset.classes,
@@ -86,7 +88,8 @@ def run(spec: Finetune, context: RunContext) -> dict[str, object]:
     return {
         "device": str(device),
         "threads": torch.get_num_threads(),
-        "precision": precision,
+        "precision": hardware.precision,
+        "device_batch": fitted.device_batch,
         "epoch_seconds": fitted.seconds,
         "images_per_s": fitted.images_per_s,
     }
@@ -99,18 +102,52 @@ def _param_groups(model: nn.Module, spec: Finetune) -> list[ParamGroup]:
     return stage_groups(model, spec.base_lr, spec.stage_multipliers, spec.weight_decay)
 
 
-def _plan(spec: Finetune, crop_px: int) -> Plan:
+def _loss(spec: Finetune, train: Split, num_classes: int) -> Loss:
+    weights_C = np.ones(num_classes, np.float32)
+    if spec.class_weights == "balanced":
+        weights_C = balancing_weights(train.labels_N, num_classes)
+    return Loss(torch.from_numpy(weights_C), spec.label_smoothing)
+
+
+def _plan(spec: Finetune, preprocessing: Preprocessing) -> Plan:
     return Plan(
         num_epochs=spec.num_epochs,
         patience=spec.patience,
         batch_size=spec.batch_size,
-        crop_px=crop_px,
+        device_batch_size=spec.device_batch_size,
+        limit_s=None if spec.max_minutes is None else 60 * spec.max_minutes,
         warmup_fraction=spec.warmup_fraction,
-        label_smoothing=spec.label_smoothing,
-        vertical_flips=spec.vertical_flips,
+        balanced_sampling=spec.class_weights == "sampled",
+        augmentation=Augmentation(
+            crop_px=preprocessing.crop_px,
+            window_px=preprocessing.resize_short_px,
+            crop=spec.crop,
+            policy=spec.augment,
+            strength=spec.augment_strength,
+            vertical_flips=spec.vertical_flips,
+            mixup_alpha=spec.mixup,
+            cutmix_alpha=spec.cutmix,
+        ),
+        ema_decay=spec.ema_decay,
+        clip_norm=spec.clip_norm,
+        freeze=spec.freeze,
+        unfreeze_at=spec.unfreeze_at,
         frozen_batchnorm=spec.frozen_batchnorm,
         seed=spec.seed,
     )
+
+
+def _checkpoints(spec: Finetune, dataset: str, weights: str, hardware: Hardware) -> Checkpoints | None:
+    if spec.checkpoint_uri is None:
+        return None
+    identity = {
+        "parameters": given_parameters(spec),
+        "dataset": dataset,
+        "weights": weights,
+        "device": hardware.device.type,
+        "precision": hardware.precision,
+    }
+    return Checkpoints(spec.checkpoint_uri, spec.checkpoint_every_s, identity)
 
 
 def _rows(fitted: Fitted, groups: list[dict[str, Any]], num_train: int, num_val: int) -> list[Row]:

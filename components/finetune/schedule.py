@@ -3,8 +3,8 @@
 import math
 
 
-def warmup_cosine(step: int, num_steps: int, warmup_steps: int) -> float:
-    """Factor in [0, 1] on the peak rate at `step`, counted from 0: linear warm-up, then a half cosine to zero.
+def warmup_cosine(step: float, num_steps: int, warmup_steps: int) -> float:
+    """Factor in [0, 1] on the peak rate at `step` (from 0, or a fraction): linear warm-up, then a half cosine to 0.
 
     It rises from 1 / (warmup_steps + 1) at step 0 to 1 at step `warmup_steps` and reaches 0 at `num_steps`, one step
     after the last, so that no step is taken at rate zero. Loshchilov and Hutter 2017 (arXiv:1608.03983), no restarts.

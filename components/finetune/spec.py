@@ -1,9 +1,9 @@
 """What finetune reads, writes and can be told."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import field_validator
+from pydantic import PositiveInt, field_validator, model_validator
 
 from components.interchange.step import Spec, param, reads, writes
 
@@ -21,6 +21,7 @@ class Finetune(Spec):
     )
     weights_sha256: str | None = param("sha256 that the weights must have", default=None)
     input_size_px: int | None = param("Model input; the weights' own where not given", default=None, unit="px", ge=8)
+    # What learns, and how fast.
     base_lr: float = param("Peak learning rate of the late stage", default=1e-3, gt=0)
     stage_multipliers: tuple[float, float, float, float] = param(
         "Rates of early, middle, late and head, as multiples of base_lr", default=(0.01, 0.1, 1.0, 10.0)
@@ -28,19 +29,55 @@ class Finetune(Spec):
     lr_policy: Literal["stages", "layer-decay"] = param("How rates fall towards the input", default="stages")
     layer_decay: float = param("Ratio of neighbouring layers' rates, for layer-decay", default=0.75, gt=0, le=1)
     freeze: Literal["none", "early", "middle", "late"] = param("Freeze up to and with this stage", default="none")
+    unfreeze_at: tuple[PositiveInt, ...] = param(
+        "Epochs (from 1) at which one frozen stage more may learn, the deepest first", default=()
+    )
     frozen_batchnorm: Literal["frozen", "adapt"] = param(
         "BatchNorm statistics of frozen stages: fixed, or following the images", default="frozen"
     )
+
+    # How long, and in what portions.
     num_epochs: int = param("Passes over train", default=4, ge=1)
+    max_minutes: float | None = param(
+        "Time to train in, at most; the rate still ends at zero, but no two runs are equal", default=None, gt=0
+    )
     patience: int = param("Epochs without a better val before stopping", default=3, ge=1)
     batch_size: int = param("Images an optimiser step", default=32, unit="images", ge=2)
+    device_batch_size: int | None = param(
+        "Images a forward pass, gradients add up; batch_size where not given, halved where memory runs out",
+        default=None,
+        unit="images",
+        ge=2,
+    )
     weight_decay: float = param("Decoupled; norms, biases and position embeddings are exempt", default=0.05, ge=0)
     warmup_fraction: float = param("Share of the steps with a rising rate", default=0.1, ge=0, lt=1)
+    clip_norm: float | None = param("Norm that the gradient is clipped to", default=None, gt=0)
+    ema_decay: float = param(
+        "Moving average of the weights, which then is what ships; 0: none", default=0.0, ge=0, lt=1
+    )
+
+    # What it sees.
+    class_weights: Literal["none", "balanced", "sampled"] = param(
+        "Unequal classes: as they are, losses weighed to equal shares, or images drawn to equal shares", default="none"
+    )
     label_smoothing: float = param("Probability moved from the label to all classes", default=0.0, ge=0, lt=1)
+    crop: Literal["window", "resized"] = param(
+        "Random crop: a window at stored scale, or a part of 35 to 100 % of the area, resized", default="window"
+    )
+    augment: Literal["flips", "geometric", "randaugment"] = param(
+        "Beyond the crop: mirror; turn, shear and shift as well; or two of ten operations, colours included",
+        default="flips",
+    )
+    augment_strength: float = param("Share of the largest magnitudes, beyond flips", default=0.5, ge=0, le=1)
     vertical_flips: bool = param("Mirror top to bottom as well as left to right", default=False)
+    mixup: float = param("Alpha of mixup's Beta distribution; 0: none", default=0.0, ge=0)
+    cutmix: float = param(
+        "Alpha of CutMix's Beta distribution; 0: none; with mixup, each half the time", default=0.0, ge=0
+    )
+
+    # Where, and from which seed.
     device: Literal["auto", "cpu", "cuda"] = param("Where to compute", default="auto")
     seed: int = param("Seed of everything random", default=0, ge=0)
-
     checkpoint_uri: str | None = param(
         "Folder or s3://BUCKET/PREFIX where training is saved and, started again, goes on", default=None, location=True
     )
@@ -52,3 +89,12 @@ class Finetune(Spec):
         if min(multipliers) <= 0:
             raise ValueError("every multiplier must be above 0; to keep a stage as it is, use freeze")
         return multipliers
+
+    @model_validator(mode="after")
+    def _something_to_unfreeze(self) -> Self:
+        frozen = ("none", "early", "middle", "late").index(self.freeze)
+        if len(self.unfreeze_at) > frozen:
+            raise ValueError(
+                f"unfreeze_at names {len(self.unfreeze_at)} epochs, but freeze={self.freeze} has {frozen} stages"
+            )
+        return self

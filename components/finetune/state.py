@@ -1,5 +1,6 @@
 """Everything that a training is between two steps: what a checkpoint holds, and nothing besides."""
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from components.finetune.param_groups import ParamGroup
+from components.interchange.errors import BadInput, listed
 
 
 class Progress(BaseModel):
@@ -30,30 +32,60 @@ class Progress(BaseModel):
     history: list[dict[str, Any]] = []
     best_epoch: int = 0
     elapsed_s: float = 0.0
+    validation_s: float = 0.0
     seconds: list[float] = []
     images_per_s: list[float] = []
 
 
 @dataclass
 class State:
-    """Model, optimiser, moving average and progress. `best` is the state dict after the best epoch, on the CPU."""
+    """Model, optimiser, moving average and progress. `best` is the state dict after the best epoch, on the CPU.
+
+    What no checkpoint holds: `fits`, the images that memory has held at once; `saved`, where the last checkpoint is;
+    the losses that nobody has looked at yet.
+    """
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
     progress: Progress
     average: AveragedModel | None = None
     best: dict[str, Tensor] = field(default_factory=dict)
+    fits: int = 0
+    saved: str = ""
+    unseen: list[tuple[Tensor, list[str]]] = field(default_factory=list)
     ticked_at: float = field(default_factory=time.monotonic)
 
-    def step(self, steps_an_epoch: int) -> int:
-        """Number of the step at hand, from 0."""
-        return (self.progress.epoch - 1) * steps_an_epoch + self.progress.batch
-
-    def tick(self) -> None:
-        """Add the time that has passed since the last tick."""
+    def tick(self) -> float:
+        """Add the time that has passed since the last tick, and return it."""
         now = time.monotonic()
-        self.progress.elapsed_s += now - self.ticked_at
-        self.ticked_at = now
+        passed, self.ticked_at = now - self.ticked_at, now
+        self.progress.elapsed_s += passed
+        return passed
+
+    def note_loss(self, loss: Tensor, ids: list[str]) -> None:
+        """A step's loss, wherever it lies, with the images that it is of; not looked at yet."""
+        self.unseen.append((loss, ids))
+
+    def see_losses(self) -> None:
+        """Move what was noted to the losses of the epoch. BadInput for the first that is no finite number."""
+        unseen, self.unseen = self.unseen, []
+        values = torch.stack([loss for loss, _ in unseen]).tolist() if unseen else []
+        for value, (_, ids) in zip(values, unseen, strict=True):
+            if not math.isfinite(value):
+                raise BadInput(self._not_finite(value, ids))
+            self.progress.losses.append(value)
+
+    def _step(self) -> int:
+        """Number of the first step whose loss nobody has seen."""
+        return len(self.progress.factors) - self.progress.batch + len(self.progress.losses)
+
+    def _not_finite(self, loss: float, ids: list[str]) -> str:
+        at = self.progress
+        saved = f"The last good checkpoint is {self.saved}." if self.saved else "No checkpoint was kept."
+        return (
+            f"the loss became {loss} at epoch {at.epoch}, batch {len(at.losses)} (step {self._step()}), on the "
+            f"images {listed(ids)}. Lower --base-lr, raise --warmup-fraction, or set --clip-norm. {saved}"
+        )
 
     @property
     def shipped(self) -> nn.Module:

@@ -54,6 +54,24 @@ def after(seconds: float, signal: str) -> Kill:
     return kill
 
 
+def at_checkpoint(folder: Path, number: int, signal: str) -> Kill:
+    """Kill when the step has written this many checkpoints."""
+
+    def inode() -> int:
+        blob = folder / "training.safetensors"
+        return blob.stat().st_ino if blob.exists() else 0
+
+    def kill(child: multiprocessing.process.BaseProcess) -> None:
+        last, written = inode(), 0
+        while child.is_alive() and written < number:
+            now = inode()
+            written, last = written + (now != last), now
+            time.sleep(0.001)
+        child.kill() if signal == "SIGKILL" else child.terminate()
+
+    return kill
+
+
 def while_writing(folder: Path) -> Kill:
     """SIGKILL as soon as a checkpoint is being written, after the first one."""
 

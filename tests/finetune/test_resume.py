@@ -8,16 +8,26 @@ import pytest
 
 from components.finetune.spec import Finetune
 from components.interchange.cli import main
-from tests.finetune.killing import SIGTERM_EXIT, after, outcome, run_until, undisturbed, warm_up, while_writing
+from tests.finetune.killing import (
+    SIGTERM_EXIT,
+    after,
+    at_checkpoint,
+    outcome,
+    run_until,
+    undisturbed,
+    warm_up,
+    while_writing,
+)
 
 
 @pytest.fixture
 def argv(tiny_dataset: Path, tiny_weights: Path, tmp_path: Path) -> list[str]:
-    """Twelve epochs of ten steps; the outputs in `tmp_path`."""
+    """Eight epochs of ten steps; the outputs in `tmp_path`."""
     return [
         *("--dataset", str(tiny_dataset), "--classifier", str(tmp_path / "c"), "--report", str(tmp_path / "r")),
         *("--backbone", "test_resnet", "--weights", str(tiny_weights), "--input-size-px", "32", "--device", "cpu"),
-        *("--batch-size", "6", "--num-epochs", "12", "--patience", "12", "--checkpoint-every-s", "0.05"),
+        *("--batch-size", "6", "--num-epochs", "8", "--patience", "8", "--checkpoint-every-s", "0.05"),
+        *("--ema-decay", "0.9", "--mixup", "0.2", "--freeze", "middle", "--unfreeze-at", "2,5"),
     ]
 
 
@@ -41,14 +51,15 @@ def timed(argv: list[str]) -> float:
 def test_killed_three_times_it_ends_with_the_same_bytes(
     argv: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    seconds = timed(argv)
+    warm_up()
+    assert run_until(argv, undisturbed) == 0
 
     killed = [*elsewhere(argv, "killed"), "--checkpoint-uri", str(tmp_path / "checkpoints")]
     capfd.readouterr()
     assert run_until(killed, while_writing(tmp_path / "checkpoints")) == -9
-    assert run_until(killed, after(0.3 * seconds, "SIGTERM")) == SIGTERM_EXIT
+    assert run_until(killed, at_checkpoint(tmp_path / "checkpoints", 3, "SIGTERM")) == SIGTERM_EXIT
     assert "terminated=SIGTERM" in capfd.readouterr().err
-    run_until(killed, after(0.3 * seconds, "SIGKILL"))
+    assert run_until(killed, at_checkpoint(tmp_path / "checkpoints", 5, "SIGKILL")) == -9
     assert not (tmp_path / "killed" / "c").exists()
 
     assert run_until(killed, undisturbed) == 0

@@ -67,7 +67,9 @@ def test_a_loss_that_is_no_number_names_the_step(
     argv: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(Finetune, [*argv, "--base-lr", "1e30", "--warmup-fraction", "0"]) == 2
-    assert "the loss became nan at step" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "the loss became nan at epoch 1, batch 1 (step 1), on the images" in error
+    assert "No checkpoint was kept" in error
     assert not (tmp_path / "c").exists() and not (tmp_path / "r").exists()
 
 
@@ -82,3 +84,29 @@ def test_a_multiplier_of_zero_is_refused(argv: list[str], capsys: pytest.Capture
     argv[argv.index("--stage-multipliers") + 1] = "0,1,1,1"
     assert main(Finetune, argv) == 2
     assert "every multiplier must be above 0" in capsys.readouterr().err
+
+
+EVERYTHING = [
+    *("--class-weights", "sampled", "--crop", "resized", "--augment", "randaugment", "--mixup", "0.2", "--cutmix", "1"),
+    *("--ema-decay", "0.9", "--clip-norm", "1", "--device-batch-size", "4", "--label-smoothing", "0.1"),
+    *("--freeze", "middle", "--unfreeze-at", "2,3", "--num-epochs", "3"),
+]
+
+
+def test_every_rule_at_once_learns_and_repeats_itself(argv: list[str], tmp_path: Path) -> None:
+    assert main(Finetune, [*argv, *EVERYTHING]) == 0
+    first = digest(tmp_path / "c")
+    card = read_classifier_card(tmp_path / "c")
+    assert card.history[-1]["val_top1"] > 0.8
+    assert set(card.history[0]["lr"]) < set(card.history[1]["lr"]) < set(card.history[2]["lr"])
+    again = [text.replace(str(tmp_path), str(tmp_path / "again")) if text.startswith(str(tmp_path / "")) else text
+             for text in argv]  # fmt: skip
+    assert main(Finetune, [*again, *EVERYTHING]) == 0
+    assert digest(tmp_path / "again" / "c") == first
+
+
+def test_more_epochs_to_unfreeze_at_than_frozen_stages_are_refused(
+    argv: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(Finetune, [*argv, "--freeze", "early", "--unfreeze-at", "2,3"]) == 2
+    assert "unfreeze_at names 2 epochs, but freeze=early has 1 stages" in capsys.readouterr().err

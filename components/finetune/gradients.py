@@ -1,0 +1,102 @@
+"""The gradient of one batch's loss, whole or in parts where memory does not hold it at once.
+
+Legend: N images, H height, W width, C channels (of images) or classes (of logits).
+"""
+
+import logging
+
+import torch
+from torch import Tensor, nn
+
+from components.finetune import mixing
+from components.finetune.augment import augmented
+from components.finetune.batches import Batch
+from components.finetune.devices import Hardware
+from components.finetune.state import State
+from components.interchange.classifier import PixelsToLogits
+from components.interchange.errors import BadInput
+
+log = logging.getLogger("graft")
+SMALLEST = 2  # Mixing pairs images, and BatchNorm needs more than one.
+
+
+class Loss(nn.Module):
+    """Cross entropy of each image, weighed by class, with label smoothing, and against both labels of a mixed one."""
+
+    def __init__(self, class_weights_C: Tensor, label_smoothing: float) -> None:
+        super().__init__()
+        self.register_buffer("class_weights_C", class_weights_C)
+        self.label_smoothing = label_smoothing
+
+    def forward(self, logits_NC: Tensor, labels_N: Tensor, mixes_N5: Tensor | None) -> Tensor:
+        """Losses [N] in nats, fp32."""
+        if mixes_N5 is None:
+            return self._of(logits_NC, labels_N)
+        share_N = mixes_N5[:, mixing.SHARE]
+        others_N = labels_N[mixing.partners(len(labels_N), labels_N.device)]
+        return share_N * self._of(logits_NC, labels_N) + (1 - share_N) * self._of(logits_NC, others_N)
+
+    def _of(self, logits_NC: Tensor, labels_N: Tensor) -> Tensor:
+        weights_C = self.get_buffer("class_weights_C")
+        losses_N = nn.functional.cross_entropy(
+            logits_NC.float(), labels_N, reduction="none", label_smoothing=self.label_smoothing
+        )
+        return losses_N * weights_C[labels_N]
+
+
+def leave_gradients(
+    model: PixelsToLogits, loss: Loss, batch: Batch, crop_px: int, state: State, hardware: Hardware
+) -> Tensor:
+    """Leave the gradient of the batch's mean loss in the parameters, in place of what was there; return the loss.
+
+    Where memory runs out, the images a forward pass are halved for good and the batch is done again, in parts whose
+    gradients add up: the optimiser's batch stays. BadInput when even two images are too many.
+    """
+    while True:
+        before = _buffers(model) if state.fits < state.progress.device_batch else {}
+        try:
+            found = _in_parts(model, loss, batch, crop_px, state.progress.device_batch, hardware)
+        except RuntimeError as error:
+            if not _is_out_of_memory(error):
+                raise
+        else:
+            state.fits = state.progress.device_batch
+            return found
+        _halve(state, len(batch))
+        for name, buffer in before.items():  # What BatchNorm saw of a batch that came to nothing.
+            model.get_buffer(name).copy_(buffer)
+        if hardware.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def _in_parts(
+    model: PixelsToLogits, loss: Loss, batch: Batch, crop_px: int, part_size: int, hardware: Hardware
+) -> Tensor:
+    model.zero_grad(set_to_none=True)
+    total = torch.zeros((), device=hardware.device)
+    for start in range(0, len(batch), part_size):
+        part = batch.part(slice(start, start + part_size)).to(hardware.device)
+        with hardware.autocast():
+            logits_NC = model(augmented(part.pixels_NHWC, part.draws, crop_px))
+        part_loss = loss(logits_NC, part.labels_N, part.draws.mixes_N5).sum() / len(batch)
+        torch.autograd.backward(part_loss)
+        total += part_loss.detach()
+    return total
+
+
+def _halve(state: State, num_images: int) -> None:
+    tried = min(state.progress.device_batch, num_images)
+    if tried <= SMALLEST:
+        raise BadInput(f"memory does not hold {tried} images. Take a smaller --input-size-px or backbone.")
+    half = (tried + 1) // 2
+    state.progress.device_batch = half + half % 2
+    log.warning("out_of_memory device_batch=%d -> %d", tried, state.progress.device_batch)
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """torch has an error of its own for CUDA, and only a sentence for the CPU."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def _buffers(model: nn.Module) -> dict[str, Tensor]:
+    return {name: buffer.clone() for name, buffer in model.named_buffers()}

@@ -1,0 +1,209 @@
+"""The loop's rules: batches in parts, memory that runs out, averages, budgets of time, unequal classes, unfreezing."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from torch import Tensor, nn
+
+from components.finetune.augment import Augmentation
+from components.finetune.batches import Batch, epoch_batches
+from components.finetune.budget import share_done
+from components.finetune.devices import Hardware
+from components.finetune.ema import moving_average
+from components.finetune.fit import Fitted, fit
+from components.finetune.freezing import freeze_at
+from components.finetune.gradients import Loss, leave_gradients
+from components.finetune.imbalance import balancing_weights
+from components.finetune.param_groups import ParamGroup, stage_groups, stages_of
+from components.finetune.plan import Plan
+from components.finetune.state import Progress, State, optimizer_over
+from components.interchange.classifier import PixelsToLogits
+from components.interchange.dataset import open_dataset
+from components.interchange.errors import BadInput
+from components.interchange.preprocessing import Preprocessing
+
+PREPROCESSING = Preprocessing(
+    resize_short_px=40, interpolation="bicubic", crop_px=32, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)
+)
+CPU = Hardware(torch.device("cpu"), "fp32")
+PLAN = Plan(
+    num_epochs=3,
+    patience=3,
+    batch_size=6,
+    device_batch_size=None,
+    limit_s=None,
+    warmup_fraction=0.1,
+    balanced_sampling=False,
+    augmentation=Augmentation(crop_px=32, window_px=40),
+    ema_decay=0.0,
+    clip_norm=None,
+    freeze="none",
+    unfreeze_at=(),
+    frozen_batchnorm="frozen",
+    seed=0,
+)
+
+
+class Limited(nn.Module):
+    """A real layer on a device that holds `limit` images at once."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self.norm, self.layer, self.limit = nn.BatchNorm1d(3, affine=False), nn.Linear(3, 3), limit
+
+    def forward(self, images_NCHW: Tensor) -> Tensor:
+        means_NC = self.norm(images_NCHW.mean((2, 3)))
+        if len(images_NCHW) > self.limit:
+            raise torch.OutOfMemoryError("no memory for so many images")
+        return self.layer(means_NC)
+
+
+def model(name: str = "test_vit") -> nn.Module:
+    torch.manual_seed(0)
+    return timm.create_model(name, num_classes=3, **({"img_size": 32} if name == "test_vit" else {}))
+
+
+def state_of(module: nn.Module, device_batch: int) -> State:
+    groups = [{"name": "all", "params": list(module.parameters()), "lr": 1e-3, "weight_decay": 0.0}]
+    return State(module, optimizer_over(groups), Progress(device_batch=device_batch))
+
+
+def batch_of(dataset: Path, size: int = 8, augmentation: Augmentation = PLAN.augmentation) -> Batch:
+    train = open_dataset(dataset).split("train")
+    return next(epoch_batches(train, np.arange(len(train)), size, augmentation, seed=0, epoch=1))
+
+
+def gradient(module: nn.Module, batch: Batch, device_batch: int, loss: Loss | None = None) -> tuple[float, Tensor]:
+    state = state_of(module, device_batch)
+    chosen = loss or Loss(torch.ones(3), 0.0)
+    value = leave_gradients(PixelsToLogits(module, PREPROCESSING), chosen, batch, 32, state, CPU)
+    return value.item(), torch.cat([p.grad.flatten() for p in module.parameters() if p.grad is not None])
+
+
+@pytest.mark.parametrize("mixup", [0.0, 0.4])
+def test_parts_of_a_batch_add_up_to_its_gradient(tiny_dataset: Path, mixup: float) -> None:
+    batch = batch_of(tiny_dataset, 8, dataclasses.replace(PLAN.augmentation, mixup_alpha=mixup))
+    whole, parts = gradient(model(), batch, 8), gradient(model(), batch, 2)
+    assert parts[0] == pytest.approx(whole[0], rel=1e-5)
+    torch.testing.assert_close(parts[1], whole[1], rtol=1e-3, atol=1e-5)
+
+
+def test_the_mean_loss_is_torchs_own(tiny_dataset: Path) -> None:
+    batch, module = batch_of(tiny_dataset), model()
+    logits = PixelsToLogits(module, PREPROCESSING)(batch.pixels_NHWC)
+    expected = nn.functional.cross_entropy(logits, batch.labels_N, label_smoothing=0.1)
+    unmirrored = dataclasses.replace(batch, draws=batch.draws._replace(horizontal_N=torch.zeros(8, dtype=torch.bool)))
+    assert gradient(module, unmirrored, 8, Loss(torch.ones(3), 0.1))[0] == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_memory_that_runs_out_halves_the_parts_and_not_the_batch(
+    tiny_dataset: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    limited, batch = Limited(limit=3), batch_of(tiny_dataset, 8)
+    state = state_of(limited, 8)
+    leave_gradients(PixelsToLogits(limited, PREPROCESSING), Loss(torch.ones(3), 0.0), batch, 32, state, CPU)
+    assert (state.progress.device_batch, state.fits) == (2, 2)
+    assert "out_of_memory device_batch=8 -> 4" in caplog.text and "4 -> 2" in caplog.text
+    assert int(limited.norm.num_batches_tracked or 0) == 4  # The four parts, and not what came to nothing.
+    assert limited.layer.weight.grad is not None
+    roomy = Limited(limit=8)
+    roomy.load_state_dict(limited.state_dict())
+    gradient(roomy, batch, 2)
+    assert roomy.layer.weight.grad is not None
+    torch.testing.assert_close(limited.layer.weight.grad, roomy.layer.weight.grad)
+
+
+def test_two_images_that_do_not_fit_are_said(tiny_dataset: Path) -> None:
+    with pytest.raises(BadInput, match="memory does not hold 2 images"):
+        gradient(Limited(limit=1), batch_of(tiny_dataset, 8), 8)
+
+
+def test_other_errors_of_torch_are_not_taken_for_a_lack_of_memory(tiny_dataset: Path) -> None:
+    with pytest.raises(RuntimeError, match="shape"):
+        gradient(nn.Sequential(nn.Flatten(), nn.Linear(5, 3)), batch_of(tiny_dataset, 8), 8)
+
+
+def test_class_weights_give_every_class_its_share_and_keep_the_mean() -> None:
+    labels_N = np.array([0] * 6 + [1] * 3 + [2])
+    weights_C = balancing_weights(labels_N, 4)
+    assert np.bincount(labels_N, weights_C[labels_N]) == pytest.approx([10 / 3] * 3)
+    assert weights_C[labels_N].mean() == pytest.approx(1.0)
+    assert weights_C[3] == weights_C[2]
+
+
+def test_the_average_rises_with_its_number_and_copies_buffers() -> None:
+    module = model("test_resnet")
+    average = moving_average(module, 0.9)
+    assert average is not None
+    expected = None
+    for n in range(4):
+        with torch.no_grad():
+            for parameter in module.parameters():
+                parameter.add_(1.0)
+        module.get_buffer("bn1.running_mean").add_(1.0)
+        average.update_parameters(module)
+        now = module.get_parameter("fc.bias").detach().clone()
+        expected = now if expected is None else expected + (1 - min(0.9, (1 + n) / (10 + n))) * (now - expected)
+    torch.testing.assert_close(average.module.get_parameter("fc.bias"), expected)
+    assert torch.equal(average.module.get_buffer("bn1.running_mean"), module.get_buffer("bn1.running_mean"))
+    assert moving_average(module, 0.0) is None
+
+
+def test_time_counts_where_it_runs_out_first() -> None:
+    assert share_done(5, 20, 100.0, None) == 0.25
+    assert share_done(5, 20, 10.0, 100.0) == 0.25
+    assert share_done(5, 20, 60.0, 100.0) == 0.6
+    assert share_done(5, 20, 60.0, 100.0, reserve_s=40.0) == 1.0
+
+
+def fitted(dataset: Path, plan: Plan, name: str = "test_resnet", lr: float = 1e-3) -> tuple[nn.Module, Fitted]:
+    data, module = open_dataset(dataset), model(name)
+
+    def groups() -> list[ParamGroup]:
+        return stage_groups(module, lr, (1.0, 1.0, 1.0, 10.0), 0.0)
+
+    found = fit(
+        PixelsToLogits(module, PREPROCESSING),
+        groups,
+        Loss(torch.ones(3), 0.0),
+        data.split("train"),
+        data.split("val"),
+        plan,
+        CPU,
+    )
+    return module, found
+
+
+def test_a_budget_of_time_ends_the_training_with_the_rate_at_zero(tiny_dataset: Path) -> None:
+    _, found = fitted(tiny_dataset, dataclasses.replace(PLAN, num_epochs=1000, patience=1000, limit_s=1.0))
+    assert len(found.history) < 1000
+    assert max(found.factors) > 0.5 and found.factors[-1] < 0.1
+    tail = found.factors[len(found.factors) // 2 :]
+    assert tail == sorted(tail, reverse=True)
+
+
+def test_each_epoch_of_unfreeze_at_frees_one_stage_more(tiny_dataset: Path) -> None:
+    assert [freeze_at("late", (2, 4), epoch) for epoch in range(1, 6)] == ["late", "middle", "middle", "early", "early"]
+    plan = dataclasses.replace(PLAN, freeze="late", unfreeze_at=(2, 3), patience=9)
+    module, found = fitted(tiny_dataset, plan)
+    stages = [{name.split("/")[0] for name in record["lr"]} for record in found.history]
+    assert stages == [{"head"}, {"head", "late"}, {"head", "late", "middle"}]
+    pretrained = model("test_resnet").state_dict()
+    of = stages_of(module)
+    moved = {of[name] for name, tensor in module.state_dict().items() if not tensor.equal(pretrained[name])}
+    assert moved == {"middle", "late", "head"}
+
+
+def test_a_clipped_gradient_is_no_longer_than_asked(tiny_dataset: Path) -> None:
+    module, _ = fitted(tiny_dataset, dataclasses.replace(PLAN, clip_norm=1e-3, num_epochs=1))
+    norms = torch.stack([p.grad.norm() for p in module.parameters() if p.grad is not None])
+    assert norms.norm() <= 1.001e-3
+
+
+def test_the_average_is_what_is_kept(tiny_dataset: Path) -> None:
+    module, found = fitted(tiny_dataset, dataclasses.replace(PLAN, ema_decay=0.9, num_epochs=1))
+    assert not found.best_state["fc.weight"].equal(module.get_parameter("fc.weight"))
