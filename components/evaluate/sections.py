@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from components.evaluate.scores import BY_CLASS, OVERALL
-from components.interchange.page import Bar, Bars, Cell, KeyFigure, Plot, Section, Table, Text, Tone
+from components.interchange.figures import key_figure, shown, tone
+from components.interchange.page import Bar, Bars, Cell, KeyFigure, Plot, Section, Table, Text
 from components.interchange.report import CONFIDENCE, Row
 
 WHO = ("baseline", "candidate", "champion")
@@ -19,14 +20,6 @@ def finder(rows: Sequence[Row]) -> Find:
     """Look rows up by name, of and split."""
     known = {(row.name, row.of, row.split): row for row in rows}
     return lambda name, of, split: known.get((name, of, split))
-
-
-def shown(row: Row | None, sign: str = "") -> str:
-    """`0.930 [0.905, 0.953]`; a dash where there is no figure."""
-    if row is None or row.value is None:
-        return "–"
-    low, high = ("–" if bound is None else f"{bound:{sign}.3f}" for bound in (row.low, row.high))
-    return f"{row.value:{sign}.3f} [{low}, {high}]"
 
 
 def p_value(row: Row | None) -> str:
@@ -245,27 +238,13 @@ def threshold_section(rows: Sequence[Row], how: str, curve: Plot) -> Section:
 def key_figures(rows: Sequence[Row], details: dict[str, Any], of: str) -> list[KeyFigure]:
     """The few figures to remember."""
     find = finder(rows)
-    figures = []
-
-    def add(label: str, row: Row | None, sign: str = "", tone: Tone = "plain", note: str = "") -> None:
-        if row is None or row.value is None:
-            return
-        low, high = ("–" if bound is None else f"{bound:{sign}.3f}" for bound in (row.low, row.high))
-        basis = f"{low} to {high}, n {row.n:,}"
-        figures.append(KeyFigure(label, f"{row.value:{sign}.3f}", f"{basis}{note}", tone))
-
-    add("test top1", find("top1", of, "test"))
+    figures = key_figure("test top1", find("top1", of, "test"))
     for opponent in ("candidate-baseline", "selected-champion"):
         adjusted = find("top1_difference_adjusted", opponent, "test")
         row = adjusted or find("top1_difference", opponent, "test")
-        add(f"gain over {opponent.split('-')[1]}", row, "+", _tone(row), ", adjusted for leaks" if adjusted else "")
-    add("calibration error", find("ece", "selected", "test"))
-    worst = find("slice_top1", details["slices"]["worst"] or "", "test")
-    add(f"worst part: {details['slices']['worst']}", worst, tone="bad" if details["slices"]["stands_out"] else "plain")
-    return figures
-
-
-def _tone(row: Row | None) -> Tone:
-    if row is None or row.low is None or row.high is None:
-        return "plain"
-    return "good" if row.low > 0 else "bad" if row.high < 0 else "unsure"
+        note = "adjusted for leaks" if adjusted else ""
+        figures += key_figure(f"gain over {opponent.split('-')[1]}", row, "+", tone(row), note)
+    figures += key_figure("calibration error", find("ece", "selected", "test"))
+    name, stands_out = details["slices"]["worst"], details["slices"]["stands_out"]
+    worst = find("slice_top1", name or "", "test")
+    return figures + key_figure(f"worst part: {name}", worst, is_tone="bad" if stands_out else "plain")

@@ -11,13 +11,14 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
-from numpy.typing import NDArray
-from PIL import Image
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 TEMPLATE = "page.html"
 JPEG_QUALITY = 85
@@ -137,8 +138,10 @@ class Badge:
     tone: Tone = "plain"
 
 
-def picture_uri(pixels_HWC: NDArray[np.uint8], longest_px: int = 256) -> str:
+def picture_uri(pixels_HWC: "NDArray[np.uint8]", longest_px: int = 256) -> str:
     """A JPEG data URI of uint8 RGB pixels, made smaller where a side is longer than `longest_px`."""
+    from PIL import Image
+
     image = Image.fromarray(pixels_HWC)
     image.thumbnail((longest_px, longest_px))
     stream = io.BytesIO()
