@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipelines import champion_commands, cluster_commands, store_commands, weights_commands
+from pipelines import champion_commands, cluster_commands, conformance_commands, store_commands, weights_commands
 from pipelines.cluster_commands import EndpointOption, NamespaceOption, TokenOption
 from pipelines.options import (
     BackboneOption,
@@ -36,6 +36,7 @@ app.add_typer(weights_commands.app, name="weights")
 app.command("compile")(cluster_commands.compile_pipeline)
 app.command()(cluster_commands.submit)
 app.command()(cluster_commands.schedule)
+app.command()(conformance_commands.conformance)
 
 
 EngineOption = Annotated[Engine, typer.Option(help="Prefect keeps a history; none runs the same plan without it.")]

@@ -4,11 +4,14 @@ from typing import Annotated
 
 import typer
 
-from pipelines.options import DEFAULT_STORE, StoreOption, exit_codes
+from pipelines.options import StoreOption, exit_codes
+from pipelines.run_options import DEFAULT_STORE
 
 
 def report(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="Id of a run (`graft runs` lists them), or latest.")] = "latest",
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="Id of a run (`graft runs` lists them), or latest.")
+    ] = "latest",
     store: StoreOption = DEFAULT_STORE,
     open_it: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
 ) -> None:

@@ -21,7 +21,7 @@ Reports = Mapping[str, Report]
 
 
 def run_page(summary: Mapping[str, Any], reports: Reports, pages: Sequence[str] = ()) -> str:
-    """The page of a run from its summary and its reports by step; `pages` are the file names of the steps' own pages."""
+    """The page of a run from its summary and its reports by step; `pages` name the steps' own."""
     verdict = summary["verdict"]
     sections = [
         _verdict(summary, reports.get("gate")),
@@ -75,7 +75,9 @@ def _key_figures(summary: Mapping[str, Any], reports: Reports) -> list[KeyFigure
         found += key_figure("p99 at batch 1", latency.row("p99_ms", "batch 1"))
     if export is not None:
         flips = export.row("flips")
-        found += key_figure("flips in ONNX", flips, is_tone="good" if flips is not None and flips.value == 0 else "unsure")
+        found += key_figure(
+            "flips in ONNX", flips, is_tone="good" if flips is not None and flips.value == 0 else "unsure"
+        )
     total = summary["seconds"].get("total")
     return found + ([KeyFigure("duration", _duration(total))] if total is not None else [])
 
@@ -111,7 +113,9 @@ def _data(ingest: Report | None) -> list[Section]:
     classes = [of.removeprefix("train/") for of in images if of.startswith("train/")]
     rows = [[name, *(number(images.get(f"{split}/{name}")) for split in SPLITS)] for name in classes[:MOST_CLASSES]]
     total: list[Cell | str] = ["all", *(Cell(number(images.get(split)), strong=True) for split in SPLITS)]
-    caption = "Images by class and split." if len(classes) <= MOST_CLASSES else f"{MOST_CLASSES} of {len(classes)} classes."
+    caption = (
+        "Images by class and split." if len(classes) <= MOST_CLASSES else f"{MOST_CLASSES} of {len(classes)} classes."
+    )
     quarantined = [row for row in ingest.rows if row.name == "quarantined" and row.of and row.value]
     why = ", ".join(f"{row.of} {number(row.value)}" for row in quarantined)
     words = f"Left out: {why}." if why else "No file had to be left out."
@@ -147,11 +151,12 @@ def _scores(evaluate: Report | None) -> list[Section]:
         ],
         "Brackets are 95 % intervals.",
     )
-    gains = [
-        [f"over the {who}", number(row.n), shown(row, "+")] for who, row in _gains(evaluate).items()
-    ]
+    gains = [[f"over the {who}", number(row.n), shown(row, "+")] for who, row in _gains(evaluate).items()]
     paired = [Table(["paired top1 gain", "n", ""], gains, "Both on the same images.")] if gains else []
-    words = [_sentence(details["selected_because"]), *(_sentence(details[name]) for name in ("calibration", "threshold") if name in details)]
+    words = [
+        _sentence(details["selected_because"]),
+        *(_sentence(details[name]) for name in ("calibration", "threshold") if name in details),
+    ]
     return [Section("Evaluation", [table, *paired, *(Text(line) for line in words)])]
 
 
@@ -168,7 +173,9 @@ def _slices(evaluate: Report | None) -> list[Section]:
     bars = [
         Bar(
             row.of,
-            *(float(bound or 0) for bound in (row.value, row.low, row.high)),
+            float(row.value or 0),
+            float(row.low or 0),
+            float(row.high or 0),
             text=f"{shown(row)}  n {row.n:,}",
             strong=row.of == facts["worst"] and facts["stands_out"],
         )
@@ -235,7 +242,9 @@ def _latency(latency: Report | None) -> list[Section]:
 def _how(summary: Mapping[str, Any], reports: Reports, pages: Sequence[str]) -> Section:
     seconds = summary["seconds"]
     parameters = [
-        [f"{step}.{name}", str(value)] for step, report in reports.items() for name, value in sorted(report.spec.items())
+        [f"{step}.{name}", str(value)]
+        for step, report in reports.items()
+        for name, value in sorted(report.spec.items())
     ]
     times = [[step, _duration(value)] for step, value in seconds.items() if step != "total"]
     uses = summary.get("test", {}).get("uses")
@@ -250,4 +259,6 @@ def _how(summary: Mapping[str, Any], reports: Reports, pages: Sequence[str]) -> 
         told.append(f"Beside this page lie those of single steps: {', '.join(pages)}.")
     tables = [Table(["step", "time"], times)] if times else []
     tables += [Table(["parameter", "value"], parameters, "Every parameter of every step.")] if parameters else []
-    return Section("How it was made", [*(Text(line) for line in told), *tables], folded=True, hint=f"run {summary['run_id']}")
+    return Section(
+        "How it was made", [*(Text(line) for line in told), *tables], folded=True, hint=f"run {summary['run_id']}"
+    )

@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from components.interchange.cards import InputLayout, OnnxCard, read_onnx_card
 from components.interchange.errors import BadInput
+from components.interchange.preprocessing import Preprocessing
 from components.interchange.providers import CPU_PROVIDER, check_provider
 
 MODEL_FILE = "model.onnx"
@@ -100,9 +102,19 @@ def _contradictions(session: Any, card: OnnxCard) -> list[str]:
     for key, text in metadata_of(card).items():
         if key not in found_metadata:
             problems.append(f"its metadata lack {key!r}")
-        elif found_metadata[key] != text:
+        elif not _same(key, found_metadata[key], text):
             problems.append(f"its metadata's {key!r} is {found_metadata[key]}, the card says {text}")
     return problems
+
+
+def _same(key: str, found: str, wanted: str) -> bool:
+    """Equal text, or a preprocessing of the same meaning: an older file does not name what had one value already."""
+    if found == wanted or key != "preprocessing":
+        return found == wanted
+    try:
+        return Preprocessing.model_validate_json(found) == Preprocessing.model_validate_json(wanted)
+    except ValidationError:
+        return False
 
 
 def _interface(values: Sequence[Any]) -> list[tuple[str, str, list[int | None]]]:

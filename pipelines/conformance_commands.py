@@ -1,0 +1,35 @@
+"""`graft conformance`: does whoever serves the model answer as it does?"""
+
+from typing import Annotated
+
+import typer
+
+from pipelines.options import JsonOption, StoreOption, exit_codes
+from pipelines.run_options import DEFAULT_STORE
+
+DEPARTS = 3
+
+
+def conformance(
+    model: Annotated[str, typer.Option(help="Folder with model.onnx, card.json and golden/, or champion:NAME.")],
+    client: Annotated[
+        str, typer.Option(metavar="COMMAND", help="Gets image paths, prints a JSON object a line and image.")
+    ],
+    store: StoreOption = DEFAULT_STORE,
+    timeout_s: Annotated[float, typer.Option(min=1, help="Seconds that the client may take for all images.")] = 600,
+    json: JsonOption = False,
+) -> None:
+    """Feed the model's golden images to a serving client and say where it departs: exit code 3 if it does."""
+    with exit_codes():
+        from pipelines.champions import model_folder
+        from pipelines.conformance import check
+        from pipelines.terminal import as_json
+
+        found = check(model_folder(model, store), client, timeout_s)
+        print(found.words())
+        if json:
+            names = ("conforms", "images", "flips", "distance", "slack")
+            departs = [{"subject": subject, "words": words} for subject, words in found.departs]
+            as_json({**{name: getattr(found, name) for name in names}, "departs": departs})
+    if not found.conforms:
+        raise typer.Exit(DEPARTS)

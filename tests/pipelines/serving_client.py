@@ -1,0 +1,58 @@
+"""A serving client as somebody else would write it, with one fault at will: serving_client.py FAULT MODEL IMAGE …
+
+It shares no code with Graft.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from PIL import Image, ImageOps
+
+FAULT, MODEL, IMAGES = sys.argv[1], sys.argv[2], sys.argv[3:]
+
+
+def pixels(path: str, short: int, crop: int) -> np.ndarray:
+    image = Image.open(path)
+    if FAULT != "no EXIF":
+        image = ImageOps.exif_transpose(image)
+    image = image.convert("RGB")
+    scale = short / min(image.size)
+    size = tuple(int(side * scale + 1e-6) for side in image.size)
+    if FAULT == "no antialias":
+        image = image.transform(size, Image.Transform.EXTENT, (0, 0, *image.size), Image.Resampling.BILINEAR)
+    elif FAULT == "squash":
+        image = image.resize((crop, crop), Image.Resampling.BICUBIC)
+    else:
+        image = image.resize(size, Image.Resampling.NEAREST if FAULT == "other filter" else Image.Resampling.BICUBIC)
+    left, top = (image.size[0] - crop) // 2, (image.size[1] - crop) // 2
+    array = np.asarray(image.crop((left, top, left + crop, top + crop))).astype(np.float32)
+    if FAULT == "BGR":
+        array = array[..., ::-1]
+    if FAULT == "wrong mean":
+        array = array - 255 * 0.12
+    if FAULT == "other decoder":
+        array = array + np.random.default_rng(1).integers(-1, 2, array.shape)
+    return np.rint(array.clip(0, 255)).astype(np.uint8)
+
+
+def main() -> None:
+    session = ort.InferenceSession(f"{MODEL}/model.onnx", providers=["CPUExecutionProvider"])
+    card = json.loads(Path(MODEL, "card.json").read_text())
+    short, crop = card["preprocessing"]["resize_short_px"], card["preprocessing"]["crop_px"]
+    for path in IMAGES:
+        logits = session.run(None, {"pixels": pixels(path, short, crop)[None]})[0][0].astype(np.float64)
+        if FAULT == "shuffled classes":
+            logits = logits[[1, 2, 0]]
+        if FAULT.startswith("probabilities"):
+            scaled = logits / (1 if FAULT.endswith("raw") else card["temperature"])
+            exponentials = np.exp(scaled - scaled.max())
+            names = card["classes"][::-1]
+            print(json.dumps({"probabilities": (exponentials / exponentials.sum()).tolist()[::-1], "classes": names}))
+        else:
+            print(json.dumps({"logits": logits.tolist()}))
+
+
+main()

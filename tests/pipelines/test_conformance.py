@@ -1,0 +1,145 @@
+"""Serving clients that keep to the contract, and one for each fault, which is named."""
+
+import hashlib
+import io
+import json
+import shlex
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from components.export_onnx.golden import write_golden
+from components.interchange.errors import BadInput
+from components.interchange.onnx_model import open_model
+from pipelines.conformance import check
+
+CLIENT = Path(__file__).with_name("serving_client.py")
+
+
+def scene(rng: np.random.Generator, width: int, height: int) -> Image.Image:
+    """Something with edges, fine texture and colours that differ from side to side."""
+    y, x = np.mgrid[:height, :width]
+    stripes = 60 * np.sin(x * rng.uniform(0.3, 1.5) + y * rng.uniform(0.3, 1.5))
+    slopes = np.stack([255 * x / width, 255 * y / height, 255 * (1 - x / width)], axis=-1)
+    noise = rng.normal(0, 30, (height, width, 3))
+    return Image.fromarray(
+        np.clip(rng.uniform(0.3, 1, 3) * slopes + stripes[..., None] + noise, 0, 255).astype(np.uint8)
+    )
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory, tiny_onnx_model):
+    """The tiny model with a temperature, and golden samples that are larger than its input and not square."""
+    folder = tmp_path_factory.mktemp("conformance") / "model"
+    folder.mkdir()
+    card = json.loads((tiny_onnx_model / "card.json").read_text()) | {"temperature": 0.5}
+    (folder / "card.json").write_text(json.dumps(card))
+    file = onnx.load(tiny_onnx_model / "model.onnx")
+    metadata = {prop.key: prop.value for prop in file.metadata_props} | {"temperature": "0.5"}
+    onnx.helper.set_model_props(file, metadata)
+    onnx.save(file, folder / "model.onnx")
+    originals, rng = {}, np.random.default_rng(3)
+    for number in range(6):
+        stream = io.BytesIO()
+        scene(rng, 160 + 10 * number, 120).save(stream, "JPEG", quality=95)
+        path = folder.parent / f"{number}.jpg"
+        path.write_bytes(stream.getvalue())
+        originals[hashlib.sha256(stream.getvalue()).hexdigest()] = path
+    session, read = open_model(folder)
+    write_golden(folder, session, originals, read.preprocessing, 6)
+    return folder
+
+
+def command(fault, model):
+    return shlex.join([sys.executable, str(CLIENT), fault, str(model)])
+
+
+@pytest.mark.parametrize("fault", ["none", "other decoder", "probabilities"])
+def test_a_client_that_keeps_to_the_contract_conforms(model, fault):
+    found = check(model, command(fault, model))
+
+    assert found.conforms, found.words()
+    assert found.departs == []
+    assert found.images == 9, "six golden samples, three of them again on their side"
+
+
+@pytest.mark.parametrize(
+    ("fault", "subject", "words"),
+    [
+        ("no EXIF", "orientation", "the EXIF orientation is not applied"),
+        ("other filter", "resize filter", "the filter is nearest, not bicubic"),
+        ("no antialias", "resize filter", "bilinear without antialiasing (as OpenCV resizes)"),
+        ("squash", "resize size", "the image is squashed to 32x32 instead of resized and cropped"),
+        ("BGR", "colour order", "the channels are BGR, not RGB"),
+        ("probabilities raw", "temperature", "probabilities are not divided by the temperature"),
+    ],
+)
+def test_a_fault_is_named(model, fault, subject, words):
+    found = check(model, command(fault, model))
+
+    assert not found.conforms
+    assert found.departs[0] == (subject, words), found.words()
+    assert found.words().startswith(f"departs: {subject}: {words}")
+
+
+def test_another_mean_is_named_and_told(model):
+    found = check(model, command("wrong mean", model))
+
+    assert not found.conforms
+    assert found.departs[0][0] == "normalisation", found.words()
+    assert "mean (0." in found.departs[0][1]
+
+
+def test_shuffled_classes_are_named_one_by_one(model):
+    found = check(model, command("shuffled classes", model))
+
+    subject, words = found.departs[0]
+    assert subject == "class order"
+    assert words == (
+        "the classes are shuffled: green stands where blue belongs; red stands where green belongs; "
+        "blue stands where red belongs"
+    )
+    assert found.flips > 0
+
+
+@pytest.mark.parametrize(
+    ("client", "words"),
+    [
+        ("no-such-program --at-all", "cannot be run"),
+        ("", "cannot be run"),
+        ("false", "ended with exit code 1"),
+        ("true", "printed 0 lines for 9 images"),
+        ("""python3 -c "[print('{}') for _ in range(9)]" """, "expected a JSON object with logits or probabilities"),
+        ("""python3 -c "[print('{\\"logits\\": [1, 2]}') for _ in range(9)]" """, "has no 3 finite numbers"),
+        ("""python3 -c "[print('{\\"probabilities\\": [1, 2, 3]}') for _ in range(9)]" """, "add up to 6.000"),
+        (
+            """python3 -c "[print('{\\"logits\\": {\\"a\\": 1, \\"b\\": 2, \\"c\\": 3}}') for _ in range(9)]" """,
+            "names the classes a, b, c; the model has blue, green, red",
+        ),
+    ],
+)
+def test_a_client_that_does_not_answer_as_agreed_is_told_so(model, client, words):
+    with pytest.raises(BadInput, match=words):
+        check(model, client)
+
+
+def test_golden_samples_that_were_altered_judge_nobody(model, copied):
+    other = copied(model)
+    golden = json.loads((other / "golden.json").read_text())
+    golden["samples"][0]["logits"] = [9.0, 0.0, 0.0]
+    (other / "golden.json").write_text(json.dumps(golden))
+
+    with pytest.raises(BadInput, match="does not answer its own golden samples as written down"):
+        check(other, command("none", other))
+
+
+def test_a_model_without_golden_samples_is_refused(model, copied):
+    other = copied(model)
+    (other / "golden.json").unlink()
+
+    with pytest.raises(BadInput, match=r"has no golden\.json"):
+        check(other, command("none", other))
