@@ -1,0 +1,125 @@
+"""A model folder that is damaged, altered or not what it says: one readable error each."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, numpy_helper
+
+from components.interchange.errors import BadInput
+from components.interchange.onnx_model import open_model
+
+
+def change_metadata(folder: Path, **changes: str | None) -> None:
+    """Set entries of the file's own metadata; None takes one out."""
+    model = onnx.load(folder / "model.onnx")
+    metadata = {prop.key: prop.value for prop in model.metadata_props} | changes
+    onnx.helper.set_model_props(model, {key: value for key, value in metadata.items() if value is not None})
+    onnx.save(model, folder / "model.onnx")
+
+
+def change_card(folder: Path, **changes: object) -> None:
+    card = json.loads((folder / "card.json").read_text())
+    (folder / "card.json").write_text(json.dumps(card | changes))
+
+
+def move_a_weight_out(folder: Path, location: str) -> None:
+    """Make the first large weight external data at `location`."""
+    model = onnx.load(folder / "model.onnx")
+    weight = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+    data = numpy_helper.to_array(weight).tobytes()
+    (folder.parent / "outside.bin").write_bytes(data)
+    weight.ClearField("raw_data")
+    weight.data_location = TensorProto.EXTERNAL
+    for key, value in {"location": location, "offset": "0", "length": str(len(data))}.items():
+        entry = weight.external_data.add()
+        entry.key, entry.value = key, value
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+
+
+def with_input(folder: Path, elem_type: int, size: int) -> None:
+    model = onnx.load(folder / "model.onnx")
+    given = model.graph.input[0].type.tensor_type
+    given.elem_type = elem_type
+    given.shape.dim[1].dim_value = given.shape.dim[2].dim_value = size
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda folder: change_card(folder, classes=["green", "blue", "red"]), r"metadata's 'classes' is \[\"blue\""),
+        (lambda folder: change_card(folder, classes=["blue", "green"]), r"output is .*\[None, 3\].*expected"),
+        (lambda folder: change_metadata(folder, classes='["red", "green", "blue"]'), "metadata's 'classes' is"),
+        (lambda folder: change_metadata(folder, provenance=None), "its metadata lack 'provenance'"),
+        (lambda folder: change_metadata(folder, preprocessing=None), "its metadata lack 'preprocessing'"),
+        (lambda folder: change_metadata(folder, preprocessing='{"crop_px": 7}'), "metadata's 'preprocessing' is"),
+        (lambda folder: with_input(folder, TensorProto.FLOAT, 32), r"input is .*tensor\(float\).*expected.*uint8"),
+        (lambda folder: with_input(folder, TensorProto.UINT8, 48), r"input is .*48.*expected.*32"),
+        (lambda folder: move_a_weight_out(folder, "../outside.bin"), "cannot be loaded.*escapes model directory"),
+        (lambda folder: move_a_weight_out(folder, "/etc/hostname"), "cannot be loaded.*Absolute path not allowed"),
+        (lambda folder: move_a_weight_out(folder, "gone.bin"), "cannot be loaded.*does not exist"),
+    ],
+)
+def test_a_model_that_was_altered_is_told_apart_and_named(tiny_onnx_model, copied, damage, words):
+    folder = copied(tiny_onnx_model)
+    damage(folder)
+
+    with pytest.raises(BadInput, match=words) as error:
+        open_model(folder)
+    assert "\n" not in str(error.value)
+    assert str(folder / "model.onnx") in str(error.value)
+
+
+@pytest.mark.parametrize("kept", [0, 7, 1000, -1])
+def test_a_file_that_was_cut_off_says_so(tiny_onnx_model, copied, kept):
+    folder = copied(tiny_onnx_model)
+    path = folder / "model.onnx"
+    path.write_bytes(path.read_bytes()[:kept])
+
+    with pytest.raises(BadInput, match=r"model\.onnx cannot be loaded by onnxruntime .*Was it copied whole\?"):
+        open_model(folder)
+
+
+def test_an_opset_that_the_runtime_lacks_is_refused_by_its_number(tiny_onnx_model, copied):
+    folder = copied(tiny_onnx_model)
+    model = onnx.load(folder / "model.onnx")
+    model.opset_import[0].version = 99
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+
+    with pytest.raises(BadInput, match=r"cannot be loaded.*99"):
+        open_model(folder)
+
+
+def test_a_file_from_before_the_whole_contract_was_written_down_still_opens(tiny_onnx_model, copied):
+    folder = copied(tiny_onnx_model)
+    card = json.loads((folder / "card.json").read_text())
+    short = {key: card["preprocessing"][key] for key in card["preprocessing"] if key not in ("decoder", "long_side")}
+    change_metadata(folder, preprocessing=json.dumps(short), threshold=None)
+
+    session, read = open_model(folder)
+
+    assert read.preprocessing.decoder == "pillow"
+    assert session.get_inputs()[0].shape[1:] == [32, 32, 3]
+
+
+def test_the_whole_contract_stands_in_the_file_itself(tiny_onnx_model):
+    session, card = open_model(tiny_onnx_model)
+    metadata = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
+
+    assert metadata["preprocessing"] == {
+        **{name: metadata["preprocessing"][name] for name in ("mean", "std", "crop_px", "resize_short_px")},
+        "antialias": True,
+        "colour": "RGB",
+        "crop_offset": "rounded down",
+        "decoder": "pillow",
+        "interpolation": "bicubic",
+        "long_side": "rounded down",
+        "orientation": "exif",
+        "transparency": "over white",
+    }
+    assert metadata["classes"] == card.classes
+    assert metadata["input"] == "uint8-nhwc"
+    np.testing.assert_allclose(metadata["preprocessing"]["mean"], card.preprocessing.mean)
