@@ -83,6 +83,10 @@ TokenOption = Annotated[
     typer.Option(envvar="KF_PIPELINES_TOKEN", show_envvar=True, help="Bearer token; better in the variable."),
 ]
 ParamOption = Annotated[Words, typer.Option(metavar="NAME=VALUE", help="A parameter of the run: source, store, …")]
+AccountOption = Annotated[
+    str | None,
+    typer.Option(help="Service account of the run's pods, like infra/'s graft-runner; KFP's own by default."),
+]
 ExperimentOption = Annotated[str, typer.Option(help="Kubeflow's experiment, made unless it is there.")]
 
 
@@ -93,6 +97,7 @@ def submit(
     namespace: NamespaceOption = None,
     token: TokenOption = None,
     experiment: ExperimentOption = "graft",
+    service_account: AccountOption = None,
     wait: Annotated[bool, typer.Option("--wait", help="Follow the run; exit with 1 when it fails.")] = False,
     poll_s: Annotated[float, typer.Option(min=0.01, help="Seconds between two looks at it.")] = 10.0,
 ) -> None:
@@ -106,7 +111,7 @@ def submit(
         server = connected(endpoint, namespace, token)
         version = server.version_of(read)
         name = f"{read.name} {given.get('model_name', 'model')} {read.version}"
-        run_id = server.start(version, server.experiment_id(experiment), name, given)
+        run_id = server.start(version, server.experiment_id(experiment), name, given, service_account)
         print(server.address(run_id))
         if not wait:
             return
@@ -129,19 +134,22 @@ def schedule(
     namespace: NamespaceOption = None,
     token: TokenOption = None,
     experiment: ExperimentOption = "graft",
+    service_account: AccountOption = None,
 ) -> None:
     """Run the pipeline regularly: one run at a time, none made up for later. The same command again changes nothing."""
     with exit_codes():
         from pipelines.cron import next_time, six_fields
         from pipelines.kubeflow_api import parameters_of, read_package
-        from pipelines.kubeflow_runs import keep_schedule
+        from pipelines.kubeflow_runs import Wanted, keep_schedule
 
         read = read_package(package)
         given, expression = parameters_of(read, param or []), six_fields(cron)
         server = connected(endpoint, namespace, token)
         called = name or f"{read.name}-{given.get('model_name', 'model')}"
-        place = server.experiment_id(experiment)
-        kept, done = keep_schedule(server, server.version_of(read), place, called, expression, given)
+        wanted = Wanted(
+            called, server.version_of(read), server.experiment_id(experiment), expression, given, service_account
+        )
+        kept, done = keep_schedule(server, wanted)
         print(f"{called} {kept}: {', '.join(done) or 'as it was'}; next {next_time(cron):%Y-%m-%d %H:%M}")
 
 

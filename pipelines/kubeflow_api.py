@@ -112,13 +112,16 @@ class Kubeflow:
         body = api.V2beta1Experiment(display_name=name, namespace=self.namespace)
         return str(self._call(self._experiments.experiment_service_create_experiment, body).experiment_id)
 
-    def start(self, version: Any, experiment_id: str, name: str, parameters: Mapping[str, Any]) -> str:
+    def start(
+        self, version: Any, experiment_id: str, name: str, parameters: Mapping[str, Any], account: str | None = None
+    ) -> str:
         """Start a run and return its id."""
         body = api.V2beta1Run(
             display_name=name,
             experiment_id=experiment_id,
             pipeline_version_reference=version,
             runtime_config=api.V2beta1RuntimeConfig(parameters=dict(parameters)),
+            service_account=account,
         )
         return str(self._call(self._runs.run_service_create_run, body).run_id)
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -68,32 +69,60 @@ def _seconds(start: datetime | None, end: datetime | None) -> float | None:
     return (end - start).total_seconds() if ended and start and end else None
 
 
-def keep_schedule(
-    server: Kubeflow, version: Any, experiment_id: str, name: str, cron: str, parameters: Mapping[str, Any]
-) -> tuple[str, list[str]]:
-    """Have exactly one schedule of that name, enabled, for this version; its id, and what was done about it.
+@dataclass(frozen=True)
+class Wanted:
+    """A schedule as it was asked for; `cron` has Kubeflow's six fields."""
+
+    name: str
+    version: Any
+    experiment_id: str
+    cron: str
+    parameters: Mapping[str, Any]
+    account: str | None
+
+    def body(self, namespace: str | None) -> V2beta1RecurringRun:
+        """The schedule for Kubeflow, not yet enabled: one run at a time, none made up for later."""
+        return V2beta1RecurringRun(
+            display_name=self.name,
+            experiment_id=self.experiment_id,
+            pipeline_version_reference=self.version,
+            runtime_config=V2beta1RuntimeConfig(parameters=dict(self.parameters)),
+            service_account=self.account,
+            trigger=V2beta1Trigger(cron_schedule=V2beta1CronSchedule(cron=self.cron)),
+            max_concurrency="1",
+            no_catchup=True,
+            mode="DISABLE",
+            namespace=namespace,
+        )
+
+    def is_(self, one: Any) -> bool:
+        """Whether a schedule is this one. The account counts where one was asked for: Kubeflow fills in its own."""
+        schedule = one.trigger.cron_schedule if one.trigger else None
+        given = (one.runtime_config.parameters if one.runtime_config else None) or {}
+        return (
+            schedule is not None
+            and schedule.cron == self.cron
+            and one.pipeline_version_reference is not None
+            and one.pipeline_version_reference.pipeline_version_id == self.version.pipeline_version_id
+            and dict(given) == dict(self.parameters)
+            and self.account in (None, one.service_account)
+            and bool(one.no_catchup)
+            and str(one.max_concurrency) == "1"
+        )
+
+
+def keep_schedule(server: Kubeflow, wanted: Wanted) -> tuple[str, list[str]]:
+    """Have exactly one schedule of that name, enabled; its id, and what was done about it.
 
     Kubeflow cannot change a schedule. The new one is made disabled, those before it are deleted, then it is enabled:
     wherever that is cut off, the same call goes on, and at no time do two of them start runs.
     """
-    there = server.schedules(experiment_id, name)
-    same = [one for one in there if _is(one, version, cron, parameters)]
+    there = server.schedules(wanted.experiment_id, wanted.name)
+    same = [one for one in there if wanted.is_(one)]
     kept = next((one for one in same if one.status == "ENABLED"), same[0] if same else None)
     done = []
     if kept is None:
-        kept = server.add_schedule(
-            V2beta1RecurringRun(
-                display_name=name,
-                experiment_id=experiment_id,
-                pipeline_version_reference=version,
-                runtime_config=V2beta1RuntimeConfig(parameters=dict(parameters)),
-                trigger=V2beta1Trigger(cron_schedule=V2beta1CronSchedule(cron=cron)),
-                max_concurrency="1",
-                no_catchup=True,
-                mode="DISABLE",
-                namespace=server.namespace,
-            )
-        )
+        kept = server.add_schedule(wanted.body(server.namespace))
         done.append("made")
     for one in there:
         if one.recurring_run_id != kept.recurring_run_id:
@@ -103,18 +132,3 @@ def keep_schedule(
         server.enable_schedule(kept.recurring_run_id)
         done.append("enabled")
     return str(kept.recurring_run_id), done
-
-
-def _is(one: Any, version: Any, cron: str, parameters: Mapping[str, Any]) -> bool:
-    """Whether a schedule is what was asked for. One that runs beside itself or catches up is not."""
-    schedule = one.trigger.cron_schedule if one.trigger else None
-    given = (one.runtime_config.parameters if one.runtime_config else None) or {}
-    return (
-        schedule is not None
-        and schedule.cron == cron
-        and one.pipeline_version_reference is not None
-        and one.pipeline_version_reference.pipeline_version_id == version.pipeline_version_id
-        and dict(given) == dict(parameters)
-        and bool(one.no_catchup)
-        and str(one.max_concurrency) == "1"
-    )
