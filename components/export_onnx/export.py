@@ -83,7 +83,7 @@ def to_onnx(
     graph_model = program.model_proto
     if opset_of(graph_model) != opset:
         graph_model = convert_opset(graph_model, opset)
-    return _tidy(graph_model, metadata)
+    return tidy(graph_model, metadata)
 
 
 def opset_of(model: onnx.ModelProto) -> int | None:
@@ -152,13 +152,17 @@ def _drop_defaults(node: onnx.NodeProto, source: int, target: int) -> str | None
     return None
 
 
-def _tidy(model: onnx.ModelProto, metadata: dict[str, str]) -> onnx.ModelProto:
-    """Strip what tells of this machine or this run (stack traces, paths), and write the metadata."""
+def tidy(model: onnx.ModelProto, metadata: dict[str, str]) -> onnx.ModelProto:
+    """Strip what tells of this machine, this run or a tool (stack traces, paths, marks), and write the metadata."""
     graph = model.graph
     for part in (*graph.node, *graph.initializer, *graph.input, *graph.output):
         part.doc_string = ""
         del part.metadata_props[:]
     del graph.value_info[:], graph.metadata_props[:], model.metadata_props[:]
+    used = {node.domain for node in graph.node} | {""}
+    imported = [opset for opset in model.opset_import if opset.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(imported)
     model.doc_string = graph.doc_string = ""
     graph.name = "classifier"
     model.producer_name, model.producer_version = "graft", ""

@@ -11,6 +11,7 @@ from components.interchange.preprocessing import Preprocessing
 
 C = TypeVar("C", bound=BaseModel)
 InputLayout = Literal["uint8-nhwc", "float32-nchw"]
+Precision = Literal["fp32", "fp16", "int8"]
 # Logits are divided by it before softmax. Artifacts that say nothing of it were made before it existed: 1.
 Temperature = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -63,6 +64,17 @@ class ClassifierCard(BaseModel):
     uncalibrated_digest: str | None = None
 
 
+class Variant(BaseModel):
+    """The same model in another precision, in a file beside model.onnx that latency compares."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    precision: Precision
+    file: str
+    eligible: bool
+    ineligible_because: list[str] = []
+
+
 class OnnxCard(BaseModel):
     """card.json of an onnx_model. `eligible` is False when the file must not be promoted, for `ineligible_because`.
 
@@ -78,7 +90,7 @@ class OnnxCard(BaseModel):
     input: InputLayout = "uint8-nhwc"
     preprocessing: Preprocessing
     opset: int
-    precision: str
+    precision: Precision
     eligible: bool
     ineligible_because: list[str] = []
     classifier_digest: str
@@ -88,6 +100,7 @@ class OnnxCard(BaseModel):
     spec: dict[str, Any]
     temperature: Temperature = 1.0
     threshold: Threshold | None = None
+    variants: list[Variant] = []
 
 
 def read_classifier_card(folder: Path) -> ClassifierCard:

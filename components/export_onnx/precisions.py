@@ -1,0 +1,124 @@
+"""A model in another precision: made from the fp32 file, judged on val and on test against it.
+
+Everything that is chosen (what int8 leaves in fp32) is chosen on val; test can only veto. N images, C classes.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from components.export_onnx import fp16, int8
+from components.export_onnx.export import tidy
+from components.export_onnx.files import save
+from components.export_onnx.losses import Loss, loss, too_much, within
+from components.export_onnx.settings import batches, onnx_logits
+from components.interchange.cards import Precision
+from components.interchange.onnx_model import as_input, layout_of
+from components.interchange.providers import CPU_PROVIDER
+from components.interchange.scoring import Labels, Logits
+
+log = logging.getLogger("graft")
+CALIBRATION_BATCH = 8
+JUDGING_BATCH = 32
+DAMAGE_IMAGES = 32
+
+
+class Images(NamedTuple):
+    """Centre crops of one split, uint8 [N, H, W, 3], with ids and labels."""
+
+    ids: list[str]
+    labels_N: Labels
+    pixels_NHWC: NDArray[np.uint8]
+
+
+@dataclass
+class Made:
+    """A file in another precision: what it costs by split, why it may not ship, what int8 left in fp32."""
+
+    precision: Precision
+    path: Path
+    losses: dict[str, Loss] = field(default_factory=dict)
+    because: list[str] = field(default_factory=list)
+    kept_fp32: list[str] = field(default_factory=list)
+    largest: fp16.Reach | None = None
+
+
+class Bench:
+    """The fp32 file and the images that other precisions are held against; its logits are computed once."""
+
+    def __init__(self, full: Path, images: Mapping[Literal["val", "test"], Images], num_calibration: int) -> None:
+        self.full, self.images = full, images
+        session = self._session(full)
+        self.layout = layout_of(session)
+        self.full_NC = {split: self._logits(session, split) for split in images}
+        self.calibration_NHWC = images["val"].pixels_NHWC[:num_calibration]
+
+    def _session(self, path: Path) -> Any:
+        return ort.InferenceSession(str(path), providers=[CPU_PROVIDER])
+
+    def _logits(self, session: Any, split: Literal["val", "test"]) -> Logits:
+        return onnx_logits(session, self.images[split].pixels_NHWC, JUDGING_BATCH, f"{split} in another precision")
+
+    def calibration(self, size: int) -> list[NDArray[Any]]:
+        """Val images to calibrate with, in the model's layout, in batches."""
+        return [as_input(batch, self.layout) for batch in batches(self.calibration_NHWC, size)]
+
+    def loss(self, path: Path, split: Literal["val", "test"]) -> Loss:
+        """What the file at `path` costs on a split."""
+        return loss(self._logits(self._session(path), split), self.full_NC[split], self.images[split].labels_N)
+
+    def few_logits(self, path: Path) -> Logits:
+        """Logits of a few val images."""
+        return onnx_logits(self._session(path), self.images["val"].pixels_NHWC[:DAMAGE_IMAGES], JUDGING_BATCH)
+
+
+def make(
+    precision: Precision, bench: Bench, path: Path, work: Path, metadata: dict[str, str], max_drop: float
+) -> Made:
+    """Write `path` in this precision and judge it. `work` is a folder for what is needed on the way."""
+    made = Made(precision, path)
+    if precision == "fp16":
+        _make_fp16(made, bench, work, metadata)
+    else:
+        _make_int8(made, bench, work, metadata, max_drop)
+    for split in ("val", "test"):
+        made.losses[split] = bench.loss(path, split)  # type: ignore[index]
+        made.because += too_much(precision, split, made.losses[split], max_drop)
+    log.info("precision=%s losses=%s eligible=%s", precision, made.losses, not made.because)
+    return made
+
+
+def _make_fp16(made: Made, bench: Bench, work: Path, metadata: dict[str, str]) -> None:
+    found = fp16.reaches(bench.full, work, bench.calibration(1))
+    made.largest, made.because = found[0], fp16.overflows(found)
+    save(tidy(fp16.to_fp16(onnx.load(bench.full)), metadata), made.path)
+
+
+def _make_int8(made: Made, bench: Bench, work: Path, metadata: dict[str, str], max_drop: float) -> None:
+    """Everything the recipe allows; where val loses too much, without the parts that hurt most, in growing numbers."""
+    model = onnx.load(bench.full)
+    recipe, parts = int8.recipe_of(model), int8.parts_of(model)
+    calibration = bench.calibration(CALIBRATION_BATCH)
+
+    def quantised(whole: Sequence[str], path: Path) -> Path:
+        int8.quantise(model, path, work, recipe, whole, calibration)
+        return path
+
+    def logits_without(whole: Sequence[str]) -> Logits:
+        return bench.few_logits(quantised(whole, work / "part.onnx"))
+
+    best = quantised([], work / "int8.onnx")
+    if not within(bench.loss(best, "val"), max_drop):
+        damage = int8.damage_by_part(parts, logits_without, bench.full_NC["val"][:DAMAGE_IMAGES])
+        for made.kept_fp32 in int8.exclusions(damage, parts):
+            quantised([name for part in made.kept_fp32 for name in parts[part]], best)
+            if within(bench.loss(best, "val"), max_drop):
+                break
+    save(tidy(onnx.load(best), metadata), made.path)
