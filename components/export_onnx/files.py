@@ -8,6 +8,10 @@ MOST_BYTES = 2**31 - 2**24  # Protobuf's limit, less what the graph itself takes
 SMALLEST_OUTSIDE = 1024  # Smaller tensors stay inside: shapes and axes, which the checker and onnxruntime want to see.
 
 
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.data")
+
+
 def save(model: onnx.ModelProto, path: Path, most_bytes: int = MOST_BYTES) -> None:
     """Write the model; weights of more than `most_bytes` in all go to one file beside it, named `<file>.data`.
 
@@ -17,15 +21,20 @@ def save(model: onnx.ModelProto, path: Path, most_bytes: int = MOST_BYTES) -> No
     outside = sum(len(tensor.raw_data) for tensor in model.graph.initializer) > most_bytes
     if outside:
         onnx.external_data_helper.convert_model_to_external_data(
-            model, all_tensors_to_one_file=True, location=f"{path.name}.data", size_threshold=SMALLEST_OUTSIDE
+            model, all_tensors_to_one_file=True, location=_beside(path).name, size_threshold=SMALLEST_OUTSIDE
         )
     onnx.save(model, path)
 
 
 def size_bytes(path: Path) -> int:
     """Bytes of a model file with the weights beside it."""
-    beside = path.with_name(f"{path.name}.data")
-    return path.stat().st_size + (beside.stat().st_size if beside.exists() else 0)
+    return sum(part.stat().st_size for part in (path, _beside(path)) if part.exists())
+
+
+def remove(path: Path) -> None:
+    """Remove a model file with the weights beside it."""
+    for part in (path, _beside(path)):
+        part.unlink(missing_ok=True)
 
 
 def load_graph(path: Path) -> onnx.ModelProto:

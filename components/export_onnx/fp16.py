@@ -1,7 +1,7 @@
 """Half precision: onnxruntime's converter, and a scan for numbers that half precision cannot hold.
 
-A CPU computes most of an fp16 file in fp32, so overflow does not show there; it does on a GPU. The scan looks at the fp32
-model's own numbers on real images. N images.
+A CPU computes most of an fp16 file in fp32, so overflow does not show there; it does on a GPU. The scan looks at the
+fp32 model's own numbers on real images. N images.
 """
 
 from collections.abc import Iterable
@@ -32,7 +32,8 @@ class Reach(NamedTuple):
 
 def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model in half precision; its input and output stay what they are. Changes `model`."""
-    return convert_float_to_float16(model, keep_io_types=True)
+    converted: onnx.ModelProto = convert_float_to_float16(model, keep_io_types=True)
+    return converted
 
 
 def reaches(path: Path, work: Path, batches: Iterable[NDArray[Any]]) -> list[Reach]:

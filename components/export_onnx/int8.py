@@ -31,7 +31,7 @@ class Recipe(NamedTuple):
     whole: tuple[str, ...]
 
 
-class _Batches(CalibrationDataReader):
+class _Batches(CalibrationDataReader):  # type: ignore[misc]
     def __init__(self, batches: Iterable[NDArray[Any]]) -> None:
         self.feeds = iter([{INPUT_NAME: batch} for batch in batches])
 
@@ -66,7 +66,12 @@ def parts_of(model: onnx.ModelProto) -> Parts:
 
 
 def quantise(
-    model: onnx.ModelProto, path: Path, work: Path, recipe: Recipe, whole: Sequence[str], batches: Iterable[NDArray[Any]]
+    model: onnx.ModelProto,
+    path: Path,
+    work: Path,
+    recipe: Recipe,
+    whole: Sequence[str],
+    batches: Iterable[NDArray[Any]],
 ) -> None:
     """Write the quantised model to `path`; the nodes in `whole` stay in fp32 as well.
 

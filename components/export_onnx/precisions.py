@@ -7,35 +7,30 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
-import numpy as np
 import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
 
 from components.export_onnx import fp16, int8
 from components.export_onnx.export import tidy
-from components.export_onnx.files import save
+from components.export_onnx.files import remove, save
+from components.export_onnx.images import Images
 from components.export_onnx.losses import Loss, loss, too_much, within
 from components.export_onnx.settings import batches, onnx_logits
 from components.interchange.cards import Precision
-from components.interchange.onnx_model import as_input, layout_of
+from components.interchange.onnx_model import MODEL_FILE, as_input, layout_of, variant_file
 from components.interchange.providers import CPU_PROVIDER
-from components.interchange.scoring import Labels, Logits
+from components.interchange.scoring import Logits
+
+JudgedOn = Literal["val", "test"]
+JUDGED_ON: tuple[JudgedOn, ...] = ("val", "test")
 
 log = logging.getLogger("graft")
 CALIBRATION_BATCH = 8
 JUDGING_BATCH = 32
 DAMAGE_IMAGES = 32
-
-
-class Images(NamedTuple):
-    """Centre crops of one split, uint8 [N, H, W, 3], with ids and labels."""
-
-    ids: list[str]
-    labels_N: Labels
-    pixels_NHWC: NDArray[np.uint8]
 
 
 @dataclass
@@ -44,7 +39,7 @@ class Made:
 
     precision: Precision
     path: Path
-    losses: dict[str, Loss] = field(default_factory=dict)
+    losses: dict[JudgedOn, Loss] = field(default_factory=dict)
     because: list[str] = field(default_factory=list)
     kept_fp32: list[str] = field(default_factory=list)
     largest: fp16.Reach | None = None
@@ -53,7 +48,7 @@ class Made:
 class Bench:
     """The fp32 file and the images that other precisions are held against; its logits are computed once."""
 
-    def __init__(self, full: Path, images: Mapping[Literal["val", "test"], Images], num_calibration: int) -> None:
+    def __init__(self, full: Path, images: Mapping[JudgedOn, Images], num_calibration: int) -> None:
         self.full, self.images = full, images
         session = self._session(full)
         self.layout = layout_of(session)
@@ -63,14 +58,14 @@ class Bench:
     def _session(self, path: Path) -> Any:
         return ort.InferenceSession(str(path), providers=[CPU_PROVIDER])
 
-    def _logits(self, session: Any, split: Literal["val", "test"]) -> Logits:
+    def _logits(self, session: Any, split: JudgedOn) -> Logits:
         return onnx_logits(session, self.images[split].pixels_NHWC, JUDGING_BATCH, f"{split} in another precision")
 
     def calibration(self, size: int) -> list[NDArray[Any]]:
         """Val images to calibrate with, in the model's layout, in batches."""
         return [as_input(batch, self.layout) for batch in batches(self.calibration_NHWC, size)]
 
-    def loss(self, path: Path, split: Literal["val", "test"]) -> Loss:
+    def loss(self, path: Path, split: JudgedOn) -> Loss:
         """What the file at `path` costs on a split."""
         return loss(self._logits(self._session(path), split), self.full_NC[split], self.images[split].labels_N)
 
@@ -79,17 +74,15 @@ class Bench:
         return onnx_logits(self._session(path), self.images["val"].pixels_NHWC[:DAMAGE_IMAGES], JUDGING_BATCH)
 
 
-def make(
-    precision: Precision, bench: Bench, path: Path, work: Path, metadata: dict[str, str], max_drop: float
-) -> Made:
+def make(precision: Precision, bench: Bench, path: Path, work: Path, metadata: dict[str, str], max_drop: float) -> Made:
     """Write `path` in this precision and judge it. `work` is a folder for what is needed on the way."""
     made = Made(precision, path)
     if precision == "fp16":
         _make_fp16(made, bench, work, metadata)
     else:
         _make_int8(made, bench, work, metadata, max_drop)
-    for split in ("val", "test"):
-        made.losses[split] = bench.loss(path, split)  # type: ignore[index]
+    for split in JUDGED_ON:
+        made.losses[split] = bench.loss(path, split)
         made.because += too_much(precision, split, made.losses[split], max_drop)
     log.info("precision=%s losses=%s eligible=%s", precision, made.losses, not made.because)
     return made
@@ -122,3 +115,18 @@ def _make_int8(made: Made, bench: Bench, work: Path, metadata: dict[str, str], m
             if within(bench.loss(best, "val"), max_drop):
                 break
     save(tidy(onnx.load(best), metadata), made.path)
+
+
+def ship(folder: Path, precision: Precision, keep_fp32: bool) -> None:
+    """Put the file of this precision in the place of model.onnx; the fp32 file is kept beside it or goes."""
+    if precision == "fp32":
+        return
+    model, chosen = folder / MODEL_FILE, folder / variant_file(precision)
+    full, shipped = onnx.load(model), onnx.load(chosen)
+    remove(model)
+    remove(chosen)
+    save(shipped, model)
+    if keep_fp32:
+        save(full, folder / variant_file("fp32"))
+    if not any(chosen.parent.iterdir()):
+        chosen.parent.rmdir()

@@ -1,12 +1,14 @@
 """Export the selected classifier, check the file, compare it with torch on real images, add what clients need."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
-import onnx
 import torch
 from numpy.typing import NDArray
 
@@ -16,20 +18,22 @@ from components.export_onnx.code import code_digest
 from components.export_onnx.export import opset_of, to_onnx
 from components.export_onnx.files import load_graph, save, size_bytes
 from components.export_onnx.golden import write_golden
-from components.export_onnx.parity import Parity, compare, findings
+from components.export_onnx.images import first_by_id
+from components.export_onnx.parity import compare, findings
+from components.export_onnx.precisions import JUDGED_ON, Bench, Made, make, ship
+from components.export_onnx.rows import parity_rows, precision_rows
 from components.export_onnx.settings import batch_sizes, batches, in_every_setting
 from components.export_onnx.spec import ExportOnnx
 from components.interchange import classifier
 from components.interchange.artifact import digest, write_card
-from components.interchange.cards import ClassifierCard, OnnxCard
+from components.interchange.cards import ClassifierCard, OnnxCard, Precision, Variant
 from components.interchange.cli import log
-from components.interchange.dataset import Dataset, Split, open_dataset
+from components.interchange.dataset import Dataset, open_dataset
 from components.interchange.errors import BadInput
 from components.interchange.lineage import LineageImage, write_lineage
 from components.interchange.memory import keep_freed_memory
-from components.interchange.onnx_model import MODEL_FILE, metadata_of, open_model
-from components.interchange.report import Row, write_report
-from components.interchange.scoring import Labels
+from components.interchange.onnx_model import MODEL_FILE, metadata_of, open_model, variant_file
+from components.interchange.report import write_report
 from components.interchange.step import RunContext, given_parameters
 
 REFERENCE_BATCH = 32
@@ -50,39 +54,62 @@ def run(spec: ExportOnnx, context: RunContext) -> dict[str, object]:
     metadata = metadata_of(card)
 
     sizes = batch_sizes(spec.max_batch)
+    valid = partial(
+        check,
+        opset=spec.opset,
+        layout=spec.input,
+        crop_px=crop_px,
+        num_classes=len(made.classes),
+        metadata=metadata,
+        batches=sizes,
+    )
+
     started = time.monotonic()
     spec.onnx_model.mkdir(parents=True)
     path = spec.onnx_model / MODEL_FILE
     save(to_onnx(pixels_to_logits, crop_px, spec.opset, metadata, spec.input), path)
     export_s = time.monotonic() - started
-    check(path, spec.opset, spec.input, crop_px, len(made.classes), metadata, sizes)
+    valid(path)
     written = load_graph(path)
     log.info("exported opset=%s nodes=%d seconds=%.1f", opset_of(written), len(written.graph.node), export_s)
 
-    write_card(spec.onnx_model, "onnx_model", card.model_dump(mode="json", exclude={"format"}))
-    session, _ = open_model(spec.onnx_model)
-    images = _parity_images(dataset.split("test"), spec.parity_samples, crop_px)
+    _write_card(spec, card)
+    images = first_by_id(dataset.split("test"), spec.parity_samples, crop_px)
     reference_NC = _reference(pixels_to_logits, images.pixels_NHWC, device)
     found, not_started = in_every_setting(spec.onnx_model, images.pixels_NHWC, sizes)
     parity = compare(images.ids, images.labels_N, made.temperature, reference_NC, found)
     reasons = findings(parity, spec.tolerance)
-    for reason in reasons:
+
+    others = _other_precisions(spec, dataset, path, metadata, crop_px)
+    for other in others.values():
+        valid(other.path)
+    sizes_bytes: dict[Precision, int] = {"fp32": size_bytes(path)}
+    sizes_bytes.update({name: size_bytes(other.path) for name, other in others.items()})
+    ship(spec.onnx_model, spec.precision, keep_fp32="fp32" in spec.variants)
+    because: dict[Precision, list[str]] = {"fp32": reasons}
+    because.update({name: reasons + other.because for name, other in others.items()})
+    for reason in because[spec.precision]:
         log.warning("not eligible: %s", reason)
-    judged = card.model_copy(update={"eligible": not reasons, "ineligible_because": reasons})
-    write_card(spec.onnx_model, "onnx_model", judged.model_dump(mode="json", exclude={"format"}))
+    _write_card(spec, _judged(spec, card, because))
+    session, _ = open_model(spec.onnx_model)
     num_golden = write_golden(spec.onnx_model, session, dataset.originals(), made.preprocessing, spec.golden_samples)
     _write_lineage(spec, dataset, made)
     details = {
         "flips": [asdict(flip) for flip in parity.flips],
-        "eligible": not reasons,
-        "ineligible_because": reasons,
+        "eligible": not because[spec.precision],
+        "ineligible_because": because[spec.precision],
         "batches": sizes,
         "providers_not_started": not_started,
         "nodes": len(written.graph.node),
         "golden_samples": num_golden,
         "classes": made.classes,
+        "precisions": {
+            name: {"eligible": not because[name], "ineligible_because": because[name], "kept_fp32": other.kept_fp32}
+            for name, other in others.items()
+        },
     }
-    write_report(spec.report, spec, _rows(written, path, parity, len(images.ids)), details)
+    rows = parity_rows(opset_of(written), parity, len(images.ids), sizes_bytes[spec.precision])
+    write_report(spec.report, spec, rows + precision_rows(others, sizes_bytes), details)
     return {"export_s": export_s, "device": str(device), "torch_threads": torch.get_num_threads()}
 
 
@@ -102,7 +129,7 @@ def _card(spec: ExportOnnx, made: ClassifierCard) -> OnnxCard:
         input=spec.input,
         preprocessing=made.preprocessing,
         opset=spec.opset,
-        precision="fp32",
+        precision=spec.precision,
         eligible=False,
         classifier_digest=made.uncalibrated_digest or digest(spec.selected),
         dataset_digest=made.dataset_digest,
@@ -114,18 +141,37 @@ def _card(spec: ExportOnnx, made: ClassifierCard) -> OnnxCard:
     )
 
 
-class _Images(NamedTuple):
-    ids: list[str]
-    labels_N: Labels
-    pixels_NHWC: NDArray[np.uint8]
+def _write_card(spec: ExportOnnx, card: OnnxCard) -> None:
+    write_card(spec.onnx_model, "onnx_model", card.model_dump(mode="json", exclude={"format"}))
 
 
-def _parity_images(test: Split, num_samples: int, crop_px: int) -> _Images:
-    """Centre crops of the first test images by id; ids are digests, so this draws evenly, always the same."""
-    if not len(test):
-        raise BadInput("the dataset's test split is empty: there is nothing to compare torch and ONNX on.")
-    chosen = sorted(range(len(test)), key=lambda index: test.ids[index])[:num_samples]
-    return _Images([test.ids[index] for index in chosen], test.labels_N[chosen], test.center_crops(chosen, crop_px))
+def _judged(spec: ExportOnnx, card: OnnxCard, because: Mapping[Precision, list[str]]) -> OnnxCard:
+    """The card with the verdicts: of the model that ships, and of those beside it."""
+    beside = dict.fromkeys(name for name in spec.variants if name != spec.precision)
+    own = because[spec.precision]
+    variants = [
+        Variant(precision=name, file=variant_file(name), eligible=not because[name], ineligible_because=because[name])
+        for name in beside
+    ]
+    return card.model_copy(update={"eligible": not own, "ineligible_because": own, "variants": variants})
+
+
+def _other_precisions(
+    spec: ExportOnnx, dataset: Dataset, full: Path, metadata: dict[str, str], crop_px: int
+) -> dict[Precision, Made]:
+    """Every precision but fp32 that was asked for, in a file of its own; nothing is read where there is none."""
+    wanted = dict.fromkeys(name for name in (spec.precision, *spec.variants) if name != "fp32")
+    if not wanted:
+        return {}
+    images = {name: first_by_id(dataset.split(name), spec.judged_samples, crop_px) for name in JUDGED_ON}
+    bench = Bench(full, images, spec.calibration_samples)
+    made: dict[Precision, Made] = {}
+    for name in wanted:
+        path = spec.onnx_model / variant_file(name)
+        path.parent.mkdir(exist_ok=True)
+        with TemporaryDirectory(prefix="graft-export-") as work:
+            made[name] = make(name, bench, path, Path(work), metadata, spec.max_drop)
+    return made
 
 
 def _reference(
@@ -149,22 +195,3 @@ def _write_lineage(spec: ExportOnnx, dataset: Dataset, made: ClassifierCard) -> 
     }
     images = (LineageImage(one.id, one.label, one.split, one.group, one.phash) for one in dataset.samples())
     write_lineage(spec.onnx_model, images, facts)
-
-
-def _rows(model: onnx.ModelProto, path: Path, parity: Parity, num_images: int) -> list[Row]:
-    rows = [
-        Row(name="opset", value=opset_of(model)),
-        Row(name="parity_samples", value=num_images, unit="images"),
-        Row(name="flips", value=len(parity.flips), n=num_images),
-        Row(name="max_abs_diff", value=parity.max_abs_diff, unit="logits", n=num_images),
-        Row(name="model_bytes", value=size_bytes(path), unit="bytes"),
-    ]
-    for agreement in parity.agreements:
-        of = str(agreement.setting)
-        rows += [
-            Row(name="flips", value=agreement.flips, of=of, n=num_images),
-            Row(name="max_abs_diff", value=agreement.max_abs_diff, of=of, unit="logits", n=num_images),
-            Row(name="ece_difference", value=agreement.ece_difference, of=of, n=num_images),
-            Row(name="nll_difference", value=agreement.nll_difference, of=of, unit="nats", n=num_images),
-        ]
-    return rows

@@ -1,0 +1,52 @@
+"""Rows of the export's report."""
+
+from collections.abc import Mapping
+
+from components.export_onnx.parity import Parity
+from components.export_onnx.precisions import Made
+from components.interchange.cards import Precision
+from components.interchange.report import Row
+
+
+def parity_rows(opset: int | None, parity: Parity, num_images: int, model_bytes: int) -> list[Row]:
+    """The fp32 export against torch: over all settings, then setting by setting; the size of the model that ships."""
+    rows = [
+        Row(name="opset", value=opset),
+        Row(name="parity_samples", value=num_images, unit="images"),
+        Row(name="flips", value=len(parity.flips), n=num_images),
+        Row(name="max_abs_diff", value=parity.max_abs_diff, unit="logits", n=num_images),
+        Row(name="model_bytes", value=model_bytes, unit="bytes"),
+    ]
+    for agreement in parity.agreements:
+        of = str(agreement.setting)
+        rows += [
+            Row(name="flips", value=agreement.flips, of=of, n=num_images),
+            Row(name="max_abs_diff", value=agreement.max_abs_diff, of=of, unit="logits", n=num_images),
+            Row(name="ece_difference", value=agreement.ece_difference, of=of, n=num_images),
+            Row(name="nll_difference", value=agreement.nll_difference, of=of, unit="nats", n=num_images),
+        ]
+    return rows
+
+
+def precision_rows(made: Mapping[Precision, Made], model_bytes: Mapping[Precision, int]) -> list[Row]:
+    """Other precisions against the fp32 export: top-1 by split, flips, size, and how far fp16's numbers reach."""
+    rows = []
+    for name, other in made.items():
+        rows.append(Row(name="model_bytes", value=model_bytes[name], unit="bytes", of=name))
+        for split, loss in other.losses.items():
+            rows += [
+                Row(
+                    name="top1_difference",
+                    value=loss.value,
+                    of=f"{name}-fp32",
+                    split=split,
+                    n=loss.n,
+                    low=loss.low,
+                    high=loss.high,
+                ),
+                Row(name="flips", value=loss.flips, of=f"{name}-fp32", split=split, n=loss.n),
+            ]
+        if other.largest is not None:
+            reached = other.largest.value
+            rows.append(Row(name="largest_number", value=reached if reached == reached else None, of=name))
+    return rows

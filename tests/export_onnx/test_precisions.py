@@ -1,0 +1,187 @@
+"""fp16 and int8: what is written, what is refused, and what int8 leaves alone."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import timm
+import torch
+from torch import nn
+
+from components.export_onnx.export import to_onnx
+from components.export_onnx.files import save
+from components.export_onnx.images import Images, first_by_id
+from components.export_onnx.int8 import exclusions, parts_of, recipe_of
+from components.export_onnx.losses import loss, too_much
+from components.export_onnx.precisions import Bench, make
+from components.export_onnx.spec import ExportOnnx
+from components.interchange.artifact import digest
+from components.interchange.cards import read_onnx_card
+from components.interchange.classifier import PixelsToLogits
+from components.interchange.cli import main
+from components.interchange.dataset import open_dataset
+from components.interchange.onnx_model import logits_of, open_model
+from components.interchange.preprocessing import Preprocessing
+from components.interchange.report import read_report
+from tests.export_onnx.test_export_onnx import export_argv
+
+HALF = Preprocessing(resize_short_px=40, interpolation="bicubic", crop_px=32, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+
+
+def operators(path: Path) -> set[str]:
+    return {node.op_type for node in onnx.load(path).graph.node}
+
+
+def exported(network: nn.Module) -> onnx.ModelProto:
+    return to_onnx(PixelsToLogits(network, HALF), 32, 17, {})
+
+
+@pytest.fixture(scope="module")
+def images(tiny_dataset: Path) -> dict[str, Images]:
+    dataset = open_dataset(tiny_dataset)
+    return {name: first_by_id(dataset.split(name), 100, 32) for name in ("val", "test")}  # type: ignore[arg-type]
+
+
+def test_other_precisions_lie_beside_the_model_that_ships(
+    tiny_onnx_model: Path, tiny_dataset: Path, tiny_classifier: Path, tmp_path: Path
+) -> None:
+    argv = export_argv(tiny_dataset, tiny_classifier, tmp_path, "--variants", "int8,fp16", "--max-drop", "1")
+    assert main(ExportOnnx, argv) == 0
+    folder = tmp_path / "onnx_model"
+    card, report = read_onnx_card(folder), read_report(tmp_path / "report")
+    assert (folder / "model.onnx").read_bytes() == (tiny_onnx_model / "model.onnx").read_bytes()
+    assert [(one.precision, one.file, one.eligible) for one in card.variants] == [
+        ("int8", "variants/int8.onnx", True),
+        ("fp16", "variants/fp16.onnx", True),
+    ]
+    assert "QuantizeLinear" in operators(folder / "variants/int8.onnx")
+    assert "QuantizeLinear" not in operators(folder / "variants/fp16.onnx")
+    assert (folder / "variants/int8.onnx").stat().st_size < 0.6 * (folder / "model.onnx").stat().st_size
+    pixels_NHWC = open_dataset(tiny_dataset).split("test").center_crops(range(30), 32)
+    expected_NC = logits_of(open_model(folder)[0], pixels_NHWC)
+    for one, tolerance in zip(card.variants, (0.3, 0.01), strict=True):
+        session, _ = open_model(folder, file=one.file)  # Interface and metadata are those of the card, too.
+        found_NC = logits_of(session, pixels_NHWC)
+        assert 0 < np.abs(found_NC - expected_NC).max() < tolerance * np.abs(expected_NC).max()
+        for split in ("val", "test"):
+            row = report.row("top1_difference", f"{one.precision}-fp32", split)
+            assert row is not None and row.n == 30 and row.low <= row.value <= row.high
+    largest = report.row("largest_number", "fp16")
+    assert largest is not None and 127 <= largest.value < 65_504
+
+
+def test_the_chosen_precision_ships_and_comes_out_the_same_twice(
+    tiny_onnx_model: Path, tiny_dataset: Path, tiny_classifier: Path, tmp_path: Path
+) -> None:
+    for name, others in (("one", ("--variants", "fp32")), ("two", ("--variants", "fp32"))):
+        argv = export_argv(tiny_dataset, tiny_classifier, tmp_path / name, "--precision", "int8", "--max-drop", "1")
+        assert main(ExportOnnx, [*argv, *others]) == 0
+    one = tmp_path / "one" / "onnx_model"
+    assert digest(one) == digest(tmp_path / "two" / "onnx_model")
+    assert "QuantizeLinear" in operators(one / "model.onnx")
+    assert (one / "variants/fp32.onnx").read_bytes() == (tiny_onnx_model / "model.onnx").read_bytes()
+    assert (read_onnx_card(one).precision, [v.precision for v in read_onnx_card(one).variants]) == ("int8", ["fp32"])
+    report = read_report(tmp_path / "one" / "report")
+    flips = report.row("flips")
+    assert flips is not None and flips.value == 0  # Of the fp32 export: int8 answers for itself with max_drop.
+    assert [opset.version for opset in onnx.load(one / "model.onnx").opset_import] == [17]
+
+
+class _Brightest(nn.Module):
+    """Tells the tiny dataset's classes (blue, green, red) by the brightest channel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.channels = nn.Conv2d(3, 3, 1)
+        nn.init.constant_(self.channels.bias, 2.0)  # Beyond what a black image shows, whatever the channel.
+        self.channels.weight.data = torch.eye(3).flip(0)[:, :, None, None]
+        self.head = nn.Linear(3, 3, bias=False)
+        self.head.weight.data = torch.eye(3)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.head(self.channels(images).mean(dim=(2, 3)))
+
+
+def test_int8_that_loses_too_much_is_not_eligible(images: dict[str, Images], tmp_path: Path) -> None:
+    """Calibrated on nothing but black, every activation of a real image is clipped."""
+    save(exported(_Brightest()), tmp_path / "full.onnx")
+    made = {}
+    for name, darkness in (("seeing", 1), ("blind", 0)):
+        val_NHWC = images["val"].pixels_NHWC.copy()
+        val_NHWC[0] *= darkness
+        seen = images | {"val": images["val"]._replace(pixels_NHWC=val_NHWC)}
+        bench = Bench(tmp_path / "full.onnx", seen, num_calibration=1)  # type: ignore[arg-type]
+        (tmp_path / name).mkdir()
+        made[name] = make("int8", bench, tmp_path / f"{name}.onnx", tmp_path / name, {}, max_drop=0.005)
+    assert (made["seeing"].because, made["seeing"].kept_fp32) == ([], [])
+    assert made["seeing"].losses["test"].value == 0
+    assert made["blind"].kept_fp32  # It was tried to keep the part that hurts most in fp32.
+    assert made["blind"].losses["test"].value < -0.5
+    assert any("int8 changes top1 by -" in reason and "test images" in reason for reason in made["blind"].because)
+
+
+class _Loud(nn.Module):
+    """Fits fp32 easily, and CPUs compute fp16 in fp32: nothing but the scan can tell."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 8, 3)
+        self.loud = nn.Conv2d(8, 8, 1)
+        nn.init.constant_(self.loud.weight, 20_000.0)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        loud = self.loud(torch.relu(self.convolution(images)) + 1)
+        return self.head(loud.mean(dim=(2, 3)) / 50_000)
+
+
+def test_numbers_that_half_precision_cannot_hold_are_found(images: dict[str, Images], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    save(exported(_Loud()), tmp_path / "loud.onnx")
+    bench = Bench(tmp_path / "loud.onnx", images, num_calibration=4)  # type: ignore[arg-type]
+    made = make("fp16", bench, tmp_path / "fp16.onnx", tmp_path, {}, max_drop=1)
+    (reason,) = made.because
+    assert "fp16 ends at 65,504" in reason and "Conv" in reason
+    assert made.largest is not None and made.largest.value > 65_504
+
+
+def test_a_vit_keeps_everything_but_its_linear_layers() -> None:
+    torch.manual_seed(0)
+    model = exported(timm.create_model("test_vit", num_classes=3, img_size=32))
+    operators, whole = recipe_of(model)
+    weights = {tensor.name for tensor in model.graph.initializer}
+    assert operators == ("MatMul", "Gemm")
+    assert whole
+    for node in model.graph.node:
+        if node.op_type == "MatMul":
+            assert (node.name in whole) is (node.input[1] not in weights)
+    assert any(node.op_type == "LayerNormalization" for node in model.graph.node)
+
+
+def test_parts_are_the_networks_blocks() -> None:
+    torch.manual_seed(0)
+    model = exported(timm.create_model("test_efficientnet", num_classes=3))
+    parts = parts_of(model)
+    assert recipe_of(model) == (None, ())
+    assert {"blocks.2.0", "conv_stem", "classifier"} <= parts.keys()
+    assert sorted(name for names in parts.values() for name in names) == sorted(node.name for node in model.graph.node)
+    damage = [(part, 1.0) for part in parts]
+    assert [len(kept) for kept in exclusions(damage, parts)][:3] == [1, 2, 4]
+
+
+def test_a_loss_is_paired_and_counts_what_is_not_finite_as_wrong() -> None:
+    labels_N = np.zeros(100, np.int64)
+    full_NC = np.tile([1.0, 0.0], (100, 1))
+    found_NC = full_NC.copy()
+    found_NC[:4] = [0, 1]
+    found_NC[4] = np.nan
+    found = loss(found_NC, full_NC, labels_N)
+    assert (found.value, found.n) == (-0.05, 100)
+    assert found.low == pytest.approx(-0.05 - 1.96 * (0.05 * 0.95 / 100) ** 0.5, abs=0.01)
+    assert found.high < 0
+    same = loss(full_NC, full_NC, labels_N)
+    assert same == (0, 0, 0, 100, 0)
+    assert too_much("int8", "test", same, 0.0) == []
+    assert too_much("int8", "test", found, 0.06)  # -0.05 would be allowed, but -0.09 is as possible.
+    assert too_much("int8", "test", found, 0.2) == []
