@@ -28,12 +28,12 @@ FORMAT = "graft.checkpoint/1"
 
 class Checkpoints:
     """The checkpoints of one training at a URI, a folder or s3://. `identity` says what they continue, as plain JSON
-    values: parameters, input digests, weights, device, precision.
+    values: parameters, input digests, weights, device, precision. Of several processes one `writes`, and all read.
     """
 
-    def __init__(self, uri: str, every_s: float, identity: dict[str, Any]) -> None:
+    def __init__(self, uri: str, every_s: float, identity: dict[str, Any], writes: bool = True) -> None:
         self.blobs: Blobs = open_blobs(uri)
-        self.every_s = every_s
+        self.every_s, self.writes = every_s, writes
         self.identity: dict[str, Any] = json.loads(to_json(identity))
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: Future[None] | None = None
@@ -64,12 +64,14 @@ class Checkpoints:
     def due(self) -> bool:
         """Whether the interval has passed and the last checkpoint is written."""
         idle = self._writing is None or self._writing.done()
-        return idle and time.monotonic() - self._saved_at >= self.every_s
+        return self.writes and idle and time.monotonic() - self._saved_at >= self.every_s
 
     def save(self, state: State) -> None:
         """Copy the state now and write it while training goes on. What failed last time is said, and tried again."""
         self.finish()
         state.see_losses()
+        if not self.writes:
+            return
         data = save(
             {name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors().items()},
             {"format": FORMAT, "identity": to_json(self.identity), "progress": to_json(state.progress.model_dump())},

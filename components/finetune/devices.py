@@ -1,23 +1,55 @@
 """Where a training computes, and in which numbers."""
 
-from dataclasses import dataclass
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 
+from components.finetune.distributed import World, connected
+from components.interchange.classifier import choose_device
+from components.interchange.errors import BadInput
+from components.interchange.memory import keep_freed_memory
+
+log = logging.getLogger("graft")
 Precision = Literal["bf16", "fp32"]
 
 
 @dataclass(frozen=True)
 class Hardware:
-    """A device with its precision."""
+    """A device with its precision, and the processes that share the work."""
 
     device: torch.device
     precision: Precision
+    world: World = field(default_factory=World)
 
     def autocast(self) -> torch.autocast:
         """bf16 for what is safe in it, where that is the precision."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
+
+@contextmanager
+def prepared(name: str) -> Iterator[Hardware]:
+    """The hardware that `auto`, `cpu` or `cuda` names, set up for training; each process has its own GPU."""
+    device = choose_device(name)
+    torch.backends.cudnn.deterministic = True
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+        torch.set_float32_matmul_precision("high")  # TF32, for what autocast leaves in fp32.
+    else:
+        keep_freed_memory()
+    with connected() as world:
+        hardware = Hardware(device, choose_precision(device), world)
+        log.info(
+            "device=%s threads=%d precision=%s processes=%d",
+            device, torch.get_num_threads(), hardware.precision, world.size,
+        )  # fmt: skip
+        yield hardware
 
 
 def choose_precision(device: torch.device) -> Precision:
@@ -28,3 +60,11 @@ def choose_precision(device: torch.device) -> Precision:
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     found = torch.cpu.get_capabilities()
     return "bf16" if found.get("avx512_bf16", False) or found.get("amx_bf16", False) else "fp32"
+
+
+def check_compiler() -> None:
+    """BadInput where torch.compile would find no compiler for what it writes."""
+    if not any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "g++", "clang++", "gcc")):
+        raise BadInput(
+            "--compile-model true: torch.compile needs a C++ compiler, and there is no g++ here. Leave it out."
+        )

@@ -4,16 +4,17 @@ import time
 from collections.abc import Callable
 
 import torch
+from torch import nn
 
 from components.finetune.batches import epoch_batches, prefetched
 from components.finetune.budget import share_done
 from components.finetune.devices import Hardware
 from components.finetune.gradients import Loss, leave_gradients
 from components.finetune.plan import Plan
+from components.finetune.resident import ResidentImages
 from components.finetune.sampling import balanced_order, batches_an_epoch, epoch_order, model_seed
 from components.finetune.schedule import warmup_cosine
 from components.finetune.state import State
-from components.interchange.classifier import PixelsToLogits
 from components.interchange.dataset import Split
 from components.interchange.progress import progress
 
@@ -21,12 +22,13 @@ STEPS_UNSEEN = 16  # Reading a loss from a GPU waits for it, so several are read
 
 
 def train_epoch(
-    model: PixelsToLogits,
+    model: nn.Module,
     loss: Loss,
     state: State,
     train: Split,
     plan: Plan,
     hardware: Hardware,
+    resident: ResidentImages | None,
     pause: Callable[[], None],
 ) -> float:
     """Take the steps of the epoch that are left, as long as there is time, and return the images a second.
@@ -40,17 +42,22 @@ def train_epoch(
         if plan.balanced_sampling
         else epoch_order(len(train), plan.seed, at.epoch)
     )
-    drawn = epoch_batches(train, order, plan.batch_size, plan.augmentation, plan.seed, at.epoch, at.batch)
+    drawn = epoch_batches(
+        train, order, plan.batch_size, plan.augmentation, plan.seed, at.epoch, at.batch, hardware.world, resident
+    )
+    if hardware.device.type == "cuda":
+        drawn = (batch.pinned() for batch in drawn)
     label = f"epoch {at.epoch}/{plan.num_epochs}"
     for batch in progress(prefetched(drawn), label, total=steps - at.batch, unit=" batches"):
         pause()
-        torch.manual_seed(model_seed(plan.seed, at.epoch, at.batch))
+        torch.manual_seed(model_seed(plan.seed, at.epoch, at.batch, hardware.world.rank))
         value = leave_gradients(model, loss, batch, plan.augmentation.crop_px, state, hardware)
         state.note_loss(value, [train.ids[row] for row in batch.rows_N])
         if hardware.device.type == "cpu" or len(state.unseen) >= STEPS_UNSEEN:
             state.see_losses()
         take_step(state, plan, _factor(state, plan, steps))
-        images += len(batch)
+        state.agree_on_time(hardware.world)
+        images += batch.of
         if out_of_time(state, plan):
             break
     state.see_losses()

@@ -9,12 +9,14 @@ from torch import Tensor
 
 from components.finetune.checkpoint import Checkpoints, pauses
 from components.finetune.devices import Hardware
+from components.finetune.distributed import World
 from components.finetune.ema import moving_average
 from components.finetune.epoch import out_of_time, train_epoch
 from components.finetune.freezing import freeze_at, freeze_stages, train_mode
 from components.finetune.gradients import Loss
 from components.finetune.param_groups import ParamGroup, stages_of
 from components.finetune.plan import Plan
+from components.finetune.resident import resident_if_fitting
 from components.finetune.state import Progress, State, optimizer_over
 from components.finetune.termination import termination
 from components.finetune.validate import Scores, validate
@@ -58,19 +60,22 @@ def fit(
     """
     freeze_stages(model.model, stages_of(model.model), plan.freeze)
     progress = Progress(device_batch=plan.device_batch_size or plan.batch_size)
+    world, resident = hardware.world, resident_if_fitting(train, hardware.device)
     state = State(model.model, optimizer_over(groups()), progress, moving_average(model.model, plan.ema_decay))
     if checkpoints is not None:
         checkpoints.restore(state)
-    scored = model if state.average is None else PixelsToLogits(state.shipped, model.preprocessing)
+    scored = PixelsToLogits(state.shipped, model.preprocessing)
+    if plan.compile_model:
+        model.compile()
     with termination(checkpoints is not None) as asked:
-        pause = pauses(checkpoints, state, asked)
+        pause = pauses(checkpoints, state, lambda: world.greatest(asked()) > 0)
         while not _done(state, plan):
             thaw(state, groups, plan)
             train_mode(model, plan.frozen_batchnorm)
-            images_per_s = train_epoch(model, loss, state, train, plan, hardware, pause)
-            batch_size = 2 * state.progress.device_batch
-            scores = validate(scored, val, plan.augmentation.crop_px, batch_size, hardware.device, pause)
-            _close_epoch(state, scores, images_per_s, plan)
+            images_per_s = train_epoch(world.joined(model), loss, state, train, plan, hardware, resident, pause)
+            world.align(scored)
+            scores = validate(scored, val, plan.augmentation.crop_px, 2 * state.progress.device_batch, hardware, pause)
+            _close_epoch(state, scores, images_per_s, plan, world)
     if checkpoints is not None:
         checkpoints.finish()
     at = state.progress
@@ -90,7 +95,7 @@ def thaw(state: State, groups: Callable[[], list[ParamGroup]], plan: Plan) -> No
             log.info("epoch=%d unfrozen=%s tensors=%d", state.progress.epoch, group["name"], len(new))
 
 
-def _close_epoch(state: State, scores: Scores, images_per_s: float, plan: Plan) -> None:
+def _close_epoch(state: State, scores: Scores, images_per_s: float, plan: Plan, world: World) -> None:
     """Write the epoch down, keep the weights if they are the best so far, and go on to the next."""
     at = state.progress
     record = {
@@ -102,7 +107,8 @@ def _close_epoch(state: State, scores: Scores, images_per_s: float, plan: Plan) 
     }
     at.history.append(record)
     state.keep_if_best()
-    at.validation_s = state.tick()
+    at.validation_s = world.greatest(state.tick())
+    state.agree_on_time(world)
     at.seconds.append(at.elapsed_s - sum(at.seconds))
     at.images_per_s.append(images_per_s)
     log.info(

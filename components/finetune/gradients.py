@@ -13,7 +13,6 @@ from components.finetune.augment import augmented
 from components.finetune.batches import Batch
 from components.finetune.devices import Hardware
 from components.finetune.state import State
-from components.interchange.classifier import PixelsToLogits
 from components.interchange.errors import BadInput
 
 log = logging.getLogger("graft")
@@ -45,10 +44,11 @@ class Loss(nn.Module):
 
 
 def leave_gradients(
-    model: PixelsToLogits, loss: Loss, batch: Batch, crop_px: int, state: State, hardware: Hardware
+    model: nn.Module, loss: Loss, batch: Batch, crop_px: int, state: State, hardware: Hardware
 ) -> Tensor:
-    """Leave the gradient of the batch's mean loss in the parameters, in place of what was there; return the loss.
+    """Leave the gradient of the whole batch's mean loss in the parameters, in place of what was there; return the loss.
 
+    `model` takes pixels, as PixelsToLogits does, and averages gradients where several processes share the batch.
     Where memory runs out, the images a forward pass are halved for good and the batch is done again, in parts whose
     gradients add up: the optimiser's batch stays. BadInput when even two images are too many.
     """
@@ -59,6 +59,11 @@ def leave_gradients(
         except RuntimeError as error:
             if not _is_out_of_memory(error):
                 raise
+            if hardware.world.size > 1:  # The others wait for gradients of as many images as they had.
+                raise BadInput(
+                    f"memory does not hold {len(batch)} images. Set --device-batch-size lower: batches are halved by "
+                    "themselves only where one process trains."
+                ) from None
         else:
             state.fits = state.progress.device_batch
             return found
@@ -69,19 +74,19 @@ def leave_gradients(
             torch.cuda.empty_cache()
 
 
-def _in_parts(
-    model: PixelsToLogits, loss: Loss, batch: Batch, crop_px: int, part_size: int, hardware: Hardware
-) -> Tensor:
+def _in_parts(model: nn.Module, loss: Loss, batch: Batch, crop_px: int, part_size: int, hardware: Hardware) -> Tensor:
     model.zero_grad(set_to_none=True)
     total = torch.zeros((), device=hardware.device)
     for start in range(0, len(batch), part_size):
         part = batch.part(slice(start, start + part_size)).to(hardware.device)
-        with hardware.autocast():
-            logits_NC = model(augmented(part.pixels_NHWC, part.draws, crop_px))
-        part_loss = loss(logits_NC, part.labels_N, part.draws.mixes_N5).sum() / len(batch)
-        torch.autograd.backward(part_loss)
+        with hardware.world.averaging(model, last=start + part_size >= len(batch)):
+            with hardware.autocast():
+                logits_NC = model(augmented(part.pixels_NHWC, part.draws, crop_px))
+            losses_N = loss(logits_NC, part.labels_N, part.draws.mixes_N5)
+            part_loss = losses_N.sum() * hardware.world.size / batch.of
+            torch.autograd.backward(part_loss)
         total += part_loss.detach()
-    return total
+    return hardware.world.mean(total)
 
 
 def _halve(state: State, num_images: int) -> None:

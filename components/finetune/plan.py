@@ -23,4 +23,5 @@ class Plan:
     freeze: Freeze
     unfreeze_at: tuple[int, ...]
     frozen_batchnorm: FrozenBatchNorm
+    compile_model: bool
     seed: int

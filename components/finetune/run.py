@@ -9,7 +9,8 @@ from torch import nn
 
 from components.finetune.augment import Augmentation
 from components.finetune.checkpoint import Checkpoints
-from components.finetune.devices import Hardware, choose_precision
+from components.finetune.devices import Hardware, check_compiler, prepared
+from components.finetune.distributed import whole_batch_norm
 from components.finetune.fit import Fitted, fit
 from components.finetune.freezing import freeze_at, untouchable
 from components.finetune.gradients import Loss
@@ -20,7 +21,6 @@ from components.finetune.spec import Finetune
 from components.interchange import classifier
 from components.interchange.cards import ClassifierCard
 from components.interchange.dataset import Split, open_dataset
-from components.interchange.memory import keep_freed_memory
 from components.interchange.preprocessing import Preprocessing
 from components.interchange.report import Row, write_report
 from components.interchange.step import RunContext, given_parameters
@@ -29,12 +29,13 @@ log = logging.getLogger("graft")
 
 
 def run(spec: Finetune, context: RunContext) -> dict[str, object]:
-    torch.backends.cudnn.deterministic = True
-    device = classifier.choose_device(spec.device)
-    hardware = Hardware(device, choose_precision(device))
-    log.info("device=%s threads=%d precision=%s", device, torch.get_num_threads(), hardware.precision)
-    if device.type == "cpu":
-        keep_freed_memory()
+    if spec.compile_model:
+        check_compiler()
+    with prepared(spec.device) as hardware:
+        return _run(spec, context, hardware)
+
+
+def _run(spec: Finetune, context: RunContext, hardware: Hardware) -> dict[str, object]:
     dataset = open_dataset(spec.dataset)
     train, val = dataset.split("train"), dataset.split("val")
 
@@ -44,14 +45,15 @@ def run(spec: Finetune, context: RunContext) -> dict[str, object]:
     )
     preprocessing = classifier.preprocessing_of(model, dataset.manifest, spec.input_size_px)
     stages = stages_of(model)
-    model.to(device).to(memory_format=torch.channels_last)
+    model = whole_batch_norm(model, hardware.device, hardware.world)
+    model.to(hardware.device).to(memory_format=torch.channels_last)
     always_frozen = freeze_at(spec.freeze, spec.unfreeze_at, spec.num_epochs)
     before = classifier.state_digest(untouchable(model, stages, always_frozen, spec.frozen_batchnorm))
 
     fitted = fit(
-        classifier.PixelsToLogits(model, preprocessing).to(device),
+        classifier.PixelsToLogits(model, preprocessing).to(hardware.device),
         lambda: _param_groups(model, spec),
-        _loss(spec, train, len(dataset.classes)).to(device),
+        _loss(spec, train, len(dataset.classes)).to(hardware.device),
         train,
         val,
         _plan(spec, preprocessing),
@@ -86,7 +88,8 @@ def run(spec: Finetune, context: RunContext) -> dict[str, object]:
     }
     write_report(spec.report, spec, _rows(fitted, group_sizes, len(train), len(val)), details)
     return {
-        "device": str(device),
+        "device": str(hardware.device),
+        "processes": hardware.world.size,
         "threads": torch.get_num_threads(),
         "precision": hardware.precision,
         "device_batch": fitted.device_batch,
@@ -133,6 +136,7 @@ def _plan(spec: Finetune, preprocessing: Preprocessing) -> Plan:
         freeze=spec.freeze,
         unfreeze_at=spec.unfreeze_at,
         frozen_batchnorm=spec.frozen_batchnorm,
+        compile_model=spec.compile_model,
         seed=spec.seed,
     )
 
@@ -147,7 +151,7 @@ def _checkpoints(spec: Finetune, dataset: str, weights: str, hardware: Hardware)
         "device": hardware.device.type,
         "precision": hardware.precision,
     }
-    return Checkpoints(spec.checkpoint_uri, spec.checkpoint_every_s, identity)
+    return Checkpoints(spec.checkpoint_uri, spec.checkpoint_every_s, identity, hardware.world.rank == 0)
 
 
 def _rows(fitted: Fitted, groups: list[dict[str, Any]], num_train: int, num_val: int) -> list[Row]:

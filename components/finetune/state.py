@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from components.finetune.distributed import World
 from components.finetune.param_groups import ParamGroup
 from components.interchange.errors import BadInput, listed
 
@@ -61,6 +62,10 @@ class State:
         passed, self.ticked_at = now - self.ticked_at, now
         self.progress.elapsed_s += passed
         return passed
+
+    def agree_on_time(self, world: World) -> None:
+        """Let all processes count the same time, so that they stop after the same step."""
+        self.progress.elapsed_s = world.greatest(self.progress.elapsed_s)
 
     def note_loss(self, loss: Tensor, ids: list[str]) -> None:
         """A step's loss, wherever it lies, with the images that it is of; not looked at yet."""

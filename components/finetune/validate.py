@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from components.finetune.devices import Hardware
 from components.interchange import scoring
 from components.interchange.classifier import PixelsToLogits, predict_logits
 from components.interchange.dataset import Split
@@ -21,15 +21,19 @@ class Scores(NamedTuple):
 
 
 def validate(
-    model: PixelsToLogits, split: Split, crop_px: int, batch_size: int, device: torch.device, pause: Callable[[], None]
+    model: PixelsToLogits, split: Split, crop_px: int, batch_size: int, hardware: Hardware, pause: Callable[[], None]
 ) -> Scores:
-    """Score a split, and leave the model in eval mode. `pause` is called between batches and may end it all."""
+    """Score a split, shared out among the processes, and leave the model in eval mode.
+
+    `pause` is called between batches and may end it all.
+    """
+    own = range(hardware.world.rank, len(split), hardware.world.size)
 
     def crops() -> Iterator[NDArray[np.uint8]]:
-        starts = range(0, len(split), batch_size)
+        starts = range(0, len(own), batch_size)
         for start in progress(starts, f"score {split.name}", unit=" batches"):
             pause()
-            yield split.center_crops(range(start, min(start + batch_size, len(split))), crop_px)
+            yield split.center_crops(own[start : start + batch_size], crop_px)
 
-    logits_NC = predict_logits(model, crops(), device)
+    logits_NC = hardware.world.interleaved(predict_logits(model, crops(), hardware.device), len(split))
     return Scores(scoring.top1(logits_NC, split.labels_N), scoring.nll(logits_NC, split.labels_N))

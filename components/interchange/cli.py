@@ -131,7 +131,7 @@ def _run(name: str, spec: Spec, context: RunContext) -> None:
             folder = getattr(staged, port.name)
             if folder.is_dir():
                 (folder / RUN_FILE).write_text(to_json(record), encoding="utf-8")
-    if context.executor_input is not None:
+    if context.executor_input is not None and _publishes():
         written = {port.name: getattr(spec, port.name) for port in outputs}
         if context.store is not None and context.run_id is not None and "report" in written:
             keep_report(open_blobs(context.store), context.run_id, name, written["report"])
@@ -147,6 +147,11 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def _publishes() -> bool:
+    """Of the processes that torchrun starts for one step, the first publishes; what the others write is thrown away."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager
@@ -165,6 +170,8 @@ def _whole_or_nothing(spec: S) -> Iterator[S]:
         missing = [name for name, path in staging.items() if not path.exists()]
         if missing:
             raise RuntimeError(f"the step did not write {listed(missing)}")
+        if not _publishes():
+            return
         for name, path in staging.items():
             if finals[name].is_dir():
                 finals[name].rmdir()

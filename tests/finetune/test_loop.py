@@ -44,6 +44,7 @@ PLAN = Plan(
     freeze="none",
     unfreeze_at=(),
     frozen_batchnorm="frozen",
+    compile_model=False,
     seed=0,
 )
 

@@ -1,0 +1,104 @@
+"""Several processes that share a batch, images in a device's memory, and devices that are not there."""
+
+import os
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from components.finetune.augment import windows
+from components.finetune.devices import choose_precision
+from components.finetune.distributed import World
+from components.finetune.resident import ResidentImages
+from components.finetune.spec import Finetune
+from components.interchange.cards import read_classifier_card
+from components.interchange.cli import main
+from components.interchange.dataset import open_dataset
+from components.interchange.errors import BadInput
+from tests.finetune.killing import SERVER, step
+
+
+def as_rank(rank: int, size: int, port: int, argv: list[str]) -> None:
+    """The step in the environment that torchrun gives its processes."""
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size), "GLOO_SOCKET_IFNAME": "lo"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    step(argv)
+
+
+def test_two_processes_train_the_model_that_one_does(tiny_dataset: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    save_file(timm.create_model("test_vit", num_classes=10).state_dict(), tmp_path / "vit.safetensors")
+
+    def argv(name: str) -> list[str]:
+        return [
+            *("--dataset", str(tiny_dataset), "--classifier", str(tmp_path / name), "--weights"),
+            *(
+                str(tmp_path / "vit.safetensors"),
+                "--report",
+                str(tmp_path / f"{name} report"),
+                "--backbone",
+                "test_vit",
+            ),
+            *("--input-size-px", "32", "--device", "cpu", "--batch-size", "12", "--num-epochs", "3", "--freeze"),
+            *("early", "--unfreeze-at", "2", "--mixup", "0.2", "--stage-multipliers", "1,1,1,10"),
+            *("--checkpoint-uri", str(tmp_path / f"{name} checkpoints"), "--checkpoint-every-s", "0"),
+        ]
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    processes = [SERVER.Process(target=as_rank, args=(rank, 2, port, argv("two"))) for rank in range(2)]
+    processes += [SERVER.Process(target=step, args=(argv("one"),))]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    one, two = (read_classifier_card(tmp_path / name).history for name in ("one", "two"))
+    assert [record["val_top1"] for record in two] == [record["val_top1"] for record in one]
+    assert [record["train_loss"] for record in two] == pytest.approx([r["train_loss"] for r in one], rel=1e-2)
+    assert not list(tmp_path.glob(".*partial*"))
+
+
+def test_parts_of_a_batch_are_whole_pairs_and_cover_it() -> None:
+    for num_images in (6, 7, 32):
+        parts = [World(rank, 3).part(num_images) for rank in range(3)]
+        assert [row for part in parts for row in range(part.start, part.stop)] == list(range(num_images))
+        assert all(part.start % 2 == 0 for part in parts)
+    with pytest.raises(BadInput, match="a batch of 2 images cannot be shared by 2 processes"):
+        World(0, 2).part(2)
+
+
+def test_windows_of_resident_images_are_those_of_the_files(tiny_dataset: Path) -> None:
+    train = open_dataset(tiny_dataset).split("train")
+    rows_N, places_N2 = np.array([3, 0, 59]), torch.tensor([[0.0, 0.0], [0.5, 0.7], [0.99, 0.999]], dtype=torch.float64)
+    found = ResidentImages(train, torch.device("cpu")).windows(rows_N, 32, places_N2)
+    np.testing.assert_array_equal(found.numpy(), windows([train.images[row] for row in rows_N], 32, places_N2))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_cuda_asked_for_and_absent_is_refused(
+    tiny_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["--dataset", str(tiny_dataset), "--classifier", str(tmp_path / "c"), "--report", str(tmp_path / "r")]
+    assert main(Finetune, [*argv, "--device", "cuda"]) == 2
+    assert "--device cuda: torch sees no CUDA device here" in capsys.readouterr().err
+
+
+def test_bf16_is_taken_where_the_cpu_multiplies_it() -> None:
+    flags = set(Path("/proc/cpuinfo").read_text().split()) if Path("/proc/cpuinfo").is_file() else set()
+    native = bool(flags & {"avx512_bf16", "amx_bf16"})
+    assert choose_precision(torch.device("cpu")) == ("bf16" if native else "fp32")
+
+
+def test_compiling_without_a_compiler_is_refused(
+    tiny_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    argv = ["--dataset", str(tiny_dataset), "--classifier", str(tmp_path / "c"), "--report", str(tmp_path / "r")]
+    assert main(Finetune, [*argv, "--device", "cpu", "--compile-model", "true"]) == 2
+    assert "there is no g++ here" in capsys.readouterr().err
