@@ -9,7 +9,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipelines import champion_commands, cluster_commands, conformance_commands, store_commands, weights_commands
+from pipelines import (
+    champion_commands,
+    cluster_commands,
+    conformance_commands,
+    report_commands,
+    store_commands,
+    weights_commands,
+)
 from pipelines.cluster_commands import EndpointOption, NamespaceOption, TokenOption
 from pipelines.options import (
     BackboneOption,
@@ -37,6 +44,7 @@ app.command("compile")(cluster_commands.compile_pipeline)
 app.command()(cluster_commands.submit)
 app.command()(cluster_commands.schedule)
 app.command()(conformance_commands.conformance)
+app.command()(report_commands.report)
 
 
 EngineOption = Annotated[Engine, typer.Option(help="Prefect keeps a history; none runs the same plan without it.")]

@@ -71,6 +71,8 @@ def _run(store: Store, run_id: str) -> dict[str, Any]:
         "candidate_top1": test.get("candidate_top1"),
         "p99_ms": latency.get("p99_ms"),
         "seconds": seconds.get("total"),
+        "test_digest": test.get("digest"),
+        "evaluation": test.get("evaluation"),
         "reasons": summary.get("reasons", []),
     }
 

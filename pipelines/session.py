@@ -121,13 +121,12 @@ def _done(
 
 
 def _put_failure(request: Request, store: Store, why: str, started: float) -> None:
-    failed = {
-        "run_id": request.run_id,
-        "model_name": request.model_name,
-        "verdict": "failed",
-        "reasons": [why],
-        "seconds": {"total": round(time.monotonic() - started, 3)},
-    }
+    try:
+        done = {planned.step.name: planned.outputs for planned in plan(request, store) if planned.outputs}
+    except BadInput:  # What failed is the very first look at the source, or at the store.
+        done = {}
+    seconds = {"total": round(time.monotonic() - started, 3)}
+    failed = build(request.run_id, store, done, seconds, model_name=request.model_name, failed=[why])
     store.put_record(f"runs/{request.run_id}/summary.json", failed)
 
 
@@ -137,8 +136,7 @@ def _summed(
     made = {name: outcome.outputs for name, outcome in outcomes.items()}
     seconds = {name: round(outcome.seconds, 3) for name, outcome in outcomes.items()}
     seconds["total"] = round(time.monotonic() - started, 3)
-    summary = build(request.run_id, store, made, seconds, nothing_to_do)
-    summary["model_name"] = request.model_name
+    summary = build(request.run_id, store, made, seconds, model_name=request.model_name, unchanged=nothing_to_do)
     steps = {name: dataclasses.asdict(outcome) for name, outcome in outcomes.items()}
     store.put_record(f"runs/{request.run_id}/steps.json", {"request": dataclasses.asdict(request), "steps": steps})
     store.put_record(f"runs/{request.run_id}/summary.json", summary)

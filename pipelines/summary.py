@@ -1,10 +1,11 @@
 """A run in one JSON object, built from the steps' reports."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from components.interchange.report import Report, Row, read_report
 from components.interchange.summary import summary_of, value_of
+from pipelines.run_records import looks_at_test_set, page_key, put_pages, reports_of
 from pipelines.store import Store
 
 
@@ -40,20 +41,31 @@ def build(
     store: Store,
     outputs: Mapping[str, Mapping[str, str]],
     seconds: Mapping[str, float],
-    unchanged: bool,
+    *,
+    model_name: str,
+    unchanged: bool = False,
+    failed: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The summary of a run from its outputs (step -> port -> digest). `seconds` holds `total` and one per step.
+    """The summary of a run from its outputs (step -> port -> digest), all of them or those of a run that failed.
 
-    Copies the HTML report to the run's records.
+    `seconds` holds `total` and one per step. Writes the run's page to its records.
     """
-    reports = {
-        step: read_report(store.artifact(outputs[step]["report"]))
-        for step in ("evaluate", "export_onnx", "latency", "gate")
-    }
-    page = f"runs/{run_id}/report.html"
-    store.blobs.put_file(page, store.artifact(outputs["evaluate"]["report"]) / "report.html")
-    model = store.where(f"artifacts/{outputs['export_onnx']['onnx_model']}/model.onnx")
-    return summary_of(run_id, reports, model=model, page=store.where(page), seconds=seconds, unchanged=unchanged)
+    exported = outputs.get("export_onnx")
+    summary = summary_of(
+        run_id,
+        reports_of(store, outputs),
+        model=store.where(f"artifacts/{exported['onnx_model']}/model.onnx") if exported else None,
+        page=store.where(page_key(run_id)),
+        seconds=seconds,
+        unchanged=unchanged,
+        failed=failed,
+    )
+    summary["model_name"] = model_name
+    if "evaluate" in outputs:
+        summary["test"]["evaluation"] = outputs["evaluate"]["report"]
+        summary["test"]["uses"] = looks_at_test_set(store, summary)
+    put_pages(store, summary, outputs)
+    return summary
 
 
 def _report(store: Store, outputs: Mapping[str, str]) -> Report | None:

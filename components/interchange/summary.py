@@ -70,6 +70,7 @@ def _test(report: Report | None) -> dict[str, Any]:
         "difference": difference.value if difference else None,
         "interval": [difference.low, difference.high] if difference else None,
         "n": one.n if one else None,
+        "digest": report.details.get("test_digest") if report else None,
     }
 
 

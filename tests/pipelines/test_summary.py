@@ -16,6 +16,8 @@ ROWS: dict[str, list[Row]] = {
         Row(name="top1", value=0.5, of="baseline", split="val", n=20),
         Row(name="top1", value=0.81, of="baseline", split="test", n=400),
         Row(name="top1", value=0.93, of="candidate", split="test", n=400),
+        Row(name="slice_top1", value=0.8, of="camera=B", split="test", n=100, low=0.7, high=0.87),
+        Row(name="recall", value=0.7, of="candidate/scratch", split="test", n=90, low=0.6, high=0.8),
         Row(name="top1_difference", value=0.2, of="candidate-baseline", split="val", n=20, low=0.1, high=0.3),
         Row(name="top1_difference", value=0.12, of="candidate-baseline", split="test", n=400, low=0.08, high=0.16),
     ],
@@ -33,9 +35,21 @@ ROWS: dict[str, list[Row]] = {
     "gate": [],
 }
 DETAILS: dict[str, dict[str, Any]] = {
-    "evaluate": {"selected": "finetune"},
+    "evaluate": {
+        "selected": "finetune",
+        "selected_because": "it leads <clearly>",
+        "calibration": "temperature 1.2",
+        "threshold": "no threshold",
+        "classes": ["good", "scratch"],
+        "slices": {"worst": "camera=B", "stands_out": True, "looked_at": 2},
+        "test_digest": "t" * 64,
+    },
     "latency": {"provider": "CPUExecutionProvider"},
-    "gate": {"verdict": "promote", "reasons": ["no champion"]},
+    "gate": {
+        "verdict": "promote",
+        "reasons": ["no champion"],
+        "findings": [{"rule": "eligible", "outcome": "holds", "words": "the exported model is eligible"}],
+    },
 }
 
 
@@ -56,9 +70,10 @@ def made(tmp_path: Path) -> tuple[Store, dict[str, dict[str, str]]]:
 
 def test_the_summary_says_what_the_reports_say(made: tuple[Store, dict[str, dict[str, str]]], tmp_path: Path) -> None:
     store, outputs = made
-    summary = build("r1", store, outputs, {"total": 3.0, "gate": 1.0}, False)
+    summary = build("r1", store, outputs, {"total": 3.0, "gate": 1.0}, model_name="parts")
     assert summary == {
         "run_id": "r1",
+        "model_name": "parts",
         "verdict": "promote",
         "reasons": ["no champion"],
         "selected": "finetune",
@@ -68,6 +83,9 @@ def test_the_summary_says_what_the_reports_say(made: tuple[Store, dict[str, dict
             "difference": 0.12,
             "interval": [0.08, 0.16],
             "n": 400,
+            "digest": "t" * 64,
+            "evaluation": outputs["evaluate"]["report"],
+            "uses": 1,
         },
         "onnx": {
             "path": str(store.root / "artifacts" / "abc" / "model.onnx"),
@@ -78,11 +96,57 @@ def test_the_summary_says_what_the_reports_say(made: tuple[Store, dict[str, dict
         "report": str(store.root / "runs" / "r1" / "report.html"),
         "seconds": {"total": 3.0, "gate": 1.0},
     }
-    assert (store.root / "runs" / "r1" / "report.html").read_text() == "<p>page</p>"
+
+
+def test_the_page_tells_the_whole_run_and_those_of_the_steps_lie_beside_it(made: tuple[Store, dict[str, Any]]) -> None:
+    store, outputs = made
+    build("r1", store, outputs, {"total": 3.0, "gate": 1.0}, model_name="parts")
+    folder = store.root / "runs" / "r1"
+    page = (folder / "report.html").read_text()
+    assert (folder / "evaluate.html").read_text() == "<p>page</p>"
+    for words in (
+        '<span class="badge good">promote</span>',
+        "The new model goes into service. The candidate was selected: it gets 372 of 400 test images right.",
+        '<li class="good">the exported model is eligible</li>',
+        "It leads &lt;clearly&gt;.",
+        "worst: camera=B, more than chance explains",
+        "+0.080 to +0.160, n 400",
+        "used once in this store",
+        "evaluate.html",
+    ):
+        assert words in page, words
+
+
+def test_a_run_that_failed_has_a_page_of_what_was_done(made: tuple[Store, dict[str, Any]]) -> None:
+    store, outputs = made
+    done = {"evaluate": outputs["evaluate"]}
+    summary = build("r1", store, done, {"total": 3.0}, model_name="parts", failed=["export_onnx crashed (exit code 1)"])
+    page = (store.root / "runs" / "r1" / "report.html").read_text()
+    assert (summary["verdict"], summary["onnx"]["path"]) == ("failed", None)
+    assert '<span class="badge bad">failed</span>' in page
+    assert "The run did not come to its end: export_onnx crashed (exit code 1)." in page
+    assert "Evaluation" in page and "Latency" not in page
+    build("r2", store, {}, {"total": 3.0}, model_name="parts", failed=["ingest refused its input"])
+    assert "ingest refused its input" in (store.root / "runs" / "r2" / "report.html").read_text()
+
+
+def test_looks_at_a_test_set_are_counted_by_evaluation(made: tuple[Store, dict[str, Any]]) -> None:
+    store, outputs = made
+
+    def ended(run_id: str) -> int:
+        summary = build(run_id, store, outputs, {"total": 1.0}, model_name="parts")
+        store.put_record(f"runs/{run_id}/summary.json", summary)
+        return int(summary["test"]["uses"])
+
+    assert [ended("r1"), ended("r2")] == [1, 1], "the same evaluation, found again"
+    other = {"test": {"digest": "t" * 64, "evaluation": "e" * 64}, "verdict": "keep", "model_name": "parts"}
+    store.put_record("runs/r3/summary.json", other)
+    store.put_record("runs/r4/summary.json", {**other, "test": {"digest": "u" * 64, "evaluation": "f" * 64}})
+    assert ended("r5") == 2
 
 
 def test_a_run_without_work_is_unchanged(made: tuple[Store, dict[str, dict[str, str]]], tmp_path: Path) -> None:
-    summary = build("r1", *made, {"total": 1.0}, True)
+    summary = build("r1", *made, {"total": 1.0}, model_name="parts", unchanged=True)
     assert summary["verdict"] == "unchanged"
     assert summary["reasons"] == ["nothing changed since the last run, whose verdict was promote"]
 
@@ -98,7 +162,7 @@ def test_main_figures(made: tuple[Store, dict[str, dict[str, str]]]) -> None:
 def test_the_table_ends_with_the_paths(
     made: tuple[Store, dict[str, dict[str, str]]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    table(build("r1", *made, {"total": 3.0}, False))
+    table(build("r1", *made, {"total": 3.0}, model_name="parts"))
     shown = capsys.readouterr().out
     assert "0.9300 (n 400)" in shown and "+0.1200" in shown
     assert [line.split(": ")[0] for line in shown.splitlines()[-2:]] == ["HTML report", "ONNX model"]

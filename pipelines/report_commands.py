@@ -1,0 +1,26 @@
+"""`graft report`: the page of a run."""
+
+from typing import Annotated
+
+import typer
+
+from pipelines.options import StoreOption, exit_codes
+from pipelines.run_options import DEFAULT_STORE
+
+
+def report(
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="Id of a run (`graft runs` lists them), or latest.")
+    ] = "latest",
+    store: StoreOption = DEFAULT_STORE,
+    open_it: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
+) -> None:
+    """The path of a run's page: data, training, evaluation, export, latency and the verdict on one page."""
+    with exit_codes():
+        from pipelines.run_records import page_of
+        from pipelines.store import existing_store
+
+        path = page_of(existing_store(store), run)
+        print(path)
+    if open_it:
+        typer.launch(path)
