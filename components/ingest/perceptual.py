@@ -28,7 +28,7 @@ def look(image: Image.Image) -> Look:
     luma = image.convert("L")
     counts = np.array(luma.histogram(), np.int64)
     brightness = int(counts @ np.arange(256)) / (int(counts.sum()) * 255)
-    small = np.asarray(luma.resize((SIDE, SIDE), Image.Resampling.LANCZOS), np.float64)
+    small = np.asarray(luma.resize((SIDE, SIDE), Image.Resampling.LANCZOS, reducing_gap=2.0), np.float64)
     low = (DCT @ small @ DCT.T).ravel()
     if np.abs(low[1:]).max() < SMALLEST:
         return Look(NO_STRUCTURE, brightness)

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple, Protocol
 
+HELD_BYTES = 256 << 20
+
 
 class StoredBytes(Protocol):
     """An image as the shards hold it, kept somewhere."""
@@ -17,16 +19,20 @@ class StoredBytes(Protocol):
 
 
 class Spool:
-    """A file that threads append to."""
+    """What threads put aside: in memory up to HELD_BYTES, then in a file."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
+        self._held_bytes = 0
         self._end = 0
         self._lock = threading.Lock()
 
     def put(self, data: bytes) -> StoredBytes:
         """Keep some bytes; what is returned reads them again."""
         with self._lock:
+            if self._held_bytes + len(data) <= HELD_BYTES:
+                self._held_bytes += len(data)
+                return _Held(data)
             offset, self._end = self._end, self._end + len(data)
         written = 0
         while written < len(data):
@@ -36,6 +42,13 @@ class Spool:
     def read_at(self, offset: int, num_bytes: int) -> bytes:
         """Bytes that were put."""
         return os.pread(self._file.fileno(), num_bytes, offset)
+
+
+class _Held(NamedTuple):
+    data: bytes
+
+    def read(self) -> bytes:
+        return self.data
 
 
 class _Spooled(NamedTuple):

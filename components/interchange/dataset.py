@@ -100,13 +100,15 @@ def _batches(images: Iterable[StoredImage]) -> Iterator[pa.RecordBatch]:
 
 
 def _batch(rows: list[StoredImage]) -> pa.RecordBatch:
+    offsets = np.cumsum([0, *(row.pixels_HWC.nbytes for row in rows)], dtype=np.int64)
+    pixels = pa.py_buffer(b"".join(np.ascontiguousarray(row.pixels_HWC).data for row in rows))
     return pa.record_batch(
         [
             pa.array([row.id for row in rows], pa.string()),
             pa.array([row.label for row in rows], pa.int32()),
             pa.array([row.pixels_HWC.shape[0] for row in rows], pa.int32()),
             pa.array([row.pixels_HWC.shape[1] for row in rows], pa.int32()),
-            pa.array([row.pixels_HWC.tobytes() for row in rows], pa.large_binary()),
+            pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(rows), [None, pa.py_buffer(offsets), pixels]),
         ],
         schema=SCHEMA,
     )

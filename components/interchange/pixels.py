@@ -1,13 +1,15 @@
 """From the bytes of an image file to RGB pixels: decode, orient, convert, resize, crop.
 
 `preprocess` is all that a client does before the model; ingest, golden samples and `predict` go through the same code.
-Decoding is Pillow's. Legend: H height, W width, C 3 channels (RGB); pixels are uint8.
+Decoding is Pillow's, resizing that of the Rust crate fast_image_resize.
+Legend: H height, W width, C 3 channels (RGB); pixels are uint8.
 """
 
 import io
 from typing import NamedTuple
 
 import numpy as np
+from cykooz_resizer import CropBox, FilterType, ImageData, PixelType, ResizeAlg, ResizeOptions, Resizer
 from numpy.typing import NDArray
 
 # Image.open with a closed list of formats finds only plug-ins that are imported already.
@@ -36,7 +38,12 @@ BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"RIFF", b"II*\x00
 MIN_SIDE_PX = 8
 MAX_PIXELS = 200_000_000  # The largest phone cameras; a bomb claims more.
 MAX_ASPECT = 4
-DRAFT_FACTOR = 3  # Photos of 15 megapixels then differ by 1 of 255 (with 2: by 5), in a third of the time.
+DRAFT_FACTOR = 2  # Photographs then differ by less than 1 of 255 on average; pure noise by 3 at most.
+FILTERS: dict[Interpolation, FilterType] = {
+    "bilinear": FilterType.bilinear,
+    "bicubic": FilterType.catmull_rom,  # Pillow's and torchvision's bicubic, antialiased.
+    "lanczos": FilterType.lanczos3,
+}
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -80,18 +87,23 @@ def decode(data: bytes) -> Decoded:
 
 
 def decode_short(data: bytes, short_px: int, interpolation: Interpolation) -> Decoded:
-    """`decode`, then `resize_short`; a large JPEG is decoded at 1/2, 1/4 or 1/8 of its size, which is much faster.
+    """`decode`, then `resize_short`; a large image is reduced by a whole number first, which is much faster.
 
-    Its short side stays at least DRAFT_FACTOR * short_px. Raises as `decode` does.
+    A JPEG's decoder does that itself, by 2, 4 or 8. The short side stays at least DRAFT_FACTOR * short_px. Raises as
+    `decode` does.
     """
     image = _opened(data)
     size = image.size
     scale = DRAFT_FACTOR * short_px / min(size)
     drafted = image.draft(None, (int(size[0] * scale), int(size[1] * scale)))
     _load(image, data)
-    # A draft is rounded up to whole pixels: the box says how far the picture reaches.
-    resized = resize_short(_to_rgb(image), short_px, interpolation, size, drafted[1] if drafted else None)
-    return _upright(resized, image, size)
+    # What is reduced is rounded up to whole pixels: the box says how far the picture reaches.
+    rgb = _to_rgb(image)
+    box: tuple[float, float, float, float] | None = drafted[1] if drafted else None
+    factor = min(rgb.size) // (DRAFT_FACTOR * short_px)
+    if box is None and factor > 1:
+        rgb, box = rgb.reduce(factor), (0.0, 0.0, rgb.width / factor, rgb.height / factor)
+    return _upright(resize_short(rgb, short_px, interpolation, size, box), image, size)
 
 
 def resize_short(
@@ -103,12 +115,29 @@ def resize_short(
 ) -> Image.Image:
     """Resize so that the short side has `short_px`, antialiased; the long side is rounded down, as in torchvision.
 
+    The filters are Pillow's and results differ from its by rounding: by 0.3 of 255 on average, at edges by up to 10.
+
     Of a draft, `size` is the size of its source and `box` the part of the draft that the picture covers.
     """
     width, height = size or image.size
     short = min(width, height)
-    resized = (width * short_px // short, height * short_px // short)
-    return image.resize(resized, Image.Resampling[interpolation.upper()], box)
+    resized_px = (width * short_px // short, height * short_px // short)
+    return _resized(image, resized_px, interpolation, box or (0.0, 0.0, *image.size))
+
+
+def _resized(
+    image: Image.Image, size: tuple[int, int], interpolation: Interpolation, box: tuple[float, float, float, float]
+) -> Image.Image:
+    """Resize an RGB image by SIMD; integer arithmetic, so that every processor gives the same."""
+    if (size, box) == (image.size, (0, 0, *image.size)):
+        return image
+    left, top, right, bottom = box
+    source = ImageData(*image.size, PixelType.U8x3, image.tobytes())
+    target = ImageData(*size, PixelType.U8x3)
+    options = ResizeOptions(ResizeAlg.convolution(FILTERS[interpolation]), use_alpha=False)
+    options.crop_box = CropBox(left, top, right - left, bottom - top)
+    Resizer().resize(source, target, options)
+    return Image.frombytes("RGB", size, target.get_buffer())
 
 
 def _opened(data: bytes) -> Image.Image:
@@ -165,7 +194,7 @@ def _jpeg_ends(data: bytes) -> bool:
     while data[position : position + 1] == b"\xff" and data[position + 1 : position + 2] != b"\xda":
         is_fill = data[position + 1 : position + 2] == b"\xff"
         position += 1 if is_fill else 2 + int.from_bytes(data[position + 2 : position + 4])
-    return data.find(b"\xff\xd9", position) >= 0
+    return data.rfind(b"\xff\xd9", position) >= 0  # From the end, where it usually is.
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -38,8 +38,9 @@ def test_a_folder_becomes_a_dataset(animals: Path, ingest) -> None:
             assert file_digest(source) == image_id
             assert dataset.classes[label] == source.parent.name
             with Image.open(source) as image:
-                small = image.convert("RGB").resize((9, 8), Image.Resampling.BICUBIC)
-            assert np.array_equal(pixels, small)
+                small = np.asarray(image.convert("RGB").resize((9, 8), Image.Resampling.BICUBIC))
+            assert pixels.shape == small.shape
+            assert np.abs(pixels.astype(int) - small).mean() < 1
             assert (by_id[image_id].width, by_id[image_id].height) == (12, 10)
 
 

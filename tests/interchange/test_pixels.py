@@ -6,6 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
+from cykooz_resizer import CpuExtensions, FilterType, ImageData, PixelType, ResizeAlg, ResizeOptions, Resizer
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -19,6 +20,7 @@ from components.interchange.pixels import (
     to_array,
 )
 from components.interchange.preprocessing import Preprocessing
+from tests.photographs import photograph
 
 PREPROCESSING = Preprocessing(
     resize_short_px=40, interpolation="bicubic", crop_px=32, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)
@@ -73,7 +75,7 @@ def test_a_large_photo_is_drafted_and_differs_little(orientation: int) -> None:
     found = decode_short(data, 40, "bicubic")
     whole = decode(data)
     assert (found.width_px, found.height_px) == whole.image.size == UPRIGHT[orientation](np.array(photo)).shape[1::-1]
-    expected = to_array(resize_short(whole.image, 40, "bicubic"))
+    expected = np.asarray(whole.image.resize(found.image.size, Image.Resampling.BICUBIC))
     assert to_array(found.image).shape == expected.shape
     difference = np.abs(to_array(found.image).astype(int) - expected)
     assert difference.max() <= 6
@@ -242,3 +244,28 @@ def test_preprocessing_is_decode_resize_crop(size: tuple[int, int]) -> None:
 def test_preprocessing_says_in_words_what_is_wrong_with_a_file() -> None:
     with pytest.raises(BrokenImage, match="not an image: the file begins with b'nonsense'"):
         preprocess(b"nonsense", PREPROCESSING)
+
+
+@pytest.mark.parametrize("short_px", [100, 145, 224])
+@pytest.mark.parametrize("format", ["JPEG", "PNG"])
+def test_a_photograph_reduced_first_is_within_2_of_255_of_full_decoding_and_pillows_filter(
+    format: str, short_px: int
+) -> None:
+    data = encoded(photograph(1200, 900, seed=0), format)
+    for interpolation in ("bilinear", "bicubic", "lanczos"):
+        found = decode_short(data, short_px, interpolation).image
+        whole = decode(data).image.resize(found.size, Image.Resampling[interpolation.upper()])
+        assert np.abs(np.asarray(found).astype(int) - np.asarray(whole)).mean() < 1
+
+
+def test_resizing_is_the_same_with_and_without_the_processors_vector_units() -> None:
+    source = ImageData(300, 200, PixelType.U8x3, noise(200, 300).tobytes())
+    options = ResizeOptions(ResizeAlg.convolution(FilterType.catmull_rom), use_alpha=False)
+    found = set()
+    for extensions in (None, CpuExtensions.none):
+        resizer, target = Resizer(), ImageData(128, 96, PixelType.U8x3)
+        if extensions is not None:
+            resizer.cpu_extensions = extensions
+        resizer.resize(source, target, options)
+        found.add(target.get_buffer())
+    assert len(found) == 1
