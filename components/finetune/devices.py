@@ -4,13 +4,14 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 
 from components.finetune.distributed import World, connected
+from components.finetune.slow_kernels import GradientsInFloat
 from components.interchange.classifier import choose_device
 from components.interchange.errors import BadInput
 from components.interchange.memory import keep_freed_memory
@@ -27,9 +28,14 @@ class Hardware:
     precision: Precision
     world: World = field(default_factory=World)
 
-    def autocast(self) -> torch.autocast:
+    @contextmanager
+    def autocast(self) -> Iterator[None]:
         """bf16 for what is safe in it, where that is the precision."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+        with ExitStack() as stack:
+            stack.enter_context(torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"))
+            if self.precision == "bf16" and self.device.type == "cpu":
+                stack.enter_context(GradientsInFloat())
+            yield
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from components.finetune.augment import windows
 from components.finetune.devices import choose_precision
 from components.finetune.distributed import World
 from components.finetune.resident import ResidentImages
+from components.finetune.slow_kernels import GradientsInFloat
 from components.finetune.spec import Finetune
 from components.interchange.cards import read_classifier_card
 from components.interchange.cli import main
@@ -102,3 +104,25 @@ def test_compiling_without_a_compiler_is_refused(
     argv = ["--dataset", str(tiny_dataset), "--classifier", str(tmp_path / "c"), "--report", str(tmp_path / "r")]
     assert main(Finetune, [*argv, "--device", "cpu", "--compile-model", "true"]) == 2
     assert "there is no g++ here" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("channels", "groups", "stride", "kernel"), [(3, 1, 2, 3), (8, 8, 2, 3), (8, 4, 1, 5)])
+def test_slow_gradients_are_taken_in_fp32(channels: int, groups: int, stride: int, kernel: int) -> None:
+    torch.manual_seed(0)
+    conv = torch.nn.Conv2d(channels, 8, kernel, stride, kernel // 2, groups=groups)
+    images_NCHW = torch.randn(2, channels, 12, 12, requires_grad=True)
+
+    def gradients(*contexts: AbstractContextManager[object]) -> list[torch.Tensor]:
+        with ExitStack() as stack:
+            for context in contexts:
+                stack.enter_context(context)
+            found = conv(images_NCHW)
+        weights = torch.linspace(-1, 1, found.numel()).view_as(found)
+        return list(torch.autograd.grad((found.float() * weights).sum(), [images_NCHW, *conv.parameters()]))
+
+    exact = gradients()
+    autocast = torch.autocast("cpu", torch.bfloat16)
+    for found, expected in zip(gradients(autocast, GradientsInFloat()), exact, strict=True):
+        torch.testing.assert_close(found, expected, rtol=2e-2, atol=0.1)
+    for found, expected in zip(gradients(GradientsInFloat()), exact, strict=True):
+        torch.testing.assert_close(found, expected)
