@@ -4,7 +4,6 @@ Exit codes: 0 for any verdict, 1 crash, 2 bad input, 3 when --require promote is
 """
 
 import sys
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -13,6 +12,7 @@ from pipelines import (
     champion_commands,
     cluster_commands,
     conformance_commands,
+    predict_commands,
     report_commands,
     store_commands,
     weights_commands,
@@ -45,6 +45,7 @@ app.command()(cluster_commands.submit)
 app.command()(cluster_commands.schedule)
 app.command()(conformance_commands.conformance)
 app.command()(report_commands.report)
+app.command()(predict_commands.predict)
 
 
 EngineOption = Annotated[Engine, typer.Option(help="Prefect keeps a history; none runs the same plan without it.")]
@@ -144,23 +145,6 @@ def _fabric_images() -> str:
     except ImportError:
         raise BadInput("the demo's images are not installed. Install graft[demo].") from None
     return str(textile_simulated_root())
-
-
-@app.command()
-def predict(
-    images: Annotated[list[Path], typer.Argument(help="Image files.")],
-    model: Annotated[str, typer.Option(help="Folder with model.onnx and card.json, or champion:NAME.")],
-    store: StoreOption = DEFAULT_STORE,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images a forward pass.")] = 8,
-    json: JsonOption = False,
-) -> None:
-    """Classes with probabilities, from the ONNX model alone."""
-    with exit_codes():
-        from pipelines.champions import model_folder
-        from pipelines.predict import predict as predicted
-        from pipelines.terminal import predictions
-
-        predictions(predicted(model_folder(model, store), images, batch_size), json)
 
 
 @app.command()

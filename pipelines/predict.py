@@ -1,58 +1,121 @@
-"""Classes with probabilities for image files, from the onnx_model artifact alone: onnxruntime, numpy and Pillow.
+"""Classes with probabilities for images, from the onnx_model artifact alone: onnxruntime, numpy and Pillow.
 
-The images go through the same preprocessing as the training images did. N images, C classes.
+The images go through the same preprocessing as the training images did, in threads, some batches ahead of the model.
+N images, C classes.
 """
 
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import islice
+from typing import Any
 
 import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
 
 from components.interchange.cards import OnnxCard
-from components.interchange.errors import BadInput, listed
+from components.interchange.errors import BadInput
 from components.interchange.onnx_model import logits_of, open_model
 from components.interchange.pixels import BrokenImage, preprocess
 from components.interchange.scoring import softmax
+from pipelines.pictures import Picture, found_in
+
+DECODERS = 4
+BATCHES_AHEAD = 3
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for one image: its most likely class, and the probability of every class in the model's order."""
+    """The answer for one image: its likeliest class, and the probability of every class in the model's order.
 
-    path: Path
+    `sure` says whether the confidence reaches the threshold that ships with the model; None where none does.
+    """
+
+    name: str
     top_class: str
     probabilities: dict[str, float]
+    sure: bool | None
+
+    @property
+    def confidence(self) -> float:
+        return self.probabilities[self.top_class]
 
 
-def predict(model_folder: Path, images: Sequence[Path], batch_size: int = 8) -> Iterator[Prediction]:
-    """Predictions in the order of `images`.
+@dataclass(frozen=True)
+class Unreadable:
+    """An image that there is no answer for, and why."""
 
-    An image that cannot be read does not cost the others their answers: they come first, then one BadInput lists all
-    that could not be read. BadInput at once when the model itself is damaged, and on an empty list.
+    name: str
+    reason: str
+
+
+Answer = Prediction | Unreadable
+Decoded = NDArray[np.uint8] | Unreadable
+
+
+def predict(model_folder: Any, images: Sequence[str], batch_size: int = 8) -> Iterator[Answer]:
+    """An answer for every image, in order; an image that cannot be read does not cost the others theirs.
+
+    `images` are files, folders (every file below) and s3:// URIs of either. BadInput at once when the model itself is
+    damaged, when a folder is empty or there is no image at all.
     """
-    if not images:
-        raise BadInput("no images were given. Expected one or more image files.")
-    session, card = open_model(model_folder)
-    return _predictions(session, card, images, batch_size)
+    session, card = open_model(model_folder, options=_options())
+    pictures = found_in(images)
+    return _answers(session, card, pictures, batch_size)
 
 
-def _predictions(session: object, card: OnnxCard, images: Sequence[Path], batch_size: int) -> Iterator[Prediction]:
-    unreadable: list[str] = []
-    for start in range(0, len(images), batch_size):
-        readable = {}
-        for position, path in enumerate(images[start : start + batch_size], start):
-            try:
-                readable[position] = preprocess(path.read_bytes(), card.preprocessing)
-            except BrokenImage as error:
-                unreadable.append(f"{path} ({error})")
-            except OSError as error:
-                unreadable.append(f"{path} ({error.strerror})")
-        if readable:
-            logits_NC = logits_of(session, np.stack(list(readable.values())))
-            probabilities_NC = softmax(logits_NC / card.temperature)
-            for position, probabilities_C in zip(readable, probabilities_NC, strict=True):
-                by_class = dict(zip(card.classes, probabilities_C.tolist(), strict=True))
-                yield Prediction(images[position], card.classes[int(probabilities_C.argmax())], by_class)
-    if unreadable:
-        raise BadInput(f"{len(unreadable)} of {len(images)} images cannot be read: {listed(unreadable)}.")
+def _options() -> Any:
+    options = ort.SessionOptions()
+    # Between two batches onnxruntime's threads would burn the cores that decode the next one.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def _answers(session: Any, card: OnnxCard, pictures: Iterator[Picture], batch_size: int) -> Iterator[Answer]:
+    with ThreadPoolExecutor(DECODERS) as pool:
+        for batch in _batches(pool, card, pictures, batch_size):
+            readable = [pixels for _, pixels in batch if not isinstance(pixels, Unreadable)]
+            probabilities = iter(_probabilities(session, card, readable) if readable else ())
+            for name, pixels in batch:
+                yield pixels if isinstance(pixels, Unreadable) else _prediction(name, next(probabilities), card)
+
+
+def _batches(
+    pool: ThreadPoolExecutor, card: OnnxCard, pictures: Iterator[Picture], batch_size: int
+) -> Iterator[list[tuple[str, Decoded]]]:
+    """Decoded images in order, `batch_size` at a time, while later ones are being decoded."""
+
+    def decoded(picture: Picture) -> Decoded:
+        try:
+            return preprocess(picture.read(), card.preprocessing)
+        except BrokenImage as error:
+            return Unreadable(picture.name, str(error))
+        except OSError as error:
+            return Unreadable(picture.name, error.strerror or str(error))
+        except BadInput as error:
+            return Unreadable(picture.name, str(error))
+
+    waiting: deque[tuple[str, Future[Decoded]]] = deque()
+
+    def fill() -> None:
+        for picture in islice(pictures, BATCHES_AHEAD * batch_size - len(waiting)):
+            waiting.append((picture.name, pool.submit(decoded, picture)))
+
+    fill()
+    while waiting:
+        batch = [waiting.popleft() for _ in range(min(batch_size, len(waiting)))]
+        fill()
+        yield [(name, future.result()) for name, future in batch]
+
+
+def _probabilities(session: Any, card: OnnxCard, pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
+    return softmax(logits_of(session, np.stack(pixels)) / card.temperature)
+
+
+def _prediction(name: str, probabilities_C: NDArray[np.float64], card: OnnxCard) -> Prediction:
+    best = int(probabilities_C.argmax())
+    sure = None if card.threshold is None else bool(probabilities_C[best] >= card.threshold.confidence)
+    by_class = dict(zip(card.classes, probabilities_C.tolist(), strict=True))
+    return Prediction(name, card.classes[best], by_class, sure)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pipelines.plan import Planned
-    from pipelines.predict import Prediction
+    from pipelines.predict import Answer
     from pipelines.runner import Outcome
 
 SHOWN_CLASSES = 5
@@ -124,13 +124,26 @@ def recipe_tables() -> None:
         Console().print(table)
 
 
-def predictions(found: "Iterable[Prediction]", as_object: bool) -> None:
-    """An image a line, its likeliest class first; as JSON, one object with every class of every image at the end."""
-    answered = {}
+def predictions(found: "Iterable[Answer]", as_objects: bool) -> int:
+    """A line an image as it is answered, and how many could not be read: those stand on standard error, a line each.
+
+    As text: name, likeliest class, its probability, those next to it; `unsure` below the model's threshold. As JSON: an
+    object a line on standard output, for images that could not be read too.
+    """
+    from pipelines.predict import Unreadable
+
+    unreadable = 0
     for one in found:
-        answered[str(one.path)] = {"class": one.top_class, "probabilities": one.probabilities}
-        if not as_object:
+        if isinstance(one, Unreadable):
+            unreadable += 1
+            print(f"graft: {one.name}: {one.reason}", file=sys.stderr, flush=True)
+            if as_objects:
+                as_json({"image": one.name, "error": one.reason})
+        elif as_objects:
+            told = {"image": one.name, "class": one.top_class, "confidence": one.confidence, "sure": one.sure}
+            as_json({**told, "probabilities": one.probabilities})
+        else:
             likeliest = sorted(one.probabilities.items(), key=lambda pair: -pair[1])[:SHOWN_CLASSES]
-            print(f"{one.path}: {', '.join(f'{name} {probability:.3f}' for name, probability in likeliest)}")
-    if as_object:
-        as_json(answered)
+            unsure = "  unsure" if one.sure is False else ""
+            print(f"{one.name}  {'  '.join(f'{name} {probability:.3f}' for name, probability in likeliest)}{unsure}")
+    return unreadable

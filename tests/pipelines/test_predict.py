@@ -10,10 +10,13 @@ import numpy as np
 import onnx
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from components.interchange.blobs import open_blobs
 from components.interchange.errors import BadInput
 from components.interchange.scoring import softmax
-from pipelines.predict import predict
+from pipelines.cli import app
+from pipelines.predict import Unreadable, predict
 
 
 def golden_of(folder: Path) -> list[dict[str, object]]:
@@ -24,9 +27,9 @@ def golden_of(folder: Path) -> list[dict[str, object]]:
 @pytest.mark.parametrize("batch_size", [1, 2, 8])
 def test_probabilities_are_those_of_the_golden_samples(tiny_onnx_model: Path, batch_size: int) -> None:
     samples = golden_of(tiny_onnx_model)
-    paths = [tiny_onnx_model / str(sample["source"]) for sample in samples]
+    paths = [str(tiny_onnx_model / str(sample["source"])) for sample in samples]
     found = list(predict(tiny_onnx_model, paths, batch_size))
-    assert [prediction.path for prediction in found] == paths
+    assert [prediction.name for prediction in found] == paths
     for sample, prediction in zip(samples, found, strict=True):
         expected_C = softmax(np.array([sample["logits"]], np.float32))[0]
         assert list(prediction.probabilities) == ["blue", "green", "red"]
@@ -40,7 +43,7 @@ def test_logits_are_divided_by_the_temperature_of_the_card(
     folder = copied(tiny_onnx_model)
     with_temperature(folder, 0.25, 0.25)
     sample = golden_of(folder)[0]
-    (found,) = predict(folder, [folder / str(sample["source"])])
+    (found,) = predict(folder, [str(folder / str(sample["source"]))])
     expected_C = softmax(np.array([sample["logits"]], np.float64) / 0.25)[0]
     np.testing.assert_allclose(list(found.probabilities.values()), expected_C, atol=1e-5)
     assert not np.allclose(softmax(np.array([sample["logits"]]))[0], expected_C, atol=1e-3)
@@ -66,7 +69,7 @@ def test_a_model_from_before_the_temperature_still_answers(
 ) -> None:
     folder = copied(tiny_onnx_model)
     with_temperature(folder, None, None)
-    image = folder / str(golden_of(folder)[0]["source"])
+    image = str(folder / str(golden_of(folder)[0]["source"]))
     (found,), (now,) = predict(folder, [image]), predict(tiny_onnx_model, [image])
     assert found.probabilities == now.probabilities
 
@@ -85,38 +88,114 @@ def test_a_temperature_that_card_and_file_do_not_share_or_that_is_none_is_refuse
     folder = copied(tiny_onnx_model)
     with_temperature(folder, on_card, in_file)
     with pytest.raises(BadInput, match=words):
-        predict(folder, [Path("any.png")])
+        predict(folder, ["any.png"])
 
 
-def test_unreadable_images_are_listed_together_after_the_readable_ones(tiny_onnx_model: Path, tmp_path: Path) -> None:
-    good = tmp_path / "schön & gut.png"
-    Image.new("RGB", (60, 50), (200, 60, 40)).save(good)
+def picture(path: Path, colour: tuple[int, int, int] = (200, 60, 40)) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (60, 50), colour).save(path)
+    return path
+
+
+def test_an_unreadable_image_costs_the_others_nothing(tiny_onnx_model: Path, tmp_path: Path) -> None:
+    good = picture(tmp_path / "schön & gut.png")
     text = tmp_path / "text.jpg"
     text.write_text("no image")
-    missing = tmp_path / "missing.png"
-    found = []
-    with pytest.raises(BadInput, match=r"2 of 3 images cannot be read: .*text\.jpg \(not an image.*missing\.png \("):
-        for prediction in predict(tiny_onnx_model, [text, missing, good], 2):
-            found.append(prediction)
-    assert [prediction.path for prediction in found] == [good]
+    thin = tmp_path / "thin.png"
+    Image.new("RGB", (400, 20)).save(thin)
+    asked = [str(path) for path in (text, tmp_path / "missing.png", good, thin, good)]
+    found = list(predict(tiny_onnx_model, asked, 2))
+    assert [one.name for one in found] == asked
+    reasons = [one.reason.split(":")[0] if isinstance(one, Unreadable) else None for one in found]
+    assert reasons == ["not an image", "No such file or directory", None, "too elongated", None]
+
+
+def test_a_folder_gives_every_file_below_it_in_order(tiny_onnx_model: Path, tmp_path: Path) -> None:
+    names = ["b/2.png", "a.png", "b/1.png", ".hidden/no.png", "c/.no.png"]
+    for name in names:
+        picture(tmp_path / "images" / name)
+    single = picture(tmp_path / "z.png")
+    found = list(predict(tiny_onnx_model, [str(single), str(tmp_path / "images")], 3))
+    expected = [single, *(tmp_path / "images" / name for name in ("a.png", "b/1.png", "b/2.png"))]
+    assert [one.name for one in found] == [str(path) for path in expected]
+
+
+def test_images_of_a_bucket(tiny_onnx_model: Path, tmp_path: Path, s3_store: str) -> None:
+    blobs = open_blobs(f"{s3_store}/photos")
+    for number, colour in enumerate([(200, 60, 40), (40, 60, 200)]):
+        blobs.put(f"day/{number}.png", picture(tmp_path / f"{number}.png", colour).read_bytes())
+    uri, local = f"{s3_store}/photos", [str(tmp_path / f"{number}.png") for number in (0, 1)]
+    there, here = list(predict(tiny_onnx_model, [uri])), list(predict(tiny_onnx_model, local))
+    assert [one.name for one in there] == [f"{uri}/day/0.png", f"{uri}/day/1.png"]
+    assert [one.probabilities for one in there] == [one.probabilities for one in here]
+    (one, gone) = predict(tiny_onnx_model, [f"{uri}/day/1.png", f"{uri}/day/7.png"])
+    assert one.probabilities == here[1].probabilities
+    assert isinstance(gone, Unreadable) and gone.reason == "there is no such object"
+
+
+def test_more_images_than_are_decoded_ahead_keep_their_order(tiny_onnx_model: Path, tmp_path: Path) -> None:
+    shades = [(number * 10, 255 - number * 10, 90) for number in range(25)]
+    paths = [str(picture(tmp_path / f"{number:02d}.png", shade)) for number, shade in enumerate(shades)]
+    one_by_one = [next(predict(tiny_onnx_model, [path])).probabilities for path in paths]
+    for found, expected in zip(predict(tiny_onnx_model, paths, 4), one_by_one, strict=True):
+        np.testing.assert_allclose(list(found.probabilities.values()), list(expected.values()), atol=1e-5)
+
+
+def run(*arguments: str) -> tuple[int, list[str], str]:
+    done = CliRunner().invoke(app, ["predict", *arguments])
+    return done.exit_code, done.stdout.splitlines(), done.stderr
+
+
+def test_the_command_prints_a_line_an_image_and_ends_with_2_where_one_is_unreadable(
+    tiny_onnx_model: Path, tmp_path: Path
+) -> None:
+    good, bad = str(picture(tmp_path / "good.png")), str(tmp_path / "bad.png")
+    code, lines, error = run(good, bad, good, "--model", str(tiny_onnx_model))
+    assert code == 2
+    assert [line.split("  ")[0] for line in lines] == [good, good]
+    assert all(name in lines[0] for name in ("blue 0.", "green 0.", "red 0."))
+    assert error == f"graft: {bad}: No such file or directory\n"
+    assert run(good, "--model", str(tiny_onnx_model))[0] == 0
+
+
+def test_as_json_every_line_is_an_object(tiny_onnx_model: Path, copied: Callable[[Path], Path], tmp_path: Path) -> None:
+    folder = copied(tiny_onnx_model)
+    threshold = {"confidence": 1.0, "precision": 0.99}
+    card = json.loads((folder / "card.json").read_text()) | {"threshold": threshold}
+    (folder / "card.json").write_text(json.dumps(card))
+    model = onnx.load(folder / "model.onnx")
+    metadata = {prop.key: prop.value for prop in model.metadata_props} | {"threshold": json.dumps(threshold)}
+    onnx.helper.set_model_props(model, metadata)
+    onnx.save(model, folder / "model.onnx")
+    good, bad = str(picture(tmp_path / "good.png")), str(tmp_path / "bad.png")
+    code, lines, _ = run(good, bad, "--json", "--model", str(folder))
+    first, second = map(json.loads, lines)
+    assert code == 2
+    assert first["image"] == good and first["sure"] is False
+    assert first["confidence"] == first["probabilities"][first["class"]] == max(first["probabilities"].values())
+    assert second == {"image": bad, "error": "No such file or directory"}
+    assert run(good, "--model", str(folder))[1][0].endswith("unsure")
 
 
 def test_no_images_and_a_damaged_model_are_refused_at_once(
-    tiny_onnx_model: Path, copied: Callable[[Path], Path]
+    tiny_onnx_model: Path, copied: Callable[[Path], Path], tmp_path: Path
 ) -> None:
     with pytest.raises(BadInput, match="no images were given"):
         predict(tiny_onnx_model, [])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BadInput, match="empty holds no files"):
+        predict(tiny_onnx_model, [str(tmp_path / "empty")])
     folder = copied(tiny_onnx_model)
     (folder / "model.onnx").write_bytes(b"damaged")
     with pytest.raises(BadInput, match="cannot be loaded"):
-        predict(folder, [Path("any.png")])
+        predict(folder, ["any.png"])
 
 
 def test_needs_neither_torch_nor_pyarrow(tiny_onnx_model: Path) -> None:
     image = tiny_onnx_model / str(golden_of(tiny_onnx_model)[0]["source"])
     program = (
         "import sys\nfrom pathlib import Path\nfrom pipelines.predict import predict\n"
-        f"(found,) = predict(Path({str(tiny_onnx_model)!r}), [Path({str(image)!r})], 1)\n"
+        f"(found,) = predict(Path({str(tiny_onnx_model)!r}), [{str(image)!r}], 1)\n"
         "print(found.top_class, *sorted({'torch', 'pyarrow', 'scipy', 'onnx'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
