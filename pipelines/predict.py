@@ -4,11 +4,13 @@ The images go through the same preprocessing as the training images did, in thre
 N images, C classes.
 """
 
+import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,6 @@ from components.interchange.pixels import BrokenImage, preprocess
 from components.interchange.scoring import softmax
 from pipelines.pictures import Picture, found_in
 
-DECODERS = 4
 BATCHES_AHEAD = 3
 
 
@@ -55,7 +56,7 @@ Answer = Prediction | Unreadable
 Decoded = NDArray[np.uint8] | Unreadable
 
 
-def predict(model_folder: Any, images: Sequence[str], batch_size: int = 8) -> Iterator[Answer]:
+def predict(model_folder: Path, images: Sequence[str], batch_size: int = 8) -> Iterator[Answer]:
     """An answer for every image, in order; an image that cannot be read does not cost the others theirs.
 
     `images` are files, folders (every file below) and s3:// URIs of either. BadInput at once when the model itself is
@@ -74,7 +75,7 @@ def _options() -> Any:
 
 
 def _answers(session: Any, card: OnnxCard, pictures: Iterator[Picture], batch_size: int) -> Iterator[Answer]:
-    with ThreadPoolExecutor(DECODERS) as pool:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
         for batch in _batches(pool, card, pictures, batch_size):
             readable = [pixels for _, pixels in batch if not isinstance(pixels, Unreadable)]
             probabilities = iter(_probabilities(session, card, readable) if readable else ())

@@ -70,7 +70,8 @@ def _key_figures(summary: Mapping[str, Any], reports: Reports) -> list[KeyFigure
     if evaluate is not None:
         found += key_figure("test top1", evaluate.row("top1", WHO[evaluate.details["selected"]], "test"))
         for opponent, row in _gains(evaluate).items():
-            found += key_figure(f"gain over the {opponent}", row, "+", tone(row))
+            label = "fine-tuned over baseline" if opponent == "baseline" else f"gain over the {opponent}"
+            found += key_figure(label, row, "+", tone(row))
     if latency is not None:
         found += key_figure("p99 at batch 1", latency.row("p99_ms", "batch 1"))
     if export is not None:

@@ -243,7 +243,8 @@ def key_figures(rows: Sequence[Row], details: dict[str, Any], of: str) -> list[K
         adjusted = find("top1_difference_adjusted", opponent, "test")
         row = adjusted or find("top1_difference", opponent, "test")
         note = "adjusted for leaks" if adjusted else ""
-        figures += key_figure(f"gain over {opponent.split('-')[1]}", row, "+", tone(row), note)
+        label = "fine-tuned over baseline" if opponent.startswith("candidate") else "gain over the champion"
+        figures += key_figure(label, row, "+", tone(row), note)
     figures += key_figure("calibration error", find("ece", "selected", "test"))
     name, stands_out = details["slices"]["worst"], details["slices"]["stands_out"]
     worst = find("slice_top1", name or "", "test")
