@@ -1,6 +1,7 @@
 """Train in a process of its own that may be killed at any moment, and again, until it is through."""
 
 import multiprocessing
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -18,14 +19,16 @@ SIGTERM_EXIT = 143
 Kill = Callable[[multiprocessing.process.BaseProcess], None]
 
 
-def step(argv: list[str]) -> None:
-    """The step's command line, in the child."""
+def step(argv: list[str], said: str = os.devnull) -> None:
+    """The step's command line, in the child. Its standard error is the server's, not the test's, unless moved."""
+    with Path(said).open("ab") as log:
+        os.dup2(log.fileno(), sys.stderr.fileno())
     sys.exit(main(Finetune, argv))
 
 
-def run_until(argv: list[str], kill: Kill) -> int | None:
-    """Start the step, let `kill` do its worst, and return the exit code."""
-    child = SERVER.Process(target=step, args=(argv,))
+def run_until(argv: list[str], kill: Kill, said: str = os.devnull) -> int | None:
+    """Start the step, let `kill` do its worst, and return the exit code; standard error is added to the file `said`."""
+    child = SERVER.Process(target=step, args=(argv, said))
     child.start()
     kill(child)
     child.join(120)

@@ -48,22 +48,20 @@ def timed(argv: list[str]) -> float:
     return time.monotonic() - started
 
 
-def test_killed_three_times_it_ends_with_the_same_bytes(
-    argv: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_killed_three_times_it_ends_with_the_same_bytes(argv: list[str], tmp_path: Path) -> None:
     warm_up()
     assert run_until(argv, undisturbed) == 0
 
     killed = [*elsewhere(argv, "killed"), "--checkpoint-uri", str(tmp_path / "checkpoints")]
-    capfd.readouterr()
+    said = tmp_path / "said"
     assert run_until(killed, while_writing(tmp_path / "checkpoints")) == -9
-    assert run_until(killed, at_checkpoint(tmp_path / "checkpoints", 3, "SIGTERM")) == SIGTERM_EXIT
-    assert "terminated=SIGTERM" in capfd.readouterr().err
+    assert run_until(killed, at_checkpoint(tmp_path / "checkpoints", 3, "SIGTERM"), str(said)) == SIGTERM_EXIT
+    assert "terminated=SIGTERM" in said.read_text()
     assert run_until(killed, at_checkpoint(tmp_path / "checkpoints", 5, "SIGKILL")) == -9
     assert not (tmp_path / "killed" / "c").exists()
 
-    assert run_until(killed, undisturbed) == 0
-    assert "resumed=" in capfd.readouterr().err
+    assert run_until(killed, undisturbed, str(said)) == 0
+    assert "resumed=" in said.read_text().partition("terminated=SIGTERM")[2]
     assert outcome(killed) == outcome(argv)
 
 
