@@ -9,9 +9,7 @@ from components.evaluate.contest import Duel
 from components.evaluate.mistakes import Mistake
 from components.evaluate.selection import Selection
 from components.evaluate.slices import Slice
-from components.interchange.dataset import Dataset
-
-FEW_TRAIN_IMAGES = 500
+from components.interchange.dataset import FEW_TRAIN_IMAGES, Dataset
 
 
 def details(

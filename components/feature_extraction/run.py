@@ -9,17 +9,16 @@ from torch import Tensor, nn
 
 from components.feature_extraction.features import extract, linear_head
 from components.feature_extraction.linear_probe import Fit, LinearHead, fit_each
+from components.feature_extraction.page import baseline_page
 from components.feature_extraction.spec import FeatureExtraction
 from components.interchange import classifier, scoring
 from components.interchange.cards import ClassifierCard
-from components.interchange.dataset import Split, open_dataset
+from components.interchange.dataset import FEW_TRAIN_IMAGES, Split, open_dataset
 from components.interchange.memory import keep_freed_memory
 from components.interchange.report import Row, write_report
 from components.interchange.step import RunContext, given_parameters
 
 log = logging.getLogger("graft")
-# Below this, fine-tuning mostly learns the noise of its few images.
-FEW_TRAINING_IMAGES = 500
 
 
 def run(spec: FeatureExtraction, context: RunContext) -> dict[str, object]:
@@ -77,7 +76,8 @@ def run(spec: FeatureExtraction, context: RunContext) -> dict[str, object]:
         "num_train": len(train),
         **_expectation(len(train)),
     }
-    write_report(spec.report, spec, _rows(history[best], train, val), details)
+    page = baseline_page(details, spec.backbone, history[best], len(val))
+    write_report(spec.report, spec, _rows(history[best], train, val), details, page)
     return {
         "device": str(device),
         "threads": torch.get_num_threads(),
@@ -110,8 +110,8 @@ def _record(fit: Fit, features: dict[str, Tensor], train: Split, val: Split) -> 
 
 
 def _expectation(num_train: int) -> dict[str, Any]:
-    few = num_train < FEW_TRAINING_IMAGES
-    words = f"{num_train} training images: under {FEW_TRAINING_IMAGES} the baseline is expected to win."
+    few = num_train < FEW_TRAIN_IMAGES
+    words = f"{num_train} training images: under {FEW_TRAIN_IMAGES} the baseline is expected to win."
     return {"baseline_expected_to_win": few, "expectation": words if few else None}
 
 

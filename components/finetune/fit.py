@@ -16,6 +16,7 @@ from components.finetune.freezing import freeze_at, freeze_stages, train_mode
 from components.finetune.gradients import Loss
 from components.finetune.param_groups import ParamGroup, stages_of
 from components.finetune.plan import Plan
+from components.finetune.rates import Ledger, watch_rates
 from components.finetune.resident import resident_if_fitting
 from components.finetune.state import Progress, State, optimizer_over
 from components.finetune.termination import termination
@@ -31,7 +32,7 @@ class Fitted:
     """`history` holds one record an epoch: epoch (from 1), train_loss, val_top1, val_nll, lr by group at its last step.
 
     `factors` is the schedule's factor of every step: a group's rate was its peak times that. `best_state` is the state
-    dict after `best_epoch`, on the CPU; `seconds` and `images_per_s` are one an epoch.
+    dict after `best_epoch`, on the CPU; `seconds` and `images_per_s` are one an epoch; `rates` one a step, by group.
     """
 
     history: list[dict[str, Any]]
@@ -41,6 +42,7 @@ class Fitted:
     device_batch: int
     seconds: list[float]
     images_per_s: list[float]
+    rates: Ledger
 
 
 def fit(
@@ -64,6 +66,7 @@ def fit(
     state = State(model.model, optimizer_over(groups()), progress, moving_average(model.model, plan.ema_decay))
     if checkpoints is not None:
         checkpoints.restore(state)
+    watch_rates(state.optimizer, state.progress.rates)
     scored = PixelsToLogits(state.shipped, model.preprocessing)
     if plan.compile_model:
         model.compile()
@@ -80,8 +83,8 @@ def fit(
         checkpoints.finish()
     at = state.progress
     return Fitted(
-        at.history, at.factors, at.best_epoch, state.best, at.device_batch, at.seconds, at.images_per_s
-    )  # fmt: skip
+        at.history, at.factors, at.best_epoch, state.best, at.device_batch, at.seconds, at.images_per_s, at.rates
+    )
 
 
 def thaw(state: State, groups: Callable[[], list[ParamGroup]], plan: Plan) -> None:

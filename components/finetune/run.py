@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from components.finetune import advice
 from components.finetune.augment import Augmentation
 from components.finetune.checkpoint import Checkpoints
 from components.finetune.devices import Hardware, check_compiler, prepared
@@ -15,12 +16,13 @@ from components.finetune.fit import Fitted, fit
 from components.finetune.freezing import freeze_at, untouchable
 from components.finetune.gradients import Loss
 from components.finetune.imbalance import balancing_weights
+from components.finetune.page import training_page
 from components.finetune.param_groups import ParamGroup, layer_decay_groups, modules_of, sizes, stage_groups, stages_of
 from components.finetune.plan import Plan
 from components.finetune.spec import Finetune
 from components.interchange import classifier
 from components.interchange.cards import ClassifierCard
-from components.interchange.dataset import Split, open_dataset
+from components.interchange.dataset import Manifest, Split, open_dataset
 from components.interchange.preprocessing import Preprocessing
 from components.interchange.report import Row, write_report
 from components.interchange.step import RunContext, given_parameters
@@ -83,10 +85,16 @@ def _run(spec: Finetune, context: RunContext, hardware: Hardware) -> dict[str, o
         "best_epoch": fitted.best_epoch,
         "param_groups": group_sizes,
         "stages": modules_of(stages),
+        "learning_rates": fitted.rates,
         "frozen": {"tensors": len(untouched), "digest_before": before, "digest_after": after},
         "num_train": len(train),
+        "counts": dataset.manifest.counts["train"],
+        "weights": weights.model_dump(mode="json"),
+        "preprocessing": preprocessing.model_dump(mode="json"),
+        "warnings": _warnings(spec, model, dataset.manifest, preprocessing.crop_px, fitted),
     }
-    write_report(spec.report, spec, _rows(fitted, group_sizes, len(train), len(val)), details)
+    page = training_page(details, given_parameters(spec), len(val))
+    write_report(spec.report, spec, _rows(fitted, group_sizes, len(train), len(val)), details, page)
     return {
         "device": str(hardware.device),
         "processes": hardware.world.size,
@@ -152,6 +160,18 @@ def _checkpoints(spec: Finetune, dataset: str, weights: str, hardware: Hardware)
         "precision": hardware.precision,
     }
     return Checkpoints(spec.checkpoint_uri, spec.checkpoint_every_s, identity, hardware.world.rank == 0)
+
+
+def _warnings(spec: Finetune, model: nn.Module, manifest: Manifest, crop_px: int, fitted: Fitted) -> list[str]:
+    found = [
+        *advice.of_rates(spec.stage_multipliers, spec.lr_policy, spec.layer_decay),
+        *advice.of_data(manifest.counts["train"], weighed=spec.class_weights != "none"),
+        *advice.of_size(crop_px, *classifier.pretrained_size(model)),
+        *advice.of_course(fitted.history, fitted.best_epoch, spec.num_epochs),
+    ]
+    for words in found:
+        log.warning("warning: %s", words)
+    return found
 
 
 def _rows(fitted: Fitted, groups: list[dict[str, Any]], num_train: int, num_val: int) -> list[Row]:

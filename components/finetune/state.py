@@ -13,6 +13,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from components.finetune.distributed import World
 from components.finetune.param_groups import ParamGroup
+from components.finetune.rates import Ledger
 from components.interchange.errors import BadInput, listed
 
 
@@ -20,7 +21,8 @@ class Progress(BaseModel):
     """Where a training stands. `batch` is the next one of `epoch` (from 1); all of them done, validation is next.
 
     `history` holds one record an epoch; `losses` those of the epoch at hand; `factors` the schedule's factor of every
-    step so far; `seconds` of the epochs that are done and `elapsed_s` of all, restarts left out.
+    step so far, `rates` what the optimiser used; `seconds` of the epochs that are done and `elapsed_s` of all, restarts
+    left out.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -30,6 +32,7 @@ class Progress(BaseModel):
     device_batch: int
     losses: list[float] = []
     factors: list[float] = []
+    rates: Ledger = {}
     history: list[dict[str, Any]] = []
     best_epoch: int = 0
     elapsed_s: float = 0.0

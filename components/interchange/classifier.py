@@ -204,6 +204,12 @@ def preprocessing_of(model: nn.Module, manifest: Manifest, input_size_px: int | 
     )
 
 
+def pretrained_size(model: nn.Module) -> tuple[int, bool]:
+    """Input size of the pretraining in pixels, and whether another size needs resampled position embeddings."""
+    config = cast(dict[str, Any], model.pretrained_cfg)
+    return int(config["input_size"][-1]), bool(config.get("fixed_input_size"))
+
+
 def save(folder: Path, model: nn.Module, card: ClassifierCard) -> None:
     """Write a classifier artifact. Equal weights and card give equal bytes."""
     write_card(folder, "classifier", card.model_dump(mode="json", exclude={"format"}))

@@ -28,6 +28,7 @@ ROWS_PER_BATCH = 64
 BYTES_PER_BATCH = 32 << 20
 BYTES_PER_SHARD = 1 << 30
 ID_LENGTH = 64  # sha256 in hex
+FEW_TRAIN_IMAGES = 500  # Below, fine-tuning mostly learns the noise of its few images.
 ORIGINALS_FOLDER = "originals"
 SCHEMA = pa.schema(
     [
