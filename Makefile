@@ -14,7 +14,7 @@ export DO_NOT_TRACK := 1
 export HF_HUB_OFFLINE := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: demo test test-resume test-backbones check format docs mutants bench images requirements clean
+.PHONY: demo test test-faults test-resume test-backbones check format docs mutants bench images requirements clean
 
 demo: .venv/demo.installed
 	$(BIN)/graft demo
@@ -27,6 +27,10 @@ test-resume: .venv/dev.installed  ## kills a training at least twenty times; it 
 
 test-backbones: .venv/dev.installed  ## every recipe's backbone from images to a reloaded ONNX file, at its own size
 	$(BIN)/pytest tests/backbones -m "slow or not slow" --durations=10
+
+test-faults: .venv/dev.installed  ## hundreds of injected faults, 30 kills, full disks, 50 rounds of 8 promotions at once
+	$(BIN)/pytest -m "slow or not slow" -s tests/faults
+	GRAFT_ROUNDS=50 $(BIN)/pytest tests/promote/test_promote.py -k at_once
 
 check: .venv/dev.installed
 	$(BIN)/ruff format --check .

@@ -14,6 +14,7 @@ from pipelines import (
     conformance_commands,
     predict_commands,
     report_commands,
+    serve_commands,
     store_commands,
     weights_commands,
 )
@@ -27,7 +28,7 @@ from pipelines.options import (
     StrategyOption,
     exit_codes,
 )
-from pipelines.run_options import DEFAULT_STORE, Engine, Runner, RunOptions
+from pipelines.run_options import DEFAULT_STORE, NOTIFY, Engine, Runner, RunOptions
 
 app = typer.Typer(
     name="graft",
@@ -46,6 +47,7 @@ app.command()(cluster_commands.schedule)
 app.command()(conformance_commands.conformance)
 app.command()(report_commands.report)
 app.command()(predict_commands.predict)
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(serve_commands.serve)
 
 
 EngineOption = Annotated[Engine, typer.Option(help="Prefect keeps a history; none runs the same plan without it.")]
@@ -54,6 +56,15 @@ RequireOption = Annotated[Literal["promote"] | None, typer.Option(help="Exit wit
 ForceOption = Annotated[
     list[str] | None,
     typer.Option(metavar="STEP", help="Run this step again; promote: also a model that was rolled back."),
+]
+NotifyOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COMMAND|URL",
+        envvar=NOTIFY,
+        show_envvar=True,
+        help="Give it the summary as JSON at the end, however the run ends: standard input of a command, or POST.",
+    ),
 ]
 SeedOption = Annotated[int | None, typer.Option(min=0, help="Seed of every step that has one.")]
 
@@ -97,6 +108,7 @@ def run(
     force: ForceOption = None,
     engine: EngineOption = RunOptions.engine,
     runner: RunnerOption = RunOptions.runner,
+    notify: NotifyOption = None,
     require: RequireOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -114,6 +126,7 @@ def run(
             force=tuple(force or ()),
             engine=engine,
             runner=runner,
+            notify=notify,
         )
         verdict = _run(options, json)
     if require is not None and verdict != require:
@@ -127,7 +140,7 @@ def _run(options: RunOptions, json: bool) -> str:
     from pipelines.runner import StepFailed
 
     try:
-        summary, verdict = session.run(session.request_for(options), options.engine, terminal.tell, terminal.announce)
+        summary, verdict = session.attempt(options, terminal.tell, terminal.announce)
     except StepFailed as error:
         if error.code == 2:  # The step has said itself what was wrong.
             raise typer.Exit(2) from None

@@ -29,6 +29,19 @@ def only_run(store: Path, model_name: str, run_id: str) -> Iterator[None]:
 
 
 @contextmanager
+def only_schedule(store: Path, model_name: str) -> Iterator[None]:
+    """Hold the lock of a model name's schedule; BadInput while another process serves one."""
+    with _opened(store, f"{model_name}.schedule") as stream:
+        if not _held(stream, fcntl.LOCK_EX):
+            raise BadInput(
+                f"a schedule of model {model_name!r} is served in {store} already ({_holder(stream)}). "
+                "End it first, or give this one another --model-name."
+            )
+        _sign(stream, "graft serve")
+        yield
+
+
+@contextmanager
 def no_run(store: Path, what: str) -> Iterator[None]:
     """Keep every run out of a store; BadInput while one is under way."""
     with _opened(store, "store") as whole:

@@ -35,11 +35,11 @@ SERVER = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT_
 
 
 @contextmanager
-def prefect_api(home: Path, drain: Callable[[], None]) -> Iterator[Callable[[], None]]:
+def prefect_api(home: Path, drain: Callable[[], None], lasting: bool = False) -> Iterator[Callable[[], None]]:
     """Start a server and yield a function that waits until it answers; import prefect in between.
 
     With PREFECT_API_URL set nothing is started: the run is recorded by the server it names. `drain` is called before
-    the server stops, to hand over what the client still holds.
+    the server stops, to hand over what the client still holds. A `lasting` server also keeps schedules and has the UI.
     """
     os.environ.update(QUIET)
     if os.environ.get("PREFECT_API_URL"):
@@ -54,7 +54,7 @@ def prefect_api(home: Path, drain: Callable[[], None]) -> Iterator[Callable[[], 
     with (home / "server.log").open("wb") as log:
         server = subprocess.Popen(
             [sys.executable, "-m", *APP, "--host", "127.0.0.1", "--port", str(port)],
-            env={**os.environ, **SERVER},
+            env={**os.environ, **(_with_ui(port) if lasting else SERVER)},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -77,6 +77,11 @@ def prefect_api(home: Path, drain: Callable[[], None]) -> Iterator[Callable[[], 
                 server.kill()
                 server.wait()
             os.environ.pop("PREFECT_API_URL", None)
+
+
+def _with_ui(port: int) -> dict[str, str]:
+    """The UI asks the server at its default port unless it is told."""
+    return {"PREFECT_UI_ENABLED": "1", "PREFECT_UI_API_URL": f"http://127.0.0.1:{port}/api"}
 
 
 def _wait(server: "subprocess.Popen[bytes]", port: int, log: Path) -> None:

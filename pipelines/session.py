@@ -16,8 +16,10 @@ from typing import Any, NoReturn
 
 from components.interchange.champion import pointer_key
 from components.interchange.errors import BadInput
+from components.interchange.summary import summary_of
 from pipelines import recipes
 from pipelines.lock import no_run, only_run
+from pipelines.notify import notify
 from pipelines.parameters import Values, for_backbone, forced_steps, merged, parsed, seeded, values_of
 from pipelines.plan import Planned, Request, plan
 from pipelines.run_options import Engine, RunOptions, Strategy
@@ -70,6 +72,21 @@ def values_for(
     other = for_backbone(backbone, chosen, graph, given) if backbone is not None else {}
     seeds = seeded(graph, seed) if seed is not None else {}
     return values_of(chosen, graph, merged(other, seeds, more, given))
+
+
+def attempt(asked: RunOptions, tell: Tell, announce: Callable[[list[Planned]], None]) -> tuple[dict[str, Any], str]:
+    """`run` what was asked for, and notify whom it names, however it ends."""
+    request = request_for(asked)
+    try:
+        summary, verdict = run(request, asked.engine, tell, announce)
+    except (StepFailed, BadInput) as error:
+        if asked.notify:
+            failed = summary_of(request.run_id, {}, model=None, page=None, seconds={}, failed=[str(error)])
+            notify(asked.notify, {**failed, "model_name": request.model_name})
+        raise
+    if asked.notify:
+        notify(asked.notify, summary)
+    return summary, verdict
 
 
 def run(

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,14 @@ def tell(outcome: "Outcome") -> None:
     state = f"{outcome.seconds:8.1f} s" if outcome.action == "run" else f"{WORDS[outcome.action]:>10}"
     words = outcome.figure if outcome.action == "run" else outcome.figure or outcome.why
     print(f"{outcome.step:<20}{state}  {words}".rstrip(), file=sys.stderr, flush=True)
+
+
+def verdict_line(summary: dict[str, Any]) -> str:
+    """A run in one line: when it ended, whose champion it is about, the verdict and why."""
+    seconds = summary["seconds"].get("total")
+    took = "" if seconds is None else f" ({seconds:.1f} s)"
+    now = time.strftime("%Y-%m-%d %H:%M:%S")
+    return f"{now} {summary['model_name']} {summary['run_id']}: {summary['verdict']}{took}: {summary['reasons'][0]}"
 
 
 def announce(planned: "Iterable[Planned]") -> None:

@@ -12,7 +12,7 @@ def summary_of(
     *,
     model: str | None,
     page: str | None,
-    seconds: Mapping[str, float],
+    seconds: Mapping[str, float | None],
     unchanged: bool = False,
     failed: Sequence[str] = (),
 ) -> dict[str, Any]:

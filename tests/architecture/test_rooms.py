@@ -12,7 +12,7 @@ STEPS = ["ingest", "feature_extraction", "finetune", "evaluate", "export_onnx", 
 STEPS += ["changes", "record"]
 ENGINE_FILES = {
     "kfp": {"pipelines/kfp_adapter.py", "pipelines/kfp_pipeline.py"},
-    "prefect": {"pipelines/prefect_adapter.py", "pipelines/prefect_flow.py"},
+    "prefect": {"pipelines/prefect_adapter.py", "pipelines/prefect_flow.py", "pipelines/prefect_schedule.py"},
 }
 HEAVY = ["torch", "timm", "onnxruntime", "onnx", "kfp", "prefect", "pyarrow", "numpy"]
 

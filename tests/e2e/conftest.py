@@ -13,6 +13,8 @@ import pytest
 from components.interchange.blobs import open_blobs
 from tests.conftest import TINY_BACKBONE, TINY_INPUT_PX
 
+GRAFT = str(Path(sys.executable).with_name("graft"))
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -44,17 +46,18 @@ class Ended:
 
 def graft(*words: object) -> Ended:
     """Run `graft` and wait for it."""
-    command = [str(Path(sys.executable).with_name("graft")), *(str(word) for word in words)]
+    command = [GRAFT, *(str(word) for word in words)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL)
     return Ended(done.returncode, done.stdout, done.stderr)
 
 
 Run = Callable[..., Ended]
+Words = Callable[..., list[str]]
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tiny_weights: Path) -> Run:
-    """`graft run --json` with the tiny backbone: `tiny_run(source, store, *more, engine=…, runner=…)`."""
+def tiny_words(tiny_weights: Path) -> Words:
+    """The arguments of `tiny_run`."""
     shared = {
         "ingest.stored-size-px": 40,
         "feature_extraction.weights": tiny_weights,
@@ -67,12 +70,18 @@ def tiny_run(tiny_weights: Path) -> Run:
     }
     finetune = {"weights": tiny_weights, "input-size-px": TINY_INPUT_PX, "num-epochs": 3, "base-lr": 5e-3}
 
-    def run(source: Path, store: Path | str, *more: object, engine: str = "none", runner: str = "inline") -> Ended:
+    def run(source: Path, store: Path | str, *more: object, engine: str = "none", runner: str = "inline") -> list[str]:
         words: list[object] = ["run", "--source", source, "--store", store, "--backbone", TINY_BACKBONE, "--json"]
         words += ["--model-name", "tiny", "--engine", engine, "--runner", runner]
         left_out = "--strategy" in more and "feature_extraction" in more
         values = shared | ({} if left_out else {f"finetune.{key}": value for key, value in finetune.items()})
         words += [word for key, value in values.items() for word in ("--set", f"{key}={value}")]
-        return graft(*words, *more)
+        return [str(word) for word in [*words, *more]]
 
     return run
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_words: Words) -> Run:
+    """`graft run --json` with the tiny backbone: `tiny_run(source, store, *more, engine=…, runner=…)`."""
+    return lambda *arguments, **how: graft(*tiny_words(*arguments, **how))

@@ -7,6 +7,7 @@ import pytest
 
 from components.interchange import s3_requests
 from pipelines.store import Store, open_store
+from tests.e2e.conftest import tiny_run, tiny_words  # noqa: F401
 from tests.faulty_s3 import FaultyS3, faulty_s3
 from tests.s3_server import S3Server
 

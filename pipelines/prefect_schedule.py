@@ -1,0 +1,83 @@
+"""Prefect's view of a schedule: one deployment a model name, whose every run is a run of Graft."""
+
+import os
+from dataclasses import asdict, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from prefect import flow, runtime
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterId,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import State, StateType
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.exceptions import ObjectNotFound
+from prefect.schedules import Cron
+from prefect.states import Cancelled, Completed, Crashed, Failed
+
+from components.interchange.errors import BadInput
+from pipelines.run_options import NOTIFY, RunOptions
+from pipelines.runner import StepFailed, die_with_parent
+from pipelines.session import attempt
+from pipelines.terminal import announce, tell, verdict_line
+
+FLOW = "graft-retrain"
+WAITING, AT_WORK = (StateType.SCHEDULED,), (StateType.PENDING, StateType.RUNNING)
+
+
+@flow(name=FLOW, validate_parameters=False, persist_result=False)
+def retrain(options: dict[str, Any]) -> State[Any]:
+    """One scheduled run. Its message is the verdict; what it kept from starting meanwhile is cancelled."""
+    die_with_parent()
+    asked = replace(RunOptions.of(options), notify=os.environ.get(NOTIFY))
+    try:
+        summary, _ = attempt(asked, tell, announce)
+    except (StepFailed, BadInput) as error:
+        print(f"graft: {error}", flush=True)
+        return Failed(message=str(error))
+    finally:
+        with get_client(sync_client=True) as client:
+            _end(client, str(runtime.deployment.id), WAITING, Cancelled(message="missed: another run was under way"))
+    print(verdict_line(summary), flush=True)
+    return Completed(message=f"{summary['verdict']}: {'; '.join(summary['reasons'])}")
+
+
+def serve(options: RunOptions, cron: str, timezone: str) -> None:
+    """Keep the schedule until interrupted. Runs missed, or cut off, while nobody served it are ended first."""
+    with get_client(sync_client=True) as client:
+        try:
+            deployment = str(client.read_deployment_by_name(f"{FLOW}/{options.model_name}").id)
+            _end(client, deployment, WAITING, Cancelled(message="missed: the schedule was not served"))
+            _end(client, deployment, AT_WORK, Crashed(message="cut off: the schedule's process ended"))
+        except ObjectNotFound:
+            pass
+    retrain.serve(
+        name=options.model_name,
+        schedule=Cron(cron, timezone=timezone),
+        parameters={"options": asdict(options)},
+        limit=1,
+        pause_on_shutdown=False,
+        enforce_parameter_schema=False,
+        print_starting_message=False,
+    )
+
+
+def _end(client: SyncPrefectClient, deployment: str, states: tuple[StateType, ...], to: State[Any]) -> None:
+    """Put every run of these states into another; of those that wait, only the ones whose time has passed."""
+    found = client.read_flow_runs(
+        deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[UUID(deployment)])),
+        flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(states)))),
+        sort=FlowRunSort.EXPECTED_START_TIME_ASC,
+        limit=200,
+    )
+    now = datetime.now(UTC) + timedelta(seconds=1)
+    for run in found:
+        due = run.next_scheduled_start_time or run.expected_start_time
+        if states == AT_WORK or (due is not None and due <= now):
+            client.set_flow_run_state(run.id, to, force=True)

@@ -1,0 +1,119 @@
+"""SIGKILL at any moment: the same command goes on after the last step that was done, and ends with the same bytes."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.interchange.blobs import open_blobs
+from pipelines import upkeep
+from pipelines.store import open_store
+from tests.e2e.conftest import GRAFT, Run, Words
+
+BY_CONTENT = ("ingest.dataset", "feature_extraction.classifier", "finetune.classifier", "evaluate.selected")
+BY_CONTENT = (*BY_CONTENT, "evaluate.report", "export_onnx.onnx_model")
+KILLS_A_STORE = 3
+
+
+def descendants(pid: int) -> list[int]:
+    """Everything a process has started, and what those have."""
+    children: dict[int, list[int]] = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = status.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        children.setdefault(int(fields[1]), []).append(int(status.parent.name))
+    found = children.get(pid, [])
+    return [*found, *(other for child in found for other in descendants(child))]
+
+
+def killed_after(command: list[str], seconds: float) -> bool:
+    """Run a command and kill it, and all that it has started, after so long; False where it had ended before."""
+    run = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        run.wait(seconds)
+        return False
+    except subprocess.TimeoutExpired:
+        for pid in [run.pid, *descendants(run.pid)]:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        run.wait()
+        return True
+
+
+def done(store: Path) -> dict[str, Any]:
+    """The steps whose keys are in the store, with the run that made each."""
+    found = {path.stem: json.loads(path.read_text()) for path in (store / "keys").glob("*.json")}
+    return {key: record["run_id"] for key, record in found.items()}
+
+
+def killed_and_resumed(
+    tiny_run: Run, words: Words, source: Path, folder: Path, kills: int, rng: random.Random
+) -> dict[str, list[str]]:
+    """Undisturbed once; then on new stores, killed up to three times each at random moments and run to the end.
+
+    What was done when each kill came: names of steps, by store.
+    """
+    started = time.monotonic()
+    undisturbed = tiny_run(source, folder / "undisturbed", runner="process")
+    whole_s = time.monotonic() - started
+    assert undisturbed.code == 0, undisturbed.err
+    expected = {name: undisturbed.made(folder / "undisturbed")[name] for name in BY_CONTENT}
+    moments: dict[str, list[str]] = {}
+    while sum(map(len, moments.values())) < kills:
+        store = folder / f"store {len(moments)}"
+        runner = ("process", "inline")[len(moments) % 2]
+        moments[store.name] = []
+        finished: dict[str, Any] = {}
+        for _ in range(KILLS_A_STORE):
+            if not killed_after([GRAFT, *words(source, store, runner=runner)], rng.uniform(0.5, whole_s)):
+                break
+            now = done(store)
+            assert finished.items() <= now.items(), "a finished step ran again"
+            finished = now
+            moments[store.name].append(f"after {len(finished)} steps")
+        ended = tiny_run(source, store, runner=runner)
+        assert ended.code == 0, ended.err
+        assert finished.items() <= done(store).items(), "a finished step ran again"
+        assert {name: ended.made(store)[name] for name in BY_CONTENT} == expected
+        assert upkeep.faults(open_store(str(store))) == {}
+        assert not list((store / "tmp").iterdir())
+        pointer = json.loads(open_blobs(str(store)).get("champions/tiny.json") or b"")
+        assert pointer["digest"] == expected["export_onnx.onnx_model"] and pointer["history"] == []
+    return moments
+
+
+def test_a_killed_run_goes_on_where_it_was(tiny_run: Run, tiny_words: Words, tiny_source: Path, tmp_path: Path) -> None:
+    """One store, killed while it trains and while it exports; the moments come from what is in the store."""
+    store = tmp_path / "store"
+    for steps in (2, 5):
+        run = subprocess.Popen(
+            [GRAFT, *tiny_words(tiny_source, store)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        while len(done(store)) < steps and run.poll() is None:
+            time.sleep(0.02)
+        run.kill()
+        run.wait()
+        finished = done(store)
+        assert len(finished) >= steps
+    ended = tiny_run(tiny_source, store)
+    assert ended.code == 0, ended.err
+    assert finished.items() <= done(store).items()
+    assert ended.ran <= {"export_onnx", "latency", "gate", "promote"}
+    assert upkeep.faults(open_store(str(store))) == {}
+
+
+@pytest.mark.slow
+def test_thirty_kills(tiny_run: Run, tiny_words: Words, tiny_source: Path, tmp_path: Path) -> None:
+    kills = int(os.environ.get("GRAFT_KILLS", "30"))
+    moments = killed_and_resumed(tiny_run, tiny_words, tiny_source, tmp_path, kills, random.Random(7))
+    print(f"{sum(map(len, moments.values()))} kills of {len(moments)} runs: {moments}")

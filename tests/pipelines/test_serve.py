@@ -1,0 +1,116 @@
+"""`graft serve` and `--notify`: what is refused before anything starts, and who is told what a run came to."""
+
+import json
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from components.interchange.errors import BadInput
+from pipelines import notify as hook
+from pipelines.cli import app
+from pipelines.lock import only_schedule
+from pipelines.notify import notify
+from pipelines.schedule import check
+
+SUMMARY = {"run_id": "r1", "verdict": "keep"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--cron", "* * * *", "--source", "."], "4 fields; expected five fields (minute hour"),
+        (["--cron", "0 0 2 * * *", "--source", "."], "6 fields"),
+        (["--cron", "61 * * * *", "--source", "."], "expected five fields"),
+        (["--cron", "0 0 31 2 *", "--source", "."], "Bad day-of-month"),
+        (["--cron", "* * * * *", "--timezone", "Mars/Base", "--source", "."], "no such time zone"),
+        (["--cron", "* * * * *", "--source", ".", "--set", "gate.nonsense=1"], "unknown parameter"),
+        (["--cron", "* * * * *", "--source", ".", "--sorce", "x"], "--sorce"),
+        (["--cron", "* * * * *", "--source", ".", "--require", "promote"], "of no use here"),
+        (["--cron", "* * * * *"], "--source"),
+    ],
+)
+def test_what_cannot_be_served_is_refused_at_once(arguments: list[str], words: str) -> None:
+    done = CliRunner().invoke(app, ["serve", *arguments])
+    assert done.exit_code == 2
+    assert words in done.stderr
+
+
+def test_usual_expressions_pass() -> None:
+    for cron in ("0 2 * * *", "*/5 * * * *", "30 4 1,15 * 5", "0 22 * * 1-5", "0 0 * * 7", "@daily"):
+        if cron == "@daily":
+            with pytest.raises(BadInput):
+                check(cron, "UTC")
+        else:
+            check(cron, "Europe/Berlin")
+
+
+def test_a_model_name_has_one_schedule(tmp_path: Path) -> None:
+    with only_schedule(tmp_path, "a"), only_schedule(tmp_path, "b"):
+        refusal = pytest.raises(BadInput, match="a schedule of model 'a' is served")
+        with refusal, only_schedule(tmp_path, "a"):
+            raise AssertionError("two schedules at once")
+    with only_schedule(tmp_path, "a"):
+        pass
+
+
+@contextmanager
+def address(answers: list[int]) -> Iterator[tuple[str, list[bytes]]]:
+    """An address that gives these answers one after the other, and what it was sent."""
+    told: list[bytes] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            told.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(answers.pop(0))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/token", told
+        server.shutdown()
+        thread.join()
+
+
+def test_an_address_is_told_and_asked_again(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(hook, "WAITS_S", (0.0, 0.0))
+    with address([503, 200]) as (url, told):
+        assert notify(url, SUMMARY)
+    assert [json.loads(one) for one in told] == [SUMMARY, SUMMARY]
+    with address([500, 500, 500]) as (url, told):
+        assert not notify(url, SUMMARY)
+    assert len(told) == 3
+    assert "answered 500, 3 times" in caplog.text and "token" not in caplog.text
+
+
+def test_a_command_is_told_on_its_standard_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(hook, "WAITS_S", (0.0,))
+    assert notify(f"tee '{tmp_path}/told it.json'", SUMMARY)
+    assert json.loads((tmp_path / "told it.json").read_text()) == SUMMARY
+    assert not notify(f"{sys.executable} -c 'raise SystemExit(7)'", SUMMARY)
+    assert not notify("no-such-command --password hunter2", SUMMARY)
+    assert not notify("", SUMMARY)
+    monkeypatch.setattr(hook, "TIMEOUT_S", 0.2)
+    assert not notify("sleep 5", SUMMARY)
+    assert "ended with 7" in caplog.text and "took more than" in caplog.text and "hunter2" not in caplog.text
+
+
+def test_a_run_that_fails_is_told_too_and_ends_as_ever(tmp_path: Path) -> None:
+    told = tmp_path / "told.json"
+    words = ["run", "--source", str(tmp_path / "nowhere"), "--store", str(tmp_path / "store")]
+    done = CliRunner().invoke(app, [*words, "--notify", f"tee {told}"])
+    assert done.exit_code == 2
+    summary = json.loads(told.read_text())
+    assert summary["verdict"] == "failed" and "there is no such folder" in summary["reasons"][0]
