@@ -20,6 +20,7 @@ HEAT = "inferno"
 MOST_OPAQUE = 0.65
 PATCH_PX = 16
 IMAGES_AT_ONCE = 8
+GAP_PX = 4
 
 
 def heat_maps(network: PixelsToLogits, pixels_NHWC: NDArray[np.uint8], device: torch.device) -> NDArray[np.float32]:
@@ -60,8 +61,9 @@ def _patches(images_NCHW: Tensor, gradient_NCHW: Tensor) -> Tensor:
 
 
 def side_by_side(pixels_HWC: NDArray[np.uint8], heat_HW: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """The image, and beside it the image under its heat, as one picture [H, 2 W, 3]."""
+    """The image, and beside it the image under its heat, as one picture [H, 2 W + GAP_PX, 3]."""
     colours_HWC = colormaps[HEAT](heat_HW)[..., :3] * 255
     opaque_HW1 = MOST_OPAQUE * heat_HW[..., None]
     under = np.rint(pixels_HWC * (1 - opaque_HW1) + colours_HWC * opaque_HW1).astype(np.uint8)
-    return np.concatenate([pixels_HWC, under], axis=1)
+    gap = np.full((len(pixels_HWC), GAP_PX, 3), 255, np.uint8)
+    return np.concatenate([pixels_HWC, gap, under], axis=1)

@@ -105,7 +105,7 @@ def enter(
 
 
 def explained(folder: Path, test: Split, indices: Sequence[int], device: torch.device) -> list[NDArray[np.uint8]]:
-    """The model's input for these test images, and beside each where the classifier looked: uint8 [H, 2 W, 3]."""
+    """The model's input for these test images, and beside each where the classifier looked: uint8 pictures."""
     if not indices:
         return []
     model, card = classifier.load(folder)

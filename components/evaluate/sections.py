@@ -194,7 +194,13 @@ def slice_section(rows: Sequence[Row], facts: dict[str, Any], overall: Row | Non
         lowest = {row.of for row in sorted(parts, key=lambda row: row.high or 0)[:MOST_SLICES_SHOWN]}
         parts = [row for row in parts if row.of in lowest]
     bars = [
-        Bar(row.of, *_bounds(row), text=f"{shown(row)}  n {row.n:,}", strong=row.of == facts["worst"]) for row in parts
+        Bar(
+            row.of,
+            *_bounds(row),
+            text=f"{shown(row)}  n {row.n:,}",
+            strong=facts["stands_out"] and row.of == facts["worst"],
+        )
+        for row in parts
     ]
     start = max(0.0, min(bar.low for bar in bars) - 0.05)
     mark = float(overall.value) if overall is not None and overall.value is not None else None

@@ -90,6 +90,10 @@ def test_the_temperature_is_fitted_to_val_and_judged_on_test(calibrated, tiny_da
         assert after.value == pytest.approx(score(logits["test"] / expected, labels["test"]), rel=1e-5)
         assert after.low <= after.high
         assert report.row(name, "candidate", "test").value == pytest.approx(score(logits["test"], labels["test"]))
+    sure = {mistake["index"]: mistake["confidence"] for mistake in report.details["mistakes"]}
+    confidences_N = scoring.softmax(logits["test"] / expected).max(axis=1)
+    assert sure == pytest.approx({index: confidences_N[index] for index in sure}, rel=1e-5)
+    assert sure, "the biased one is wrong somewhere"
 
 
 def test_a_champion_made_from_the_selected_is_known_by_the_classifier_it_came_from(

@@ -71,6 +71,6 @@ def test_the_picture_stands_beside_its_heat():
 
     both = side_by_side(pixels_HWC, np.zeros((64, 64), np.float32))
 
-    assert both.shape == (64, 128, 3)
+    assert both.shape == (64, 132, 3)
     assert (both[:, :64] == pixels_HWC).all()
-    assert (both[:, 64:] == pixels_HWC).all()
+    assert (both[:, 68:] == pixels_HWC).all()

@@ -9,7 +9,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.interchange.page import Cell, Gallery, Picture, Plot, Section, Table, Text, picture_uri, render
+from components.interchange.page import (
+    Badge,
+    Bar,
+    Bars,
+    Cell,
+    Gallery,
+    KeyFigure,
+    Notes,
+    Picture,
+    Plot,
+    Section,
+    Table,
+    Text,
+    picture_uri,
+    render,
+)
 
 VOID = {"meta", "img", "br", "path", "use"}
 
@@ -42,8 +57,12 @@ def page() -> str:
             Section("Words", [Text("a < b")]),
             Section("Table", [Table(["", "x"], [["row", Cell("1.0", shade=0.5, strong=True)]], "What <it> is")]),
             Section("Plot", [Plot(['<svg><path d="M0 0"/></svg>'], "A path")]),
-            Section("Pictures", [Gallery([Picture(picture, ["cat's", '"paw"'])])]),
+            Section("Pictures", [Gallery([Picture(picture, ["cat's", '"paw"'])], wide=True)]),
+            Section("Bars", [Bars([Bar("part <a>", 0.75, 0.6, 0.9, "0.75")], "Scale", mark=0.8, start=0.5)]),
+            Section("Folded <b>", [Notes([("good", "holds & stays"), ("bad", "fell")])], folded=True, hint="more <i>"),
         ],
+        badge=Badge("promote <3>", "good"),
+        figures=[KeyFigure("top1 <x>", "0.93", "n 400", "bad")],
     )
 
 
@@ -62,6 +81,24 @@ def test_text_is_escaped_and_drawings_are_not(page):
     assert "What &lt;it&gt; is" in page
     assert 'alt="cat&#39;s, &#34;paw&#34;"' in page
     assert '<path d="M0 0"/>' in page
+    assert '<span class="badge good">promote &lt;3&gt;</span>' in page
+    assert '<div class="bad"><dt>top1 &lt;x&gt;</dt><dd class="value">0.93</dd>' in page
+    assert "<h2>Folded &lt;b&gt;</h2><span>more &lt;i&gt;</span>" in page
+    assert '<li class="good">holds &amp; stays</li>' in page
+    assert "part &lt;a&gt;" in page
+
+
+def test_a_folded_section_opens_without_a_script(page):
+    assert page.count("<details>") == 1
+    assert page.index("<summary>") < page.index("holds &amp; stays") < page.index("</details>")
+
+
+def test_bars_lie_where_their_figures_are_on_the_scale(page):
+    assert 'style="left: 20.00%; right: calc(100% - 80.00%)"' in page
+    assert '<b style="left: 50.00%">' in page
+    assert '<u style="left: 60.00%">' in page
+    assert Bars([], start=0.5).percent(0.4) == "0.00"
+    assert Bars([], start=0.5).percent(1.4) == "100.00"
 
 
 def test_it_needs_no_other_file_and_no_script(page):

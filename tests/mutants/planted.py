@@ -210,4 +210,32 @@ MUTANTS = (
         '    lines = [f"{name}\\n" for name, file in content_files(path).items()]',
         ("tests/contract", "tests/pipelines"),
     ),
+    Mutant(
+        "the threshold chosen on test",
+        "components/evaluate/selective.py",
+        "confidence = lowest_threshold(val_logits_NC, val_labels_N, wanted)",
+        "confidence = lowest_threshold(test_logits_NC, test_labels_N, wanted)",
+        ("tests/evaluate/test_selective.py",),
+    ),
+    Mutant(
+        "mistakes shown without the temperature",
+        "components/evaluate/run.py",
+        'most_confident(\n        calibrated.logits["test"]',
+        'most_confident(\n        winner.logits["test"]',
+        ("tests/evaluate/test_evaluate.py",),
+    ),
+    Mutant(
+        "the champion scored on what it was trained on",
+        "components/evaluate/contest.py",
+        "clean_N = ~found.leaked_N[",
+        "clean_N = ~(found.leaked_N & False)[",
+        ("tests/evaluate/test_leaks.py",),
+    ),
+    Mutant(
+        "every client conforms",
+        "pipelines/conformance.py",
+        "if distance <= slack:",
+        "if True:",
+        ("tests/pipelines/test_conformance.py",),
+    ),
 )

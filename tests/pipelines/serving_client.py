@@ -40,10 +40,19 @@ def pixels(path: str, short: int, crop: int) -> np.ndarray:
 
 def main() -> None:
     session = ort.InferenceSession(f"{MODEL}/model.onnx", providers=["CPUExecutionProvider"])
+    takes_floats = session.get_inputs()[0].type == "tensor(float)"
     card = json.loads(Path(MODEL, "card.json").read_text())
     short, crop = card["preprocessing"]["resize_short_px"], card["preprocessing"]["crop_px"]
     for path in IMAGES:
-        logits = session.run(None, {"pixels": pixels(path, short, crop)[None]})[0][0].astype(np.float64)
+        batch = pixels(path, short, crop)[None]
+        if takes_floats:
+            batch = batch.transpose(0, 3, 1, 2).astype(np.float32) / (1 if FAULT == "not divided" else 255)
+        if FAULT == "normalised twice":
+            mean, std = (np.array(card["preprocessing"][name])[:, None, None] for name in ("mean", "std"))
+            batch = ((batch - mean) / std).astype(np.float32)
+        if FAULT == "other std":
+            batch = ((batch - 0.5) * 1.6 + 0.5).astype(np.float32)
+        logits = session.run(None, {"pixels": batch})[0][0].astype(np.float64)
         if FAULT == "shuffled classes":
             logits = logits[[1, 2, 0]]
         if FAULT.startswith("probabilities"):

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import pytest
 from PIL import Image
 
 from components.export_onnx.golden import write_golden
+from components.export_onnx.spec import ExportOnnx
+from components.interchange.cli import main
 from components.interchange.errors import BadInput
 from components.interchange.onnx_model import open_model
 from pipelines.conformance import check
@@ -31,6 +34,49 @@ def scene(rng: np.random.Generator, width: int, height: int) -> Image.Image:
     )
 
 
+def with_scenes(folder: Path) -> Path:
+    """Golden samples that are larger than the model's input, and not square."""
+    shutil.rmtree(folder / "golden", ignore_errors=True)
+    originals, rng = {}, np.random.default_rng(3)
+    for number in range(6):
+        stream = io.BytesIO()
+        scene(rng, 160 + 10 * number, 120).save(stream, "JPEG", quality=95)
+        path = folder.parent / f"{number}.jpg"
+        path.write_bytes(stream.getvalue())
+        originals[hashlib.sha256(stream.getvalue()).hexdigest()] = path
+    session, read = open_model(folder)
+    write_golden(folder, session, originals, read.preprocessing, 6)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def float_model(tmp_path_factory, tiny_dataset, tiny_classifier):
+    """The tiny model with an input of floats, as servers want it."""
+    folder = tmp_path_factory.mktemp("floats") / "model"
+    argv = ["--dataset", str(tiny_dataset), "--selected", str(tiny_classifier), "--golden-samples", "1"]
+    argv += ["--input", "float32-nchw", "--parity-samples", "2", "--device", "cpu"]
+    assert main(ExportOnnx, [*argv, "--onnx-model", str(folder), "--report", str(folder.parent / "report")]) == 0
+    return with_scenes(folder)
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("none", None),
+        ("normalised twice", "pixels are normalised twice"),
+        ("not divided", "pixels are not divided by 255"),
+        ("other std", "as if with another mean or std: about mean ("),
+    ],
+)
+def test_a_client_that_feeds_floats(float_model, fault, words):
+    found = check(float_model, command(fault, float_model))
+
+    assert found.conforms == (words is None), found.words()
+    if words is not None:
+        assert found.departs[0][0] == "normalisation", found.words()
+        assert found.departs[0][1].startswith(words)
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory, tiny_onnx_model):
     """The tiny model with a temperature, and golden samples that are larger than its input and not square."""
@@ -42,16 +88,7 @@ def model(tmp_path_factory, tiny_onnx_model):
     metadata = {prop.key: prop.value for prop in file.metadata_props} | {"temperature": "0.5"}
     onnx.helper.set_model_props(file, metadata)
     onnx.save(file, folder / "model.onnx")
-    originals, rng = {}, np.random.default_rng(3)
-    for number in range(6):
-        stream = io.BytesIO()
-        scene(rng, 160 + 10 * number, 120).save(stream, "JPEG", quality=95)
-        path = folder.parent / f"{number}.jpg"
-        path.write_bytes(stream.getvalue())
-        originals[hashlib.sha256(stream.getvalue()).hexdigest()] = path
-    session, read = open_model(folder)
-    write_golden(folder, session, originals, read.preprocessing, 6)
-    return folder
+    return with_scenes(folder)
 
 
 def command(fault, model):
