@@ -14,6 +14,7 @@ NOT_BAD = (
     "near-duplicate",
     "conflicting label",
     "frozen test",
+    "unlabelled",
 )  # Whole files: they say nothing about the source's health.
 LISTED_IN_REPORT = 100
 

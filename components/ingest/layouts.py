@@ -7,8 +7,10 @@ from components.ingest.manifests import Columns, is_manifest, read_manifest
 from components.ingest.trees import Tree, readable
 from components.interchange.dataset import SPLITS, SplitName
 from components.interchange.errors import BadInput, listed
+from components.interchange.ledgers import Quarantined
 from components.interchange.pixels import BrokenImage
 
+UNLABELLED = "unlabelled"  # The reason of files that the layout gives no label.
 METADATA_FILES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")  # Of Hugging Face's imagefolder.
 SPLIT_FOLDERS: dict[str, SplitName] = {
     "train": "train",
@@ -35,17 +37,28 @@ class SourceImage(NamedTuple):
     attributes: str | None = None
 
 
-def read_tree(tree: Tree, columns: Columns) -> list[SourceImage]:
+class Listing(NamedTuple):
+    """The images of a source, and its files that have no place among them."""
+
+    images: list[SourceImage]
+    unusable: list[Quarantined]
+
+
+def read_tree(tree: Tree, columns: Columns) -> Listing:
     """The images of a tree: by its metadata file, by folders of splits, or by a subfolder a class.
 
-    BadInput where it is none of these, where classes are empty, or a split is missing.
+    Files that get no label are `unlabelled`. BadInput where it is none of these, where classes are empty, or a split is
+    missing.
     """
     folders, files = tree.top()
     by_split = {folder: SPLIT_FOLDERS.get(folder.lower()) for folder in folders}
     in_splits = bool(folders) and all(by_split.values())
     if _metadata(tree, files):
-        images = _by_metadata(tree, files, columns)
-        return [_of_split(image, by_split.get(image.path.split("/")[0])) for image in images] if in_splits else images
+        found = _by_metadata(tree, files, columns)
+        if not in_splits:
+            return found
+        images = [_of_split(image, by_split.get(image.path.split("/")[0])) for image in found.images]
+        return found._replace(images=images)
     if not in_splits:
         return _by_subfolder(tree, folders, files)
     missing = [split for split in SPLITS if split not in by_split.values()]
@@ -55,20 +68,21 @@ def read_tree(tree: Tree, columns: Columns) -> list[SourceImage]:
             "expected train, validation and test. Add it, name one of the subfolders as --source, or write a manifest "
             "with a split column, which may be empty where Graft may choose."
         )
-    found: list[SourceImage] = []
+    found = Listing([], _beside(files))
     for folder, split in by_split.items():
-        inside = tree.subtree(folder)
+        inside, around = tree.subtree(folder), f"{readable(folder)}/"
         inner_folders, inner_files = inside.top()
         if _metadata(inside, inner_files):
-            images = _by_metadata(inside, inner_files, columns)
+            images, unusable = _by_metadata(inside, inner_files, columns)
         else:
-            images = _by_subfolder(inside, inner_folders, inner_files)
-        found += [_of_split(image._replace(path=f"{readable(folder)}/{image.path}"), split) for image in images]
+            images, unusable = _by_subfolder(inside, inner_folders, inner_files)
+        found.images.extend(_of_split(image._replace(path=f"{around}{image.path}"), split) for image in images)
+        found.unusable.extend(entry._replace(path=f"{around}{entry.path}") for entry in unusable)
     return found
 
 
-def read_table(tree: Tree, name: str, columns: Columns) -> list[SourceImage]:
-    """The images that a manifest at the top of a tree names."""
+def read_table(tree: Tree, name: str, columns: Columns) -> Listing:
+    """The images that a manifest at the top of a tree names; those without a label are unusable."""
     file = tree.entry(name).file
     problem = file.problem()
     try:
@@ -78,11 +92,16 @@ def read_table(tree: Tree, name: str, columns: Columns) -> list[SourceImage]:
     except BrokenImage as broken:
         raise BadInput(f"{tree.shown}/{name} cannot be read as a manifest ({broken}).") from None
     rows = read_manifest(f"{tree.shown}/{name}", data, columns)
-    entries = [tree.entry(row.image) for row in rows]
-    return [
-        SourceImage(path, row.label, file, row.split, row.group, row.attributes)
-        for (path, file), row in zip(entries, rows, strict=True)
-    ]
+    found = Listing([], [])
+    for number, row in enumerate(rows, 1):
+        path, source_file = tree.entry(row.image)
+        if row.label is None:
+            detail = f"row {number} of {name} has nothing in column {columns.label!r}"
+            found.unusable.append(Quarantined(path, "wrong label", detail))
+        else:
+            image = SourceImage(path, row.label, source_file, row.split, row.group, row.attributes)
+            found.images.append(image)
+    return found
 
 
 def _metadata(tree: Tree, files: list[str]) -> str | None:
@@ -94,17 +113,25 @@ def _metadata(tree: Tree, files: list[str]) -> str | None:
     return found[0] if found else None
 
 
-def _by_metadata(tree: Tree, files: list[str], columns: Columns) -> list[SourceImage]:
+def _beside(files: list[str]) -> list[Quarantined]:
+    return [Quarantined(readable(name), UNLABELLED, "it lies beside the folders of images") for name in files]
+
+
+def _by_metadata(tree: Tree, files: list[str], columns: Columns) -> Listing:
     name = _metadata(tree, files)
     assert name is not None
-    images = read_table(tree, name, columns._replace(image=columns.metadata_image))
-    outside = [image.path for image in images if image.path.startswith(("../", "/"))]
+    found = read_table(tree, name, columns._replace(image=columns.metadata_image))
+    outside = [image.path for image in found.images if image.path.startswith(("../", "/"))]
     if outside:
         raise BadInput(
             f"{len(outside)} rows of {tree.shown}/{name} lead out of its folder: {listed(outside)}. Expected paths "
             "below it; a manifest that is itself named as --source may lead anywhere."
         )
-    return images
+    named = {readable(name), *(image.path for image in found.images), *(entry.path for entry in found.unusable)}
+    there = [*map(readable, files), *(path for folder in tree.top()[0] for path, _ in tree.below(folder))]
+    detail = f"{readable(name)} does not name it"
+    unnamed = [Quarantined(path, UNLABELLED, detail) for path in there if path not in named]
+    return found._replace(unusable=found.unusable + unnamed)
 
 
 def _of_split(image: SourceImage, split: SplitName | None) -> SourceImage:
@@ -116,7 +143,7 @@ def _of_split(image: SourceImage, split: SplitName | None) -> SourceImage:
     return image._replace(split=image.split or split)
 
 
-def _by_subfolder(tree: Tree, folders: list[str], files: list[str]) -> list[SourceImage]:
+def _by_subfolder(tree: Tree, folders: list[str], files: list[str]) -> Listing:
     tables = [name for name in files if is_manifest(name)]
     hint = f" To read its manifest, name it: --source {tree.shown}/{tables[0]}" if tables else ""
     if not folders:
@@ -133,4 +160,5 @@ def _by_subfolder(tree: Tree, folders: list[str], files: list[str]) -> list[Sour
         )
     if len(folders) == 1 and hint:
         raise BadInput(f"{tree.shown} has one subfolder ({folders[0]}): a classifier needs at least two classes.{hint}")
-    return [SourceImage(path, readable(folder), file) for folder in folders for path, file in entries[folder]]
+    images = [SourceImage(path, readable(folder), file) for folder in folders for path, file in entries[folder]]
+    return Listing(images, _beside(files))

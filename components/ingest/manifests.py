@@ -34,7 +34,7 @@ class ManifestRow(NamedTuple):
     """One row: `image` is relative to the manifest; `attributes` are other filled cells, as a JSON object."""
 
     image: str
-    label: str
+    label: str | None
     split: SplitName | None
     group: str | None
     attributes: str | None
@@ -54,7 +54,7 @@ def is_manifest(name: str) -> bool:
 
 
 def read_manifest(path: str, data: bytes, columns: Columns) -> list[ManifestRow]:
-    """The rows of a manifest, in its order; BadInput on unknown columns, empty cells and unknown splits."""
+    """The rows of a manifest, in its order; BadInput on unknown columns, unknown splits and rows without an image."""
     file_name = PurePosixPath(path).name
     used = (columns.image, columns.label, columns.split, columns.group)
     names, cells, attributes = _read(path, data, used)
@@ -70,12 +70,11 @@ def read_manifest(path: str, data: bytes, columns: Columns) -> list[ManifestRow]
     nothing: Cells = [None] * num_rows
     splits = cells.get(columns.split, nothing)
     _check_filled(file_name, columns.image, cells[columns.image])
-    _check_filled(file_name, columns.label, cells[columns.label])
     _check_splits(file_name, columns.split, splits)
     groups = cells.get(columns.group, nothing)
     rows = zip(cells[columns.image], cells[columns.label], splits, groups, attributes, strict=True)
     return [
-        ManifestRow(cast(str, image), cast(str, label), cast(SplitName | None, split), group, others)
+        ManifestRow(cast(str, image), label, cast(SplitName | None, split), group, others)
         for image, label, split, group, others in rows
     ]
 

@@ -74,6 +74,8 @@ def test_an_archive_is_the_dataset_of_its_folder(animals: Path, ingest, kind: st
         "dog/Ünïcode 七.png": "duplicate",
         "dog/nested.zip": "not an image",
         "cat/empty.png": "empty",
+        "README.txt": "unlabelled",
+        "packed .zip": "unlabelled",
     }
 
 

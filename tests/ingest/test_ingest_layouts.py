@@ -58,7 +58,7 @@ def test_json_lines_give_labels_splits_and_groups(animals: Path, ingest) -> None
     [
         ("", "there are no images in"),
         ('{"image": "a", "lable": "x"}', "all.jsonl has no column 'label'. Close: lable."),
-        ('{"image": "a", "label": "x"}\n{"image": "b"}', "1 rows of all.jsonl have nothing in column 'label': rows 2."),
+        ('{"image": "a", "label": "x"}\n{"label": "b"}', "1 rows of all.jsonl have nothing in column 'image': rows 2."),
         ('{"image": "a", "label": "x"}\n{"image": ', "cannot be read as a manifest (line 2 is no JSON"),
         ('["a", "x"]', "cannot be read as a manifest (line 1 is no JSON object)"),
         ("[" * 100_000, "cannot be read as a manifest (line 1 is no JSON"),

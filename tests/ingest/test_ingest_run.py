@@ -148,7 +148,7 @@ def test_odd_files_are_taken(animals: Path, ingest) -> None:
     (animals / "README.txt").write_text("beside the classes")
     dataset = ingest(animals)
     sizes = {sample.path: (sample.width, sample.height) for sample in dataset.samples()}
-    assert dataset.manifest.quarantined == 0
+    assert reasons(dataset) == {"README.txt": "unlabelled"}
     assert sizes["cat/größer & schöner/日本/a b,c%20#.JPEG"] == (20, 40)
     assert sizes["dog/portrait.bmp"] == (20, 40)
     assert sizes["dog/a PNG that says.jpg"] == (16, 16)

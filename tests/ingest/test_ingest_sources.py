@@ -92,7 +92,6 @@ def test_a_row_twice_is_a_duplicate_and_twice_with_two_labels_a_conflict(animals
         (["image,label", "a,b"], ["--group-column", "patient"], "has no column 'patient'."),
         (["image,label"], [], "there are no images in"),
         (["image,label", "a,x", "b,", ",y"], [], "1 rows of all.csv have nothing in column 'image': rows 3."),
-        (["image,label", "a,x", "b, "], [], "1 rows of all.csv have nothing in column 'label': rows 2."),
         (
             ["image,label,split", "a,x,valid", "b,y,Train", "c,y,test"],
             [],
