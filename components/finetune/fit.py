@@ -1,6 +1,7 @@
 """The epochs of a training: train, validate after each, keep the best, stop when val gets no better."""
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ from components.finetune.termination import termination
 from components.finetune.validate import Scores, validate
 from components.interchange.classifier import PixelsToLogits
 from components.interchange.dataset import Split
+from components.interchange.errors import BadInput
 
 log = logging.getLogger("graft")
 
@@ -101,6 +103,11 @@ def thaw(state: State, groups: Callable[[], list[ParamGroup]], plan: Plan) -> No
 def _close_epoch(state: State, scores: Scores, images_per_s: float, plan: Plan, world: World) -> None:
     """Write the epoch down, keep the weights if they are the best so far, and go on to the next."""
     at = state.progress
+    if not math.isfinite(scores.nll):
+        raise BadInput(
+            f"after epoch {at.epoch} the model's answers on val are no numbers: the training diverged. Lower --base-lr, "
+            "or raise --warmup-fraction."
+        )
     record = {
         "epoch": at.epoch,
         "train_loss": sum(at.losses) / len(at.losses),

@@ -92,9 +92,20 @@ def build(
             licence = file.record.license if file.record else None
             found = Weights(origin=file.origin, sha256=file.sha256, license=licence)
     if input_size_px is not None and _input_size_is_built_in(backbone):
+        _check_patches(model, input_size_px)
         model.set_input_size(img_size=input_size_px)
     model.reset_classifier(num_classes)
     return model, found
+
+
+def _check_patches(model: Any, input_size_px: int) -> None:
+    patch_px = getattr(getattr(model, "patch_embed", None), "patch_size", (1, 1))[0]
+    if input_size_px % patch_px:
+        near_px = max(1, round(input_size_px / patch_px)) * patch_px
+        raise BadInput(
+            f"--input-size-px {input_size_px}: for {type(model).__name__} it is no multiple of its patch size, "
+            f"{patch_px} px. Take {near_px}."
+        )
 
 
 def from_hub(backbone: str) -> Any:

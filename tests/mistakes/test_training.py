@@ -1,0 +1,155 @@
+"""Mistakes that everyone makes in training, made through the command line: impossible, refused, or shown."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors.torch import load_file, save_file
+
+from components.feature_extraction.spec import FeatureExtraction
+from components.finetune.spec import Finetune
+from components.interchange import classifier
+from components.interchange.cards import read_classifier_card
+from components.interchange.cli import main
+from components.interchange.report import read_report
+from tests.conftest import write_dataset
+
+Train = Callable[..., int]
+EARLY = ("conv1", "bn1", "layer1", "layer2")
+
+
+@pytest.fixture
+def train(tiny_dataset: Path, tiny_weights: Path, tmp_path: Path) -> Train:
+    """Fine-tune for one epoch into tmp_path / c and r; later arguments win."""
+
+    def call(*more: str, dataset: Path = tiny_dataset) -> int:
+        given = {
+            "--dataset": str(dataset),
+            "--classifier": str(tmp_path / "c"),
+            "--report": str(tmp_path / "r"),
+            "--backbone": "test_resnet",
+            "--weights": str(tiny_weights),
+            "--input-size-px": "32",
+            "--device": "cpu",
+            "--num-epochs": "1",
+            **dict(zip(more[::2], more[1::2], strict=True)),
+        }
+        return main(Finetune, [part for pair in given.items() for part in pair])
+
+    return call
+
+
+@pytest.fixture
+def warnings(tmp_path: Path) -> Callable[[], str]:
+    return lambda: " | ".join(read_report(tmp_path / "r").details["warnings"])
+
+
+def test_normalisation_is_that_of_the_weights_and_cannot_be_given(train: Train, tmp_path: Path) -> None:
+    assert train() == 0
+    config, found = timm.get_pretrained_cfg("test_resnet"), read_classifier_card(tmp_path / "c").preprocessing
+    assert (found.mean, found.std) == (config.mean, config.std)
+    with pytest.raises(SystemExit) as refused:
+        train("--mean", "0.1,0.2,0.3")
+    assert refused.value.code == 2
+
+
+def test_one_rate_for_all_layers_is_shown(train: Train, warnings: Callable[[], str]) -> None:
+    assert train("--stage-multipliers", "1,1,1,1") == 0
+    assert "all layers learn at one rate" in warnings()
+
+
+def test_a_head_slower_than_the_backbone_is_shown(train: Train, warnings: Callable[[], str]) -> None:
+    assert train("--stage-multipliers", "0.01,0.1,1,0.5") == 0
+    assert "the head's rate (0.5 times base_lr) is not above the backbone's" in warnings()
+
+
+def test_statistics_of_frozen_batchnorm_do_not_move(train: Train, tiny_weights: Path, tmp_path: Path) -> None:
+    assert train("--freeze", "middle") == 0
+    before, after = load_file(tiny_weights), classifier.load(tmp_path / "c")[0].state_dict()
+    frozen = [name for name in after if "running" in name and name.startswith(("bn1", "layer1", "layer2", "layer3"))]
+    assert frozen and all(torch.equal(after[name], before[name]) for name in frozen)
+    assert not torch.equal(after["layer4.0.bn1.running_mean"], before["layer4.0.bn1.running_mean"])
+
+
+def test_every_unfrozen_parameter_is_in_the_optimiser(train: Train, tmp_path: Path) -> None:
+    assert train("--freeze", "early") == 0
+    details = read_report(tmp_path / "r").details
+    model, _ = classifier.load(tmp_path / "c")
+    frozen = sum(p.numel() for name, p in model.named_parameters() if name.startswith(EARLY))
+    learning = sum(group["parameters"] for group in details["param_groups"])
+    assert learning == sum(p.numel() for p in model.parameters()) - frozen
+    assert {group["name"] for group in details["param_groups"]} == details["learning_rates"].keys()
+
+
+def test_imbalance_is_shown_and_weighing_it_is_one_switch(
+    train: Train, warnings: Callable[[], str], tiny_dataset: Path, tmp_path: Path
+) -> None:
+    uneven = Path(shutil.copytree(tiny_dataset, tmp_path / "uneven"))
+    manifest = json.loads((uneven / "manifest.json").read_text())
+    manifest["counts"]["train"] = {"blue": 50, "green": 5, "red": 5}
+    (uneven / "manifest.json").write_text(json.dumps(manifest))
+    assert train(dataset=uneven) == 0
+    assert "blue has 10.0 times the training images of green" in warnings()
+    for made in ("c", "r"):
+        shutil.rmtree(tmp_path / made)
+    assert train("--class-weights", "balanced", dataset=uneven) == 0
+    assert "times the training images" not in warnings()
+
+
+def test_a_vit_at_another_input_size_has_its_position_embeddings_resampled_and_says_so(
+    train: Train, warnings: Callable[[], str], tmp_path: Path
+) -> None:
+    save_file(timm.create_model("test_vit").state_dict(), tmp_path / "vit.safetensors")
+    vit = ("--backbone", "test_vit", "--weights", str(tmp_path / "vit.safetensors"))
+    assert train(*vit, "--input-size-px", "32") == 0
+    assert "32 px, the weights were trained with 160 px: the position embeddings were resampled" in warnings()
+
+
+@pytest.mark.parametrize(
+    ("size", "words"), [("40", "no multiple of its patch size, 16 px"), ("160", "Run ingest with --stored-size-px")]
+)
+def test_an_input_size_that_cannot_be_is_refused(
+    train: Train, size: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_file(timm.create_model("test_vit").state_dict(), tmp_path / "vit.safetensors")
+    weights = str(tmp_path / "vit.safetensors")
+    assert train("--backbone", "test_vit", "--weights", weights, "--input-size-px", size) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_no_training_step_reads_the_test_split(
+    train: Train, tiny_dataset: Path, tiny_weights: Path, tmp_path: Path
+) -> None:
+    blind = Path(shutil.copytree(tiny_dataset, tmp_path / "blind"))
+    for shard in blind.glob("test*"):
+        shard.write_bytes(b"")
+    assert train(dataset=blind) == 0
+    baseline = ["--classifier", str(tmp_path / "bc"), "--report", str(tmp_path / "br"), "--input-size-px", "32"]
+    given = ["--dataset", str(blind), "--backbone", "test_resnet", "--weights", str(tiny_weights), "--device", "cpu"]
+    assert main(FeatureExtraction, [*given, *baseline]) == 0
+
+
+def test_divergence_ends_in_words_and_leaves_nothing(
+    train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train("--base-lr", "1e30", "--warmup-fraction", "0") == 2
+    said = capsys.readouterr().err
+    assert "the training diverged" in said and "Lower --base-lr" in said and "Traceback" not in said
+    assert not (tmp_path / "c").exists() and not (tmp_path / "r").exists()
+
+
+def test_too_little_data_is_shown_by_both_trainings(
+    train: Train, warnings: Callable[[], str], tiny_weights: Path, tmp_path: Path
+) -> None:
+    few = write_dataset(tmp_path / "few", counts={"train": 4, "val": 4, "test": 4})
+    assert train(dataset=few) == 0
+    assert "12 training images, under 500" in warnings() and "3 of 3 classes have under 20" in warnings()
+    baseline = ["--classifier", str(tmp_path / "bc"), "--report", str(tmp_path / "br"), "--input-size-px", "32"]
+    given = ["--dataset", str(few), "--backbone", "test_resnet", "--weights", str(tiny_weights), "--device", "cpu"]
+    assert main(FeatureExtraction, [*given, *baseline]) == 0
+    assert "the baseline is expected to win" in read_report(tmp_path / "br").details["expectation"]
+    assert "expected to win" in (tmp_path / "br" / "report.html").read_text()
