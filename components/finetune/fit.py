@@ -105,8 +105,8 @@ def _close_epoch(state: State, scores: Scores, images_per_s: float, plan: Plan, 
     at = state.progress
     if not math.isfinite(scores.nll):
         raise BadInput(
-            f"after epoch {at.epoch} the model's answers on val are no numbers: the training diverged. Lower --base-lr, "
-            "or raise --warmup-fraction."
+            f"after epoch {at.epoch} the model's answers on val are no numbers: the training diverged. Lower "
+            "--base-lr, or raise --warmup-fraction."
         )
     record = {
         "epoch": at.epoch,
