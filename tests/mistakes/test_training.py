@@ -15,6 +15,7 @@ from components.finetune.spec import Finetune
 from components.interchange import classifier
 from components.interchange.cards import read_classifier_card
 from components.interchange.cli import main
+from components.interchange.dataset import open_dataset
 from components.interchange.report import read_report
 from tests.conftest import write_dataset
 
@@ -48,13 +49,19 @@ def warnings(tmp_path: Path) -> Callable[[], str]:
     return lambda: " | ".join(read_report(tmp_path / "r").details["warnings"])
 
 
-def test_normalisation_is_that_of_the_weights_and_cannot_be_given(train: Train, tmp_path: Path) -> None:
+def test_normalisation_is_that_of_the_weights_and_cannot_be_given(
+    train: Train, tiny_dataset: Path, tmp_path: Path
+) -> None:
     assert train() == 0
     config, found = timm.get_pretrained_cfg("test_resnet"), read_classifier_card(tmp_path / "c").preprocessing
     assert (found.mean, found.std) == (config.mean, config.std)
     with pytest.raises(SystemExit) as refused:
         train("--mean", "0.1,0.2,0.3")
     assert refused.value.code == 2
+    with torch.device("meta"):
+        model = timm.create_model("resnet18")
+    config, found = model.pretrained_cfg, classifier.preprocessing_of(model, open_dataset(tiny_dataset).manifest, 32)
+    assert (found.mean, found.std) == (config["mean"], config["std"])
 
 
 def test_one_rate_for_all_layers_is_shown(train: Train, warnings: Callable[[], str]) -> None:
