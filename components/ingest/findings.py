@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from components.ingest.placement import Placement
 from components.ingest.splits import Earlier
 from components.interchange.errors import BadInput, listed
 from components.interchange.ledgers import Quarantined, Sample
@@ -17,6 +18,8 @@ NOT_BAD = (
     "unlabelled",
 )  # Whole files: they say nothing about the source's health.
 LISTED_IN_REPORT = 100
+MAX_IMBALANCE = 3.0  # Above it the report warns.
+MAX_FAMILY = 0.1
 
 
 def _bad(quarantined: Iterable[Quarantined]) -> list[Quarantined]:
@@ -64,6 +67,42 @@ def rows(
             Row(name="removed", value=len(before.keys() - now.keys()), unit="images"),
             Row(name="moved", value=moved, unit="images"),
         ]
+    return found
+
+
+def likeness_rows(placement: Placement, counts: Mapping[str, Mapping[str, int]]) -> list[Row]:
+    """Sets of equal and of similar pictures, and how much larger the largest class is than the smallest."""
+    mixed = sum(len({one.source.label for one in family}) > 1 for family in placement.families)
+    return [
+        Row(name="imbalance", value=imbalance(counts)),
+        Row(name="copies", value=len(placement.copies), unit="sets"),
+        Row(name="conflicting_labels", value=len(placement.conflicts), unit="sets"),
+        Row(name="near_duplicates", value=len(placement.families), unit="sets"),
+        Row(name="near_duplicates", value=mixed, unit="sets", of="several labels"),
+        Row(name="near_duplicates", value=sum(map(len, placement.families)), unit="images", of="images"),
+    ]
+
+
+def imbalance(counts: Mapping[str, Mapping[str, int]]) -> float:
+    """Images of the largest class by those of the smallest."""
+    by_class = [sum(counts[split][label] for split in counts) for label in counts["train"]]
+    return max(by_class) / min(by_class)
+
+
+def warnings(counts: Mapping[str, Mapping[str, int]], largest_family: int) -> list[str]:
+    """What a user should look at, in words."""
+    found = []
+    ratio, number = imbalance(counts), sum(sum(by_class.values()) for by_class in counts.values())
+    if ratio > MAX_IMBALANCE:
+        found.append(
+            f"The largest class has {ratio:.1f} times the images of the smallest (over {MAX_IMBALANCE:g}): train with "
+            "finetune's --class-weights balanced, or add images to the small classes."
+        )
+    if largest_family > MAX_FAMILY * number:
+        found.append(
+            f"{largest_family} images look alike and stand on one side, more than {MAX_FAMILY:.0%} of all: "
+            "where they are different pictures, lower --max-near-bits."
+        )
     return found
 
 

@@ -5,10 +5,11 @@ import time
 from typing import Any
 
 from components.ingest.earlier import earlier_images, frozen_test
-from components.ingest.findings import check_bad_fraction, details, rows
+from components.ingest.findings import check_bad_fraction, details, likeness_rows, rows, warnings
 from components.ingest.layouts import SourceImage
 from components.ingest.manifests import Columns
 from components.ingest.originals import copy_originals
+from components.ingest.page import ingest_page
 from components.ingest.parallel import in_order, num_cores
 from components.ingest.pictures import Picture, read_picture
 from components.ingest.placement import placed
@@ -20,7 +21,7 @@ from components.ingest.spool import Spool, open_spool
 from components.ingest.statistics import channel_statistics
 from components.interchange.artifact import write_card
 from components.interchange.champion import current
-from components.interchange.dataset import ORIGINALS_FOLDER, SPLITS, SplitName
+from components.interchange.dataset import ORIGINALS_FOLDER, SPLITS, ChannelStatistics, SplitName
 from components.interchange.ledgers import Quarantined, write_quarantine, write_samples
 from components.interchange.progress import progress
 from components.interchange.report import write_report
@@ -50,15 +51,23 @@ def run(spec: Ingest, context: RunContext) -> dict[str, object]:
         check_counts(counts, placement.largest_family)
         read_s = time.perf_counter() - started
         written = {split: write_split(spec.dataset, split, side, classes) for split, side in sides.items()}
+        statistics = channel_statistics(picture.sums for picture in sides["train"])
+        worth_saying = warnings(counts, placement.largest_family)
+        html = ingest_page(
+            num_files, placement, quarantined, counts, spec.val_fraction, spec.test_fraction, statistics, worth_saying
+        )
 
     samples = [sample for split in SPLITS for sample in written[split].samples]
     originals = copy_originals(spec.dataset / ORIGINALS_FOLDER, sides["test"], NUM_ORIGINALS)
     write_samples(spec.dataset, samples)
     write_quarantine(spec.dataset, quarantined)
-    manifest = _manifest(spec, classes, counts, len(quarantined), sides, written)
+    manifest = _manifest(spec, classes, counts, len(quarantined), sides, written, statistics)
     write_card(spec.dataset, "dataset", manifest)
-    figures = rows(counts, num_files, quarantined, samples, earlier)
-    write_report(spec.report, spec, figures, details(quarantined, manifest, originals))
+    figures = rows(counts, num_files, quarantined, samples, earlier) + likeness_rows(placement, counts)
+    told = details(quarantined, manifest, originals) | {"warnings": worth_saying}
+    write_report(spec.report, spec, figures, told, html)
+    for warning in worth_saying:
+        log.warning("%s", warning)
     seconds = time.perf_counter() - started
     log.info("images=%d classes=%d quarantined=%d", len(samples), len(classes), len(quarantined))
     return {
@@ -107,6 +116,7 @@ def _manifest(
     num_quarantined: int,
     sides: dict[SplitName, list[Picture]],
     written: dict[SplitName, WrittenSplit],
+    statistics: ChannelStatistics,
 ) -> dict[str, Any]:
     fractions = {"val_fraction": spec.val_fraction, "test_fraction": spec.test_fraction}
     split_by = sorted({_split_by(picture.source) for side in sides.values() for picture in side})
@@ -119,5 +129,5 @@ def _manifest(
         "split_policy": {"by": split_by, **fractions, "max_near_bits": spec.max_near_bits},
         "shards": {split: one.shards for split, one in written.items()},
         "digests": {split: one.digest for split, one in written.items()},
-        "statistics": channel_statistics(picture.sums for picture in sides["train"]).model_dump(mode="json"),
+        "statistics": statistics.model_dump(mode="json"),
     }

@@ -192,7 +192,7 @@ def check_counts(counts: Mapping[str, Mapping[str, int]], largest_family: int) -
             f"{label} ({', '.join(f'{split} {counts[split][label]}' for split in SPLITS)})" for label in short
         )
         alike = (
-            f" {largest_family} images look alike and stand on one side: a smaller --max-near-bits parts them."
+            f" {largest_family} images look alike and stand on one side: a lower --max-near-bits parts them."
             if largest_family > sum(map(sum, (by_class.values() for by_class in counts.values()))) / 10
             else ""
         )

@@ -1,0 +1,144 @@
+"""The picture report of ingest: what the images are, how they are split, what was left out and who looks like whom."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from statistics import median
+
+import numpy as np
+
+from components.ingest.pictures import Picture
+from components.ingest.placement import Placement
+from components.interchange import page
+from components.interchange.dataset import SPLITS, ChannelStatistics, SplitName
+from components.interchange.ledgers import Quarantined
+from components.interchange.page import Block, Cell, Gallery, KeyFigure, Notes, Section, Table, Text
+
+EXAMPLES, CLASSES_SHOWN, SETS_SHOWN, FILES_SHOWN, PICTURE_PX = 4, 24, 12, 50, 128
+Counts = Mapping[str, Mapping[str, int]]
+
+
+def ingest_page(
+    num_files: int,
+    placement: Placement,
+    quarantined: Sequence[Quarantined],
+    counts: Counts,
+    val_fraction: float,
+    test_fraction: float,
+    statistics: ChannelStatistics,
+    warnings: Sequence[str],
+) -> str:
+    """The page as HTML. The fractions are those asked for; the pictures' pixels must still be there to read."""
+    asked = {"train": 1 - val_fraction - test_fraction, "val": val_fraction, "test": test_fraction}
+    pictures = [picture for split in SPLITS for picture in placement.sides[split]]
+    classes = list(counts["train"])
+    lead = f"{len(pictures):,} images of {len(classes)} classes; {len(quarantined):,} of {num_files:,} files left out."
+    figures = [
+        KeyFigure("images", f"{len(pictures):,}"),
+        KeyFigure("classes", str(len(classes))),
+        KeyFigure("left out", f"{len(quarantined):,}", f"of {num_files:,} files"),
+        KeyFigure("sets of look-alikes", str(len(placement.families))),
+    ]
+    said: list[Block] = [Notes([("bad", warning) for warning in warnings])] if warnings else []
+    sections = [
+        *([Section("Worth a look", said)] if said else []),
+        Section("Classes and splits", [_splits(counts, asked)]),
+        Section("Examples", _examples(classes, placement)),
+        Section("Sizes, formats, colours", _properties(pictures, statistics)),
+        Section("Left out", [_reasons(quarantined), _left_out(quarantined)]),
+        Section("One picture under several labels", _sets(placement.conflicts, placement)),
+        Section("Look-alikes", _sets(_telling(placement.families), placement)),
+        Section("Copies", _sets(placement.copies, placement), folded=True, hint=f"{len(placement.copies)} sets"),
+    ]
+    return page.render("Images", lead, sections, figures=figures)
+
+
+def _splits(counts: Counts, asked: Mapping[str, float]) -> Table:
+    totals = {split: sum(counts[split].values()) for split in SPLITS}
+    number = sum(totals.values())
+    rows: list[list[Cell | str]] = []
+    for label in counts["train"]:
+        found = [counts[split][label] for split in SPLITS]
+        share = sum(found) / number
+        rows.append([label, *(f"{each:,}" for each in found), Cell(f"{share:.1%}", shade=share)])
+    rows.append([Cell("all", strong=True), *(Cell(f"{totals[split]:,}", strong=True) for split in SPLITS), ""])
+    rows.append(["achieved", *(f"{totals[split] / number:.1%}" for split in SPLITS), ""])
+    rows.append(["asked for", *(f"{asked[split]:.1%}" for split in SPLITS), ""])
+    return Table(["class", *SPLITS, "share"], rows, "Images by class and split; the hash of each decides its side.")
+
+
+def _examples(classes: Sequence[str], placement: Placement) -> list[Block]:
+    found: list[Block] = []
+    for label in classes[:CLASSES_SHOWN]:
+        of_class = [one for one in placement.sides["train"] if one.source.label == label][:EXAMPLES]
+        found += [Text(label), Gallery([_picture(one, [one.source.path]) for one in of_class])]
+    if len(classes) > CLASSES_SHOWN:
+        found.append(Text(f"{len(classes) - CLASSES_SHOWN} more classes are not shown."))
+    return found
+
+
+def _properties(pictures: Sequence[Picture], statistics: ChannelStatistics) -> list[Block]:
+    rows: list[list[Cell | str]] = []
+    for name, values in (
+        ("width (px)", [one.width_px for one in pictures]),
+        ("height (px)", [one.height_px for one in pictures]),
+        ("brightness", [one.look.brightness for one in pictures]),
+    ):
+        rows.append([name, *(f"{value:g}" for value in map(_rounded, (min(values), median(values), max(values))))])
+    formats = Counter(one.format for one in pictures).most_common()
+    channels = zip(("red", "green", "blue"), statistics.mean, statistics.std, strict=True)
+    return [
+        Table(["", "least", "median", "most"], rows),
+        Table(["format", "images"], [[name, f"{number:,}"] for name, number in formats]),
+        Table(["channel", "mean", "std"], [[name, f"{mean:.3f}", f"{std:.3f}"] for name, mean, std in channels]),
+    ]
+
+
+def _rounded(value: float) -> float:
+    return round(value, 3)
+
+
+def _reasons(quarantined: Sequence[Quarantined]) -> Table:
+    reasons = Counter(entry.reason for entry in quarantined).most_common()
+    return Table(["reason", "files"], [[reason, f"{number:,}"] for reason, number in reasons])
+
+
+def _left_out(quarantined: Sequence[Quarantined]) -> Table:
+    shown = sorted(quarantined, key=lambda entry: (entry.reason, entry.path))[:FILES_SHOWN]
+    rest = len(quarantined) - len(shown)
+    caption = f"{rest:,} more are in quarantine.parquet." if rest else ""
+    return Table(["file", "reason", "found"], [[one.path, one.reason, one.detail] for one in shown], caption)
+
+
+def _telling(families: Sequence[list[Picture]]) -> list[list[Picture]]:
+    """Families of several labels first, each with one picture of another label in the second place."""
+    found = []
+    for first, *others in families:
+        others.sort(key=lambda one: one.source.label == first.source.label)
+        found.append([first, *others])
+    return sorted(found, key=lambda family: family[0].source.label == family[1].source.label)
+
+
+def _sets(sets: Sequence[list[Picture]], placement: Placement) -> list[Block]:
+    """The first two pictures of each set, side by side."""
+    if not sets:
+        return [Text("None.")]
+    side_of = {one.source.path: split for split, side in placement.sides.items() for one in side}
+    found: list[Block] = []
+    for alike in sets[:SETS_SHOWN]:
+        pair = alike[:2]
+        bits = (int(pair[0].look.phash, 16) ^ int(pair[1].look.phash, 16)).bit_count()
+        found.append(Text(f"{len(alike)} pictures; these two are {bits} bits apart."))
+        found.append(Gallery([_picture(one, _lines(one, side_of.get(one.source.path))) for one in pair]))
+    if len(sets) > SETS_SHOWN:
+        found.append(Text(f"{len(sets) - SETS_SHOWN:,} more sets are not shown."))
+    return found
+
+
+def _lines(one: Picture, side: SplitName | None) -> list[str]:
+    return [one.source.path, f"{one.source.label}, {side or 'left out'}"]
+
+
+def _picture(one: Picture, lines: Sequence[str]) -> page.Picture:
+    shape = (one.stored_height_px, one.stored_width_px, 3)
+    pixels_HWC = np.frombuffer(one.stored.read(), np.uint8).reshape(shape)
+    return page.Picture(page.picture_uri(pixels_HWC, PICTURE_PX), lines)
