@@ -50,6 +50,11 @@ mutants: .venv/dev.installed  ## plants bugs in a copy of the code; each must tu
 bench: .venv/dev.installed  ## all benchmarks, or BENCH=name: ours against a peer, one JSON line each
 	$(BIN)/python -m tests.benchmarks $(BENCH)
 
+.venv-aws/installed: | .venv/bin/uv  ## the AWS CLI, the peer of the benchmarks store_upload and store_download
+	$(BIN)/uv venv --quiet .venv-aws
+	$(BIN)/uv pip install --quiet --python .venv-aws/bin/python awscli==1.46.3
+	@touch $@
+
 .venv/bin/uv:
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet uv==$(UV_VERSION)

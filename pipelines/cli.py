@@ -15,6 +15,7 @@ from pipelines import (
     predict_commands,
     report_commands,
     serve_commands,
+    status_commands,
     store_commands,
     weights_commands,
 )
@@ -47,6 +48,7 @@ app.command()(cluster_commands.schedule)
 app.command()(conformance_commands.conformance)
 app.command()(report_commands.report)
 app.command()(predict_commands.predict)
+app.command()(status_commands.status)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(serve_commands.serve)
 
 

@@ -6,6 +6,7 @@ index/runs.json  what the summaries of ended runs said when they were last liste
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -50,7 +51,10 @@ def _read(store: Store, ids: Iterable[str], known: Mapping[str, dict[str, Any]])
     waiting = iter(ids)
     with ThreadPoolExecutor(READ_AT_ONCE) as pool:
         while some := list(islice(waiting, READ_AT_ONCE)):
-            yield from pool.map(lambda run_id: known.get(run_id) or _run(store, run_id), some)
+            unknown = [run_id for run_id in some if run_id not in known]
+            read_now = pool.map(partial(_run, store), unknown) if unknown else iter(())
+            for run_id in some:
+                yield known.get(run_id) or next(read_now)
 
 
 def _index(store: Store) -> dict[str, dict[str, Any]]:

@@ -26,6 +26,7 @@ from components.interchange.artifact import RUN_FILE, digest, to_json
 from components.interchange.blobs import open_blobs
 from components.interchange.errors import BadInput, disk_is_full, listed
 from components.interchange.executor_output import write_executor_output
+from components.interchange.heartbeat import beating
 from components.interchange.run_reports import keep_report
 from components.interchange.step import RunContext, Spec, given_parameters, input_folders, ports, step_name
 
@@ -113,7 +114,8 @@ def _run(name: str, spec: Spec, context: RunContext) -> None:
     inputs = {port: digest(path) for port, path in input_folders(spec).items() if path.exists()}
     outputs = ports(type(spec), "out")
     log.debug("step=%s spec=%s", name, json.dumps(given_parameters(spec)))
-    with _whole_or_nothing(spec) as staged:
+    put = None if context.store is None else open_blobs(context.store).put
+    with beating(put, context.run_id, name), _whole_or_nothing(spec) as staged:
         facts = importlib.import_module(f"components.{name}.run").run(staged, context) or {}
         record = {
             "step": name,

@@ -1,18 +1,21 @@
-"""Progress on long work: a bar with rate and time left, one import for every step."""
+"""Progress on long work: a bar with rate and time left, one import for every step; the store hears of it too."""
 
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from tqdm import tqdm
+
+from components.interchange.heartbeat import beat
 
 T = TypeVar("T")
 
 
 def progress(items: Iterable[T], label: str, *, total: int | None = None, unit: str = " images") -> Iterator[T]:
     """Iterate with a bar on standard error; where that is no terminal, a line every 10 s and none for short work."""
-    terminal = sys.stderr.isatty()
-    yield from tqdm(
+    terminal, started = sys.stderr.isatty(), time.monotonic()
+    bar = tqdm(
         items,
         desc=label,
         total=total,
@@ -23,3 +26,6 @@ def progress(items: Iterable[T], label: str, *, total: int | None = None, unit: 
         delay=0.0 if terminal else 10.0,
         ascii=None if terminal else True,
     )
+    for done, item in enumerate(bar):
+        beat(label, done, bar.total, unit, started)
+        yield item

@@ -1,0 +1,51 @@
+"""What a run is at, from what it has in the store: its request, the steps that are done, and signs of life."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from components.interchange.errors import BadInput, near
+from components.interchange.heartbeat import heartbeat_prefix
+from pipelines import run_list
+from pipelines.store import Store
+
+SILENT_S = 60.0  # A step beats every few seconds while a loop runs; one long computation may be silent for longer.
+
+
+def status(store: Store, run_id: str | None) -> dict[str, Any]:
+    """The verdict (`unfinished` while there is none) of a run, by default the newest, and its steps' last beats."""
+    known = run_list.newest_first(store)
+    chosen = run_id or (known[0] if known else "")
+    if chosen not in known:
+        raise BadInput(f"--store {store.uri}: no run {chosen!r}.{near(chosen, known)} See graft runs.")
+    summary = run_list.read(store, f"runs/{chosen}/summary.json") or {}
+    request = run_list.read(store, f"runs/{chosen}/request.json") or {}
+    beats = [json.loads(store.blobs.get(key) or b"{}") for key in store.blobs.list(heartbeat_prefix(chosen))]
+    return {
+        "run_id": chosen,
+        "model_name": summary.get("model_name", request.get("model_name")),
+        "verdict": summary.get("verdict", run_list.UNFINISHED),
+        "reasons": summary.get("reasons", []),
+        "steps": [_shown(beat) for beat in sorted(beats, key=lambda beat: str(beat.get("when")))],
+    }
+
+
+def _shown(beat: dict[str, Any]) -> dict[str, Any]:
+    when = datetime.fromisoformat(beat["when"])
+    age_s = (datetime.now(UTC) - when).total_seconds()
+    silent = beat["state"] in ("started", "at work") and age_s > SILENT_S
+    return {**beat, "state": "silent" if silent else beat["state"], "age_s": round(age_s, 1)}
+
+
+def lines(found: dict[str, Any]) -> list[str]:
+    """The same for a person: a line for the run, a line a step."""
+    reasons = f": {found['reasons'][0]}" if found["reasons"] else ""
+    told = [f"{found['run_id']} {found['model_name']}: {found['verdict']}{reasons}"]
+    for step in found["steps"]:
+        words = [f"{step['step']:<20}{step['state']:<9}"]
+        if "label" in step:
+            of = f"/{step['total']}" if step["total"] is not None else ""
+            words += [f"{step['label']}: {step['done']}{of} {step['unit']}, {step['rate']:g} a second"]
+            words += [f", {step['seconds_left']:.0f} s left"] if step["seconds_left"] is not None else []
+        told.append(f"{''.join(words)} ({step['age_s']:.0f} s ago)")
+    return told

@@ -1,0 +1,75 @@
+"""Signs of life: what a step is at can be read from the store while it works, and a silent one is called so."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from components.interchange import heartbeat
+from components.interchange.blobs import open_blobs
+from components.interchange.errors import BadInput
+from components.interchange.heartbeat import beating, heartbeat_prefix
+from components.interchange.progress import progress
+from pipelines.cli import app
+from pipelines.status import status
+from pipelines.store import open_store
+
+
+def waited(store: str, state: str) -> dict[str, object]:
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        [step] = status(open_store(store), "r1")["steps"] or [{"state": ""}]
+        if step["state"] == state:
+            return dict(step)
+        time.sleep(0.02)
+    raise AssertionError(f"never {state}")
+
+
+@pytest.fixture(params=["disk", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("GRAFT_CACHE", str(tmp_path / "cache"))
+    uri = str(tmp_path / "store") if request.param == "disk" else str(request.getfixturevalue("s3_store"))
+    open_blobs(uri).put("runs/r1/request.json", b'{"model_name": "parts"}')
+    return uri
+
+
+def test_a_long_loop_can_be_watched(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heartbeat, "EVERY_S", 0.0)
+    with beating(open_blobs(store).put, "r1", "finetune"):
+        for number in progress(range(10), "epoch 1", unit=" batches"):
+            time.sleep(0.05)
+            if number == 5:
+                step = waited(store, "at work")
+                assert (step["label"], step["total"], step["unit"]) == ("epoch 1", 10, "batches")
+                assert 0 <= int(str(step["done"])) <= 5
+        told = CliRunner().invoke(app, ["status", "--store", store]).stdout
+        assert "r1 parts: unfinished" in told and "finetune" in told
+    assert waited(store, "done")["step"] == "finetune"
+
+
+def test_a_step_that_fails_says_so_and_one_that_is_gone_is_silent(store: str) -> None:
+    with pytest.raises(ZeroDivisionError), beating(open_blobs(store).put, "r1", "ingest"):
+        raise ZeroDivisionError
+    assert waited(store, "failed")["step"] == "ingest"
+    gone = {"step": "ingest", "state": "at work", "when": "2026-01-01T00:00:00+00:00"}
+    open_blobs(store).put(f"{heartbeat_prefix('r1')}ingest.json", json.dumps(gone).encode())
+    assert waited(store, "silent")["step"] == "ingest"
+
+
+def test_beats_are_few_and_a_store_that_refuses_stops_nothing() -> None:
+    beats = []
+
+    def put(key: str, data: bytes) -> None:
+        beats.append(key)
+        raise BadInput("no permission")
+
+    with beating(put, "r1", "latency"):
+        assert list(progress(range(10_000), "runs")) == list(range(10_000))
+    assert beats == [f"{heartbeat_prefix('r1')}latency.json"] * 2  # The first and the last.
+
+
+def test_an_unknown_run_is_refused(store: str) -> None:
+    with pytest.raises(BadInput, match=r"no run 'r2'\. Close: r1"):
+        status(open_store(store), "r2")
