@@ -52,7 +52,7 @@ def _lead(summary: Mapping[str, Any], reports: Reports) -> str:
         "keep": "The new model does not go into service.",
         "inconclusive": "The evidence does not decide: nothing changes in service.",
         "unchanged": "Nothing had to run: sources, parameters and code are as they were.",
-        "failed": f"The run did not come to its end: {'; '.join(summary['reasons'])}.",
+        "failed": f"The run did not come to its end: {'; '.join(summary['reasons']).rstrip('.')}.",
     }.get(verdict, f"The verdict is {verdict}.")
     if evaluate is None:
         return told
