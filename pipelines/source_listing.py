@@ -10,17 +10,23 @@ from typing import Any
 
 from components.interchange.artifact import file_digest
 from components.interchange.errors import BadInput
+from components.interchange.s3_objects import SCHEME, bucket_and_key
 
 MANIFEST_SUFFIXES = (".csv", ".jsonl", ".parquet")
-EXPECTED = "a folder, a manifest (.csv, .jsonl, .parquet) or an archive (.zip, .tar, .tar.gz, .tgz) on a local disk"
+EXPECTED = (
+    "a folder, a manifest (.csv, .jsonl, .parquet) or an archive (.zip, .tar, .tar.gz, .tgz), on a local disk or at "
+    "s3://BUCKET/PREFIX"
+)
 
 
 def source_listing(source: str, image_column: str) -> dict[str, Any]:
-    """Count and sha256 of a source's listing: relative path, size and modification time of every file.
+    """Count and sha256 of a source's listing: relative path, size and modification time (on S3 ETag) of every file.
 
     A manifest counts by its bytes and by the files that it names, an archive as the one file that it is, also where
     `source` is a manifest inside it. BadInput where there is nothing.
     """
+    if source.startswith(SCHEME):
+        return _objects(source)
     place = Path(source.removeprefix("file://"))
     if "://" in source.removeprefix("file://"):
         raise BadInput(f"--source {source}: expected {EXPECTED}.")
@@ -34,6 +40,21 @@ def source_listing(source: str, image_column: str) -> dict[str, Any]:
     if place.suffix.lower() not in MANIFEST_SUFFIXES:
         return _listing(place.parent, [place])
     return _listing(place.parent, [place, *_named_by(place, image_column)], file_digest(place))
+
+
+def _objects(source: str) -> dict[str, Any]:
+    """A manifest counts with all objects beside and below it, whichever it names."""
+    bucket, key = bucket_and_key(source)
+    folder = key.rpartition("/")[0] if key.lower().endswith(MANIFEST_SUFFIXES) else key
+    found = bucket.objects(f"{folder}/" if folder else "")
+    if not found and (single := bucket.find(key)):
+        found = [single]
+    if not found:
+        raise BadInput(f"--source {source}: there is no such object or prefix. Is AWS_ENDPOINT_URL right?")
+    lines = hashlib.sha256()
+    for each in found:
+        lines.update(f"{each.key.removeprefix(folder)}\0{each.num_bytes}\0{each.tag}\n".encode())
+    return {"files": len(found), "listing": lines.hexdigest()}
 
 
 def _folder(source: str, place: Path) -> dict[str, Any]:

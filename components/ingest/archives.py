@@ -30,8 +30,8 @@ def is_archive(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES)
 
 
-def open_archive(path: Path) -> Archive:
-    """List an archive; BadInput where it is damaged, so that what it holds is not known.
+def open_archive(path: Path, shown: str | None = None) -> Archive:
+    """List an archive, called `shown` in messages; BadInput where it is damaged, so that what it holds is not known.
 
     Members with absolute names or `..` are unusable: quarantined under the names they have.
     """
@@ -43,8 +43,8 @@ def open_archive(path: Path) -> Archive:
             files, folders = tar_members(GzipFile(path) if name.endswith(GZIP_SUFFIXES) else PlainFile(path))
     except Exception as error:  # Damaged archives raise whatever the parsers stumble over.
         raise BadInput(
-            f"{path} cannot be read as an archive ({error}). Expected a whole .zip, .tar, .tar.gz or .tgz: is the copy "
-            "complete?"
+            f"{shown or path} cannot be read as an archive ({error}). Expected a whole .zip, .tar, .tar.gz or .tgz: "
+            "is the copy complete?"
         ) from None
     entries = [Entry(_path(name), file) for name, file in files if not _is_unsafe(name)]
     unusable = [
@@ -52,7 +52,7 @@ def open_archive(path: Path) -> Archive:
         for name, _ in files
         if _is_unsafe(name)
     ]
-    tree = ListedTree(str(path), entries, [_path(name) for name in folders if not _is_unsafe(name)])
+    tree = ListedTree(shown or str(path), entries, [_path(name) for name in folders if not _is_unsafe(name)])
     return Archive(tree, unusable)
 
 

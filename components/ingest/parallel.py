@@ -16,14 +16,16 @@ def num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def in_order(work: Callable[[T], R], items: Iterable[T], num_threads: int) -> Iterator[R]:
-    """`map` in threads: results come in the order of the items, at most WAITING_PER_THREAD a thread wait."""
+def in_order(
+    work: Callable[[T], R], items: Iterable[T], num_threads: int, waiting_per_thread: int = WAITING_PER_THREAD
+) -> Iterator[R]:
+    """`map` in threads: results come in the order of the items, a bounded number of them waits."""
     waiting: deque[Future[R]] = deque()
     pool = ThreadPoolExecutor(num_threads)
     try:
         for item in items:
             waiting.append(pool.submit(work, item))
-            if len(waiting) >= num_threads * WAITING_PER_THREAD:
+            if len(waiting) >= num_threads * waiting_per_thread:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

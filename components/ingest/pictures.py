@@ -6,7 +6,7 @@ Legend: H height, W width, C 3 channels (RGB); pixels are uint8.
 import hashlib
 from typing import NamedTuple
 
-from components.ingest.files import bytes_digest
+from components.ingest.files import SourceFile, bytes_digest
 from components.ingest.layouts import SourceImage
 from components.ingest.perceptual import Look, look
 from components.ingest.spool import Spool, StoredBytes
@@ -36,14 +36,14 @@ class Picture(NamedTuple):
 
 
 def read_picture(
-    source: SourceImage, short_px: int, interpolation: Interpolation, spool: Spool
+    source: SourceImage, file: SourceFile, short_px: int, interpolation: Interpolation, spool: Spool
 ) -> Picture | Quarantined:
-    """Read, identify and decode one file, and put its pixels aside; or say why it cannot be used."""
-    problem = source.file.problem()
+    """Read, identify and decode the file of one image, and put its pixels aside; or say why it cannot be used."""
+    problem = file.problem()
     if problem:
         return Quarantined(source.path, *problem)
     try:
-        data = source.file.read()
+        data = file.read()
         decoded = decode_short(data, short_px, interpolation)
     except BrokenImage as broken:
         return Quarantined(source.path, broken.reason, broken.detail)

@@ -2,9 +2,12 @@
 
 import logging
 import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from components.ingest.earlier import earlier_images, frozen_test
+from components.ingest.files import SourceFile
 from components.ingest.findings import check_bad_fraction, details, likeness_rows, rows, warnings
 from components.ingest.layouts import SourceImage
 from components.ingest.manifests import Columns
@@ -13,6 +16,7 @@ from components.ingest.page import ingest_page
 from components.ingest.parallel import in_order, num_cores
 from components.ingest.pictures import Picture, read_picture
 from components.ingest.placement import placed
+from components.ingest.remote import fetched_ahead
 from components.ingest.shards import WrittenSplit, write_split
 from components.ingest.sources import read_source
 from components.ingest.spec import Ingest
@@ -25,6 +29,7 @@ from components.interchange.dataset import ORIGINALS_FOLDER, SPLITS, ChannelStat
 from components.interchange.ledgers import Quarantined, write_quarantine, write_samples
 from components.interchange.progress import progress
 from components.interchange.report import write_report
+from components.interchange.s3_objects import SCHEME
 from components.interchange.step import RunContext
 
 log = logging.getLogger("graft")
@@ -34,13 +39,13 @@ NUM_ORIGINALS = 64
 def run(spec: Ingest, context: RunContext) -> dict[str, object]:
     """Write a dataset and a report on it; the facts returned are times and rates."""
     started = time.perf_counter()
-    sources, unusable = read_source(spec.source, _columns(spec))
-    num_files = len(sources) + len(unusable)
-    classes = sorted({image.label for image in sources})
-    champion = current(context.store, context.model_name) if context.store else None
-    earlier = earlier_images(spec.previous, champion)
     spec.dataset.mkdir(parents=True)
-    with open_spool(spec.dataset) as spool:
+    with TemporaryDirectory(dir=spec.dataset) as scratch, open_spool(spec.dataset) as spool:
+        sources, unusable = read_source(spec.source, _columns(spec), Path(scratch))
+        num_files = len(sources) + len(unusable)
+        classes = sorted({image.label for image in sources})
+        champion = current(context.store, context.model_name) if context.store else None
+        earlier = earlier_images(spec.previous, champion)
         found = _read(spec, sources, spool)
         usable = [entry for entry in found if isinstance(entry, Picture)]
         broken = unusable + [entry for entry in found if isinstance(entry, Quarantined)]
@@ -56,9 +61,9 @@ def run(spec: Ingest, context: RunContext) -> dict[str, object]:
         html = ingest_page(
             num_files, placement, quarantined, counts, spec.val_fraction, spec.test_fraction, statistics, worth_saying
         )
+        originals = copy_originals(spec.dataset / ORIGINALS_FOLDER, sides["test"], NUM_ORIGINALS)
 
     samples = [sample for split in SPLITS for sample in written[split].samples]
-    originals = copy_originals(spec.dataset / ORIGINALS_FOLDER, sides["test"], NUM_ORIGINALS)
     write_samples(spec.dataset, samples)
     write_quarantine(spec.dataset, quarantined)
     manifest = _manifest(spec, classes, counts, len(quarantined), sides, written, statistics)
@@ -89,10 +94,11 @@ def _columns(spec: Ingest) -> Columns:
 
 
 def _read(spec: Ingest, sources: list[SourceImage], spool: Spool) -> list[Picture | Quarantined]:
-    def read(source: SourceImage) -> Picture | Quarantined:
-        return read_picture(source, spec.stored_size_px, spec.interpolation, spool)
+    def read(image: tuple[SourceImage, SourceFile]) -> Picture | Quarantined:
+        return read_picture(*image, spec.stored_size_px, spec.interpolation, spool)
 
-    entries = in_order(read, sources, num_cores())
+    files = fetched_ahead(sources) if spec.source.startswith(SCHEME) else ((one, one.file) for one in sources)
+    entries = in_order(read, files, num_cores())
     return list(progress(entries, "ingest: reading images", total=len(sources)))
 
 

@@ -1,19 +1,25 @@
-"""What a source holds: a folder, an archive, or a manifest that names images and labels."""
+"""What a source holds: a folder, an archive, or a manifest that names images and labels; on disk or on S3."""
 
+import posixpath
 from pathlib import Path
 
 from components.ingest.archives import SUFFIXES, Archive, is_archive, open_archive, unwrapped
 from components.ingest.layouts import Listing, read_table, read_tree
 from components.ingest.manifests import MANIFEST_SUFFIXES, Columns, is_manifest
+from components.ingest.remote import S3Tree
 from components.ingest.trees import FolderTree
 from components.interchange.errors import BadInput
+from components.interchange.s3_objects import SCHEME, ObjectChanged, bucket_and_key
 
 EXPECTED = f"a folder, a manifest ({', '.join(MANIFEST_SUFFIXES)}) or an archive ({', '.join(SUFFIXES)})"
 
 
-def read_source(source: str, columns: Columns) -> Listing:
-    """All files of a source, images sorted by path; BadInput when there is no source or fewer than two classes."""
-    found = _read(source, columns)
+def read_source(source: str, columns: Columns, scratch: Path) -> Listing:
+    """All files of a source, images sorted by path; BadInput when there is no source or fewer than two classes.
+
+    An archive on S3 is downloaded to the folder `scratch`, which must be there as long as the images are read.
+    """
+    found = _read_s3(source, columns, scratch) if source.startswith(SCHEME) else _read(source, columns)
     labels = sorted({image.label for image in found.images})
     if len(labels) < 2:
         raise BadInput(f"{source} has one class ({labels[0]}): a classifier needs at least two.")
@@ -43,3 +49,23 @@ def _read(source: str, columns: Columns) -> Listing:
 
 def _with(archive: Archive, found: Listing) -> Listing:
     return found._replace(unusable=found.unusable + archive.unusable)
+
+
+def _read_s3(source: str, columns: Columns, scratch: Path) -> Listing:
+    bucket, key = bucket_and_key(source)
+    folder, name = posixpath.split(key)
+    if is_manifest(name):
+        return read_table(S3Tree(bucket, folder), name, columns)
+    packed = bucket.find(key) if is_archive(Path(name)) else None
+    if packed:
+        place = scratch / name
+        try:
+            bucket.download(packed, place)
+        except ObjectChanged as error:
+            raise BadInput(f"--source {source}: {error}. Start again when it is complete.") from None
+        archive = open_archive(place, shown=source)
+        return _with(archive, read_tree(unwrapped(archive.tree), columns))
+    tree = S3Tree(bucket, key)
+    if tree.top() == ([], []):
+        raise BadInput(f"there is no source at {source}: expected {EXPECTED}; see --source and AWS_ENDPOINT_URL.")
+    return read_tree(tree, columns)

@@ -19,7 +19,7 @@ class Ingest(Spec):
 
     source: str = param(
         "Folder (a subfolder a class, or a metadata file), manifest (.csv, .jsonl, .parquet), or archive of them "
-        "(.zip, .tar, .tar.gz, .tgz)",
+        "(.zip, .tar, .tar.gz, .tgz); on disk or at s3://BUCKET/PREFIX",
         location=True,
     )
     stored_size_px: int = param("Short side of the stored images", default=256, unit="px", ge=8, le=4096)

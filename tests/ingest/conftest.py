@@ -35,7 +35,7 @@ def animals(tmp_path: Path) -> Path:
 def ingest(tmp_path: Path) -> Run:
     """`ingest(source, *flags, to=NAME)` runs the step and opens its dataset; the report lies in NAME-report."""
 
-    def run(source: Path, *flags: str, to: str = "dataset") -> Dataset:
+    def run(source: Path | str, *flags: str, to: str = "dataset") -> Dataset:
         dataset, report = tmp_path / to, tmp_path / f"{to}-report"
         places = ["--source", str(source), "--dataset", str(dataset), "--report", str(report)]
         assert main(Ingest, [*places, "--stored-size-px", "8", *flags]) == 0

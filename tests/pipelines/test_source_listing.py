@@ -5,6 +5,7 @@ import os
 import shutil
 from pathlib import Path
 
+import boto3
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -18,7 +19,7 @@ from pipelines.source_listing import source_listing
     [
         ("nowhere", "there is no such folder"),
         ("empty", "is an empty folder"),
-        ("s3://bucket/images", "on a local disk"),
+        ("gs://bucket/images", "on a local disk"),
     ],
 )
 def test_a_source_that_is_not_there_is_refused(tmp_path: Path, source: str, words: str) -> None:
@@ -84,3 +85,19 @@ def test_a_folder_counts_with_its_metadata_and_behind_links(images: Path, tmp_pa
     behind_a_link = source_listing(str(images), "image")
     (images / "metadata.jsonl").touch()
     assert len({before["listing"], behind_a_link["listing"], source_listing(str(images), "image")["listing"]}) == 3
+
+
+def test_a_prefix_on_s3_is_known_by_the_etags_of_its_objects(s3_store: str) -> None:
+    bucket, prefix = s3_store.removeprefix("s3://").split("/", 1)
+    client = boto3.session.Session().client("s3")
+    for name in ("a/1.png", "b/2.png", "all.csv"):
+        client.put_object(Bucket=bucket, Key=f"{prefix}/{name}", Body=name.encode())
+    first, table, single = (source_listing(f"{s3_store}{end}", "image") for end in ("", "/all.csv", "/a/1.png"))
+    assert (first["files"], table["files"], single["files"]) == (3, 3, 1)
+    assert source_listing(s3_store, "image") == first
+    client.put_object(Bucket=bucket, Key=f"{prefix}/b/2.png", Body=b"other b")
+    assert source_listing(s3_store, "image")["listing"] != first["listing"]
+    assert source_listing(f"{s3_store}/all.csv", "image")["listing"] != table["listing"]
+    client.close()
+    with pytest.raises(BadInput, match="no such object or prefix"):
+        source_listing(f"{s3_store}/nowhere", "image")

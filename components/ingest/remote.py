@@ -1,0 +1,88 @@
+"""Sources on S3: a prefix as a tree of its objects, fetched many at a time, each as it was listed or not at all."""
+
+import posixpath
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from components.ingest.files import MISSING, BrokenFile, Problem, SourceFile, size_problem
+from components.ingest.layouts import SourceImage
+from components.ingest.parallel import in_order
+from components.ingest.trees import Entry, ListedTree
+from components.interchange.pixels import BrokenImage
+from components.interchange.s3_objects import SCHEME, Bucket, ObjectChanged, S3Object, bucket_and_key
+from components.interchange.s3_requests import IN_FLIGHT
+
+
+class S3File(NamedTuple):
+    """An object of a listing."""
+
+    bucket: Bucket
+    listed: S3Object
+
+    def problem(self) -> Problem | None:
+        """Empty, or too large."""
+        return size_problem(self.listed.num_bytes)
+
+    def read(self) -> bytes:
+        """All bytes; `changed` where they are no longer those that were listed."""
+        try:
+            return self.bucket.read(self.listed)
+        except ObjectChanged as error:
+            raise BrokenImage("changed", f"s3://{self.bucket.name}/{self.listed.key}: {error}") from None
+
+
+class FetchedFile(NamedTuple):
+    """A file whose bytes are here already."""
+
+    data: bytes
+
+    def problem(self) -> Problem | None:
+        """Nothing: it was read."""
+        return None
+
+    def read(self) -> bytes:
+        """All bytes."""
+        return self.data
+
+
+class S3Tree(ListedTree):
+    """The objects under a prefix. A manifest may also name objects elsewhere: `../key` or `s3://bucket/key`."""
+
+    def __init__(self, bucket: Bucket, prefix: str) -> None:
+        inside = f"{prefix}/" if prefix else ""
+        found = [one for one in bucket.objects(inside) if not one.key.endswith("/")]
+        super().__init__(
+            f"{SCHEME}{bucket.name}/{prefix}".rstrip("/"),
+            [Entry(one.key.removeprefix(inside), S3File(bucket, one)) for one in found],
+        )
+        self._bucket, self._prefix = bucket, prefix
+
+    def entry(self, path: str) -> Entry:
+        """An object of the listing, or one elsewhere."""
+        if path.startswith(SCHEME):
+            bucket, key = bucket_and_key(path)
+            return Entry(path, _found(bucket, key))
+        name = posixpath.normpath(path)
+        if name.startswith("../"):
+            return Entry(name, _found(self._bucket, posixpath.normpath(posixpath.join(self._prefix, name))))
+        return super().entry(path)
+
+
+def _found(bucket: Bucket, key: str) -> SourceFile:
+    listed = bucket.find(key)
+    return MISSING if listed is None else S3File(bucket, listed)
+
+
+def fetched_ahead(images: Iterable[SourceImage]) -> Iterator[tuple[SourceImage, SourceFile]]:
+    """Each image with its file, read before it is asked for: IN_FLIGHT at a time."""
+    return in_order(lambda image: (image, _fetch(image.file)), images, IN_FLIGHT, waiting_per_thread=1)
+
+
+def _fetch(file: SourceFile) -> SourceFile:
+    problem = file.problem()
+    if problem:
+        return BrokenFile(problem)
+    try:
+        return FetchedFile(file.read())
+    except BrokenImage as broken:
+        return BrokenFile(Problem(broken.reason, broken.detail))

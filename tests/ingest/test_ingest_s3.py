@@ -1,0 +1,89 @@
+"""Sources on S3, on a real SeaweedFS: the same datasets as from the disk; objects that vanish or change while read."""
+
+import tarfile
+import zipfile
+from pathlib import Path
+
+import boto3
+import pytest
+
+from components.ingest import remote
+from components.ingest.trees import Entry
+from components.interchange.dataset import SPLITS
+from components.interchange.s3_objects import bucket_and_key
+
+
+@pytest.fixture
+def uploaded(s3_store: str):
+    """`uploaded(folder)` puts a folder's files below a new prefix and gives its URI."""
+    bucket, prefix = s3_store.removeprefix("s3://").split("/", 1)
+    client = boto3.session.Session().client("s3")
+
+    def upload(folder: Path) -> str:
+        for file in sorted(folder.rglob("*")):
+            if file.is_file():
+                client.upload_file(str(file), bucket, f"{prefix}/{file.relative_to(folder).as_posix()}")
+        return s3_store
+
+    yield upload
+    client.close()
+
+
+def manifest_of(folder: Path) -> None:
+    files = [file.relative_to(folder).as_posix() for file in sorted(folder.rglob("*.png"))]
+    (folder / "all.csv").write_text("\n".join(["image,label", *(f"{name},{name.split('/')[0]}" for name in files)]))
+
+
+def archives_of(folder: Path, target: Path) -> None:
+    target.mkdir()
+    with zipfile.ZipFile(target / "all.zip", "w") as packed, tarfile.open(target / "all.tar.gz", "w:gz") as tar:
+        for file in sorted(folder.rglob("*.png")):
+            packed.write(file, file.relative_to(folder))
+            tar.add(file, file.relative_to(folder))
+
+
+def test_a_prefix_and_a_manifest_give_the_datasets_of_the_folder(animals: Path, ingest, uploaded) -> None:
+    (animals / "dog" / "empty.png").touch()
+    manifest_of(animals)
+    uri = uploaded(animals)
+    assert ingest(animals, to="disk").digest() == ingest(uri, to="s3").digest()
+    assert ingest(animals / "all.csv", to="disk table").digest() == ingest(f"{uri}/all.csv", to="s3 table").digest()
+
+
+def test_archives_are_read_without_unpacking(animals: Path, ingest, uploaded, tmp_path: Path) -> None:
+    archives_of(animals, tmp_path / "packed")
+    uri, expected = uploaded(tmp_path / "packed"), ingest(animals, to="disk").digest()
+    for name in ("all.zip", "all.tar.gz"):
+        found = ingest(f"{uri}/{name}", to=name)
+        assert found.digest() == expected
+        assert not [path for path in found.folder.iterdir() if path.is_dir() and path.name != "originals"]
+
+
+def test_objects_that_vanish_or_change_after_the_listing_end_in_the_ledger(
+    animals: Path, ingest, uploaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = uploaded(animals)
+    bucket, prefix = bucket_and_key(uri)
+    client = boto3.session.Session().client("s3")
+    listed = remote.S3Tree.below
+
+    def listed_then_touched(tree: remote.S3Tree, folder: str) -> list[Entry]:
+        entries = listed(tree, folder)
+        if folder == "dog":
+            client.delete_object(Bucket=bucket.name, Key=f"{prefix}/dog/00.png")
+            client.put_object(Bucket=bucket.name, Key=f"{prefix}/dog/01.png", Body=b"another picture")
+        return entries
+
+    monkeypatch.setattr(remote.S3Tree, "below", listed_then_touched)
+    dataset = ingest(uri, "--max-bad-fraction", "0.1")
+    client.close()
+    found = {entry.path: (entry.reason, entry.detail.split(": ")[-1]) for entry in dataset.quarantine()}
+    assert found == {
+        "dog/00.png": ("changed", "it was there when the source was listed"),
+        "dog/01.png": ("changed", "its ETag is another one now"),
+    }
+    assert sum(len(dataset.split(name)) for name in SPLITS) == 58
+
+
+def test_nothing_under_a_prefix_is_refused_in_words(s3_store: str, refused) -> None:
+    assert "there is no source at" in refused(f"{s3_store}/nowhere")
