@@ -99,7 +99,7 @@ def against_champion(
     splits: Mapping[SplitName, Split],
     intervals: Intervals,
     batch_size: int,
-    near_duplicate_bits: int,
+    max_near_bits: int,
 ) -> Duel:
     """The champion's rows and the paired differences selected-champion, on the classes that both sides know.
 
@@ -133,7 +133,7 @@ def against_champion(
         duel.rows.extend(paired_rows(ours.logits_NS, *theirs, intervals, of="selected-champion", split=name))
         if name == "test":
             duel.matrices["champion"] = confusion(theirs.logits_NS, theirs.labels_N, len(classes.shared))
-            found = leaked(folder, dataset, split, near_duplicate_bits)
+            found = leaked(folder, dataset, split, max_near_bits)
             duel.facts["leaks"] = {"exact": found.exact, "near": found.near, "how": found.how}
             clean_N = ~found.leaked_N[[row for row, truth in enumerate(truths) if truth in classes.shared]]
             duel.rows.extend(without_leaks(ours, theirs, clean_N, classes.shared, intervals))

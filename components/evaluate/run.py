@@ -55,7 +55,7 @@ def run(spec: Evaluate, context: RunContext) -> dict[str, object]:
     duel = None
     if champion is not None:
         duel = contest.against_champion(
-            champion, winner, dataset, splits, intervals, spec.batch_size, spec.near_duplicate_bits
+            champion, winner, dataset, splits, intervals, spec.batch_size, spec.max_near_bits
         )
         rows += duel.rows
         matrices |= duel.matrices

@@ -19,12 +19,12 @@ class Evaluate(Spec):
     wanted_precision: float = param(
         "Share of right answers that the confidence threshold is chosen for, on val", default=0.99, gt=0, lt=1
     )
-    near_duplicate_bits: int = param(
+    max_near_bits: int = param(
         "Bits of 64 by which perceptual hashes of a test image and of the champion's training image may differ",
-        default=4,
+        default=10,
         unit="bits",
         ge=0,
-        le=32,
+        le=16,
     )
     ece_bins: int = param("Equal-width confidence bins", default=15, ge=2)
     shown_mistakes: int = param("Most confident mistakes shown as pictures", default=24, ge=0, le=200)

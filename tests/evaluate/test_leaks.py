@@ -45,9 +45,7 @@ def test_images_the_champion_was_trained_on_are_left_out(tmp_path, tiny_dataset,
     known, others = test_samples[:12], test_samples[12:]
     store = crowned(trained_on(tmp_path / "model", known))
 
-    report = evaluate(
-        tmp_path, tiny_dataset, "--candidate", str(learnt), "--store", store, "--near-duplicate-bits", "0"
-    )
+    report = evaluate(tmp_path, tiny_dataset, "--candidate", str(learnt), "--store", store, "--max-near-bits", "0")
 
     assert report.details["champion"]["leaks"]["exact"] == 12
     assert report.row("top1_difference", "selected-champion", "test").n == 30
