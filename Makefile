@@ -14,7 +14,7 @@ export DO_NOT_TRACK := 1
 export HF_HUB_OFFLINE := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: demo test test-faults test-resume test-backbones check format docs mutants bench images requirements clean
+.PHONY: demo test test-faults test-resume test-backbones check format docs mutants bench images test-docker requirements clean
 
 demo: .venv/demo.installed
 	$(BIN)/graft demo
@@ -70,6 +70,13 @@ images:  ## build an image a step family; BASE_IMAGE, IMAGE_PREFIX, IMAGE_TAG an
 	    --tag $(IMAGE_PREFIX)$$family:$(IMAGE_TAG) . || exit 1; \
 	done
 	docker images --format '{{.Size}}	{{.Repository}}:{{.Tag}}' | grep -F ':$(IMAGE_TAG)'
+
+TEST_BASE := graft-base:bookworm
+test-docker: .venv/dev.installed  ## every step in its container, on Kubeflow's local runner; needs root, docker, debootstrap
+	tests/docker/base_image.sh $(TEST_BASE)
+	$(MAKE) images IMAGES="control ingest latency export train" BASE_IMAGE=$(TEST_BASE) IMAGE_PREFIX=graft-test-
+	BASE_IMAGE=$(TEST_BASE) GRAFT_IMAGE_PREFIX=graft-test- GRAFT_IMAGE_TAG=$(IMAGE_TAG) \
+	  $(BIN)/python -m pytest -m slow -s tests/docker
 
 requirements: | .venv/bin/uv  ## compile the pins again from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml $(COMPILE) --extra dev -o docker/requirements/dev.txt

@@ -53,7 +53,15 @@ app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options"
 
 
 EngineOption = Annotated[Engine, typer.Option(help="Prefect keeps a history; none runs the same plan without it.")]
-RunnerOption = Annotated[Runner, typer.Option(help="Run each step in a process of its own, or all in this one.")]
+RunnerOption = Annotated[
+    Runner, typer.Option(help="Each step in a process of its own, all in this one, or each in its container.")
+]
+ImagePrefixOption = Annotated[
+    str, typer.Option(envvar="GRAFT_IMAGE_PREFIX", help="For docker: images are PREFIX + family + : + TAG.")
+]
+ImageTagOption = Annotated[
+    str | None, typer.Option(envvar="GRAFT_IMAGE_TAG", help="For docker: the tag that make images has printed.")
+]
 RequireOption = Annotated[Literal["promote"] | None, typer.Option(help="Exit with 3 unless the verdict is this.")]
 ForceOption = Annotated[
     list[str] | None,
@@ -111,6 +119,8 @@ def run(
     engine: EngineOption = RunOptions.engine,
     runner: RunnerOption = RunOptions.runner,
     notify: NotifyOption = None,
+    image_prefix: ImagePrefixOption = RunOptions.image_prefix,
+    image_tag: ImageTagOption = RunOptions.image_tag,
     require: RequireOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -129,6 +139,8 @@ def run(
             engine=engine,
             runner=runner,
             notify=notify,
+            image_prefix=image_prefix,
+            image_tag=image_tag,
         )
         verdict = _run(options, json)
     if require is not None and verdict != require:

@@ -28,7 +28,8 @@ FORCED = "asked for by --force"
 class Request:
     """What a run was asked for: plain values, so that any engine can carry it.
 
-    `values` are parameters by step; the steps of `force` run though their keys are in the store.
+    `values` are parameters by step; the steps of `force` run though their keys are in the store. The images are for the
+    runner `docker`.
     """
 
     run_id: str
@@ -39,6 +40,8 @@ class Request:
     runner: Runner
     values: dict[str, Values]
     force: tuple[str, ...] = ()
+    image_prefix: str = "graft-"
+    image_tag: str | None = None
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 Strategy = Literal["both", "feature_extraction", "finetune"]
 Engine = Literal["prefect", "none"]
-Runner = Literal["process", "inline"]
+Runner = Literal["process", "inline", "docker"]
 
 DEFAULT_STORE = "./graft-store"
 NOTIFY = "GRAFT_NOTIFY"  # The environment variable that stands for --notify.
@@ -30,6 +30,8 @@ class RunOptions:
     force: tuple[str, ...] = ()
     engine: Engine = "prefect"
     runner: Runner = "process"
+    image_prefix: str = "graft-"
+    image_tag: str | None = None
     notify: str | None = None
 
     @classmethod

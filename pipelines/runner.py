@@ -1,7 +1,7 @@
 """Runs one step: stages its inputs, calls its command line, publishes its outputs, writes its key.
 
 `inline` calls the step in this process, `process` in one of its own (and a group of its own, so that Ctrl-C reaches
-it through us, with everything it has started).
+it through us, with everything it has started), `docker` in the container of its family.
 """
 
 import contextlib
@@ -18,7 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from components.interchange.cli import argv_of, main
+from components.interchange.errors import BadInput
 from components.interchange.step import RunContext, ports
+from pipelines import docker_runner
+from pipelines.cluster import Cluster
 from pipelines.parameters import spec_of
 from pipelines.plan import Planned, Request, inputs_of, look_up, refused
 from pipelines.steps import Step, graph_for
@@ -79,21 +82,31 @@ def _made(request: Request, store: Store, step: Step, inputs: Mapping[str, str],
         spec = spec_of(step, {**place, **request.values.get(step.name, {})}, {**paths, **written})
         context = RunContext(store=request.store, run_id=request.run_id, model_name=request.model_name)
         argv = argv_of(spec, context)
-        code = main(step.spec, argv) if request.runner == "inline" else _persistently(step, argv)
+        run = _how(request, store, step, argv)
+        code = main(step.spec, argv) if run is None else _persistently(step, run)
         if code != 0:
             raise StepFailed(step.name, code)
         return {port: store.publish(path) for port, path in written.items()}
 
 
-def _persistently(step: Step, argv: list[str]) -> int:
+def _how(request: Request, store: Store, step: Step, argv: list[str]) -> Callable[[], int] | None:
+    """What runs a step and returns its exit code; None for this process."""
+    if request.runner == "docker":
+        return lambda: _container(request, store, step, argv)
+    if request.runner == "process":
+        return lambda: _process([sys.executable, "-m", f"components.{step.name}", *argv])
+    return None
+
+
+def _persistently(step: Step, run: Callable[[], int]) -> int:
     """Exit code of a step in a process of its own. What the kernel kills, most likely for memory, is tried again."""
     for wait_s in MEMORY_WAITS_S[: step.retries]:
-        code = _process(step.name, argv)
+        code = run()
         if code != -signal.SIGKILL:
             return code
         log.warning("step=%s was killed, most likely for want of memory; again in %.0f s", step.name, wait_s)
         time.sleep(wait_s)
-    return _process(step.name, argv)
+    return run()
 
 
 @contextlib.contextmanager
@@ -115,9 +128,22 @@ def _remember(request: Request, store: Store, planned: Planned, outputs: dict[st
     store.put_record(f"latest/{request.model_name}/{name}.json", {"key": planned.key})
 
 
-def _process(step: str, argv: list[str]) -> int:
-    """Exit code of a step in a process of its own; its standard output goes where its standard error goes: to ours."""
-    command = [sys.executable, "-m", f"components.{step}", *argv]
+def _container(request: Request, store: Store, step: Step, argv: list[str]) -> int:
+    """Exit code of a step in its container; nothing of it stays behind."""
+    if request.image_tag is None:
+        raise BadInput("--runner docker: which images? Give --image-tag, as make images has printed it.")
+    images, name = Cluster(request.image_prefix, request.image_tag), docker_runner.new_name(step)
+    docker_runner.check([step], images)
+    values = request.values.get(step.name, {})
+    try:
+        code = _process(docker_runner.command_of(step, images, store.root, values, argv, name))
+        return -signal.SIGKILL if code == 128 + signal.SIGKILL else code
+    finally:
+        docker_runner.end(name)
+
+
+def _process(command: list[str]) -> int:
+    """Exit code of a process of its own; its standard output goes where its standard error goes: to ours."""
     code_root = Path(__file__).parents[1]
     path = os.pathsep.join(filter(None, [str(code_root), os.environ.get("PYTHONPATH")]))
     child = subprocess.Popen(

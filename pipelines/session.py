@@ -55,6 +55,8 @@ def request_for(asked: RunOptions) -> Request:
         runner=asked.runner,
         values=values,
         force=forced,
+        image_prefix=asked.image_prefix,
+        image_tag=asked.image_tag,
     )
 
 

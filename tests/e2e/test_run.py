@@ -4,11 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from components.interchange.cards import read_onnx_card
 from components.interchange.report import read_report
 from tests.conftest import write_source
 from tests.e2e.conftest import Ended, Run, graft
+from tests.pipelines.launcher import tasks_of, written_edges
 
 ALL_STEPS = {"ingest", "feature_extraction", "finetune", "evaluate", "export_onnx", "latency", "gate", "promote"}
 
@@ -120,3 +122,19 @@ def test_a_changed_candidate_meets_the_champion(first: Ended, tiny_run: Run, tin
     assert again.summary["verdict"] in ("keep", "inconclusive")
     report = read_report(store / "artifacts" / again.made(store)["evaluate.report"])
     assert report.row("top1_difference", of="selected-champion", split="test") is not None
+
+
+def test_kubeflow_gets_the_edges_that_this_run_recorded(first: Ended, store: Path, tmp_path: Path) -> None:
+    """Every step's report names the digests of its inputs; traced to who made them, they are the YAML's edges."""
+    path = tmp_path / "pipeline.yaml"
+    words = ["--output", path, "--image-prefix", "r/graft-", "--image-tag", "1", "--recipe", "demo"]
+    assert graft("compile", *words).code == 0
+    spec = next(yaml.safe_load_all(path.read_text()))
+    makers = {digest: name for name, digest in first.made(store).items()}
+    recorded = {
+        (makers[digest], f"{step}.{port}")
+        for step in ALL_STEPS
+        for port, digest in read_report(store / "artifacts" / first.made(store)[f"{step}.report"]).inputs.items()
+    }
+
+    assert written_edges(tasks_of(spec["root"], spec)) == recorded

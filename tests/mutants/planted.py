@@ -266,4 +266,25 @@ MUTANTS = (
         "if True:",
         ("tests/pipelines/test_conformance.py",),
     ),
+    Mutant(
+        "new images, and yet unchanged",
+        "components/changes/comparison.py",
+        "if before.get(name) != now.get(name))",
+        'if before.get(name) != now.get(name) and name != "pipeline_digest")',
+        ("tests/changes",),
+    ),
+    Mutant(
+        "five fields of cron handed to Kubeflow",
+        "pipelines/cron.py",
+        "return f\"0 {' '.join(five.split())}\"",
+        "return ' '.join(five.split())",
+        ("tests/pipelines/test_cluster_commands.py",),
+    ),
+    Mutant(
+        "a promotion that failed is recorded as one",
+        "components/record/ending.py",
+        '(not promoted or "promote" in reports)',
+        "True",
+        ("tests/record",),
+    ),
 )
