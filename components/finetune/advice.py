@@ -72,7 +72,7 @@ def of_course(history: Sequence[Mapping[str, Any]], best_epoch: int, num_epochs:
         if loss > ROSE * lowest:
             found.append(
                 f"the train loss rose to {loss:.3f} in epoch {epoch}, from {lowest:.3f}: the rate is likely too high. "
-                "Lower --base-lr; graft find-lr suggests one"
+                "Lower --base-lr"
             )
             break
         lowest = min(lowest, loss)
