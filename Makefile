@@ -14,7 +14,7 @@ export DO_NOT_TRACK := 1
 export HF_HUB_OFFLINE := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: demo test test-faults test-resume test-backbones check format docs mutants bench images test-docker requirements clean
+.PHONY: demo test test-faults test-resume test-backbones check format docs mutants bench images test-docker requirements clean test-schedule
 
 demo: .venv/demo.installed
 	$(BIN)/graft demo
@@ -31,6 +31,10 @@ test-backbones: .venv/dev.installed  ## every recipe's backbone from images to a
 test-faults: .venv/dev.installed  ## hundreds of injected faults, 30 kills, full disks, 50 rounds of 8 promotions at once
 	$(BIN)/pytest -m "slow or not slow" -s tests/faults
 	GRAFT_ROUNDS=50 $(BIN)/pytest tests/promote/test_promote.py -k at_once
+
+test-schedule: .venv/dev.installed  ## MINUTES (60) of a minute's cron with a growing source; build/schedule/serve.log tells
+	rm -rf build/schedule
+	$(BIN)/python -m tests.schedule_proof build/schedule $(MINUTES)
 
 check: .venv/dev.installed
 	$(BIN)/ruff format --check .

@@ -287,4 +287,31 @@ MUTANTS = (
         "True",
         ("tests/record",),
     ),
+    Mutant(
+        "a stored folder's manifest written first",
+        "components/interchange/blobs.py",
+        """        for _ in progress(self.place.put_files(keys), "storing", total=len(keys), unit=" files"):
+            pass
+        self.put(manifest_key(prefix), to_json(manifest.model_dump(mode="json")).encode())
+""",
+        """        self.put(manifest_key(prefix), to_json(manifest.model_dump(mode="json")).encode())
+        for _ in progress(self.place.put_files(keys), "storing", total=len(keys), unit=" files"):
+            pass
+""",
+        ("tests/interchange/test_blobs.py", "tests/faults/test_faulty_storage.py"),
+    ),
+    Mutant(
+        "a fetched folder's sha256 not checked",
+        "components/interchange/blobs.py",
+        '            _refuse(wrong, f"{self.uri}/{prefix}")\n',
+        "            wrong.clear()\n",
+        ("tests/interchange/test_blobs.py", "tests/pipelines/test_s3_store.py"),
+    ),
+    Mutant(
+        "the pointer swapped without a comparison",
+        "components/interchange/blobs_disk.py",
+        "if (found and found[1]) != expected_tag:",
+        "if False:",
+        ("tests/interchange/test_blobs.py", "tests/promote/test_promote.py"),
+    ),
 )
