@@ -14,7 +14,7 @@ export DO_NOT_TRACK := 1
 export HF_HUB_OFFLINE := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: demo test test-faults test-resume test-backbones check format docs mutants bench images test-docker requirements clean test-schedule
+.PHONY: demo test test-million test-faults test-resume test-backbones check format docs mutants bench images test-docker requirements clean test-schedule
 
 demo: .venv/demo.installed
 	$(BIN)/graft demo
@@ -27,6 +27,9 @@ test-resume: .venv/dev.installed  ## kills a training at least twenty times; it 
 
 test-backbones: .venv/dev.installed  ## every recipe's backbone from images to a reloaded ONNX file, at its own size
 	$(BIN)/pytest tests/backbones -m "slow or not slow" --durations=10
+
+test-million: .venv/dev.installed  ## a manifest of a million rows is listed
+	$(BIN)/pytest -m slow tests/ingest/test_odd_files.py --durations=1
 
 test-faults: .venv/dev.installed  ## hundreds of injected faults, 30 kills, full disks, 50 rounds of 8 promotions at once
 	$(BIN)/pytest -m "slow or not slow" -s tests/faults

@@ -169,9 +169,16 @@ def _load(image: Image.Image, data: bytes) -> None:
 
 def _upright(rgb: Image.Image, source: Image.Image, size: tuple[int, int]) -> Decoded:
     """Turn by the source's orientation. It must be loaded: PNG may carry EXIF behind the pixels, TIFF turns itself."""
-    turn = TURNS.get(source.getexif().get(ExifTags.Base.Orientation, 1))
+    turn = _turn(source)
     width_px, height_px = size[::-1] if turn in SIDEWAYS else size
     return Decoded(rgb if turn is None else rgb.transpose(turn), width_px, height_px, source.format or "")
+
+
+def _turn(source: Image.Image) -> Image.Transpose | None:
+    try:
+        return TURNS.get(source.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # EXIF that nobody can read, around a picture that everybody can.
+        return None
 
 
 def _check_size(width_px: int, height_px: int) -> None:
