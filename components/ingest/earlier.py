@@ -8,21 +8,33 @@ from pathlib import Path
 from components.ingest.manifests import read_cells
 from components.ingest.pictures import Picture
 from components.ingest.splits import Earlier
-from components.interchange.champion import Champion
+from components.interchange.champion import current
 from components.interchange.dataset import open_dataset
 from components.interchange.errors import BadInput, listed
-from components.interchange.lineage import FOLDER, read_images
+from components.interchange.lineage import FOLDER, Lineage, read_lineage
+from components.interchange.step import RunContext
 
 log = logging.getLogger("graft")
 
 
-def earlier_images(previous: Path | None, champion: Champion | None) -> list[Earlier]:
+def champion_lineage(context: RunContext) -> Lineage | None:
+    """What the champion was made of; None without a store or a champion, or where an older Graft made it."""
+    champion = current(context.store, context.model_name) if context.store else None
+    if champion is None:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        champion.fetch_part(FOLDER, Path(folder))
+        lineage = read_lineage(Path(folder))
+    if lineage is None:
+        log.warning("the champion was made by an older Graft: on which side its images stood is not known")
+    return lineage
+
+
+def earlier_images(previous: Path | None, lineage: Lineage | None) -> list[Earlier]:
     """Every image that has a side already; where both know it, the previous dataset's word counts."""
     found: dict[str, Earlier] = {}
-    if champion is not None:
-        with tempfile.TemporaryDirectory() as folder:
-            champion.fetch_part(FOLDER, Path(folder))
-            found |= {image.id: image for image in read_images(Path(folder))}
+    if lineage is not None:
+        found |= {image.id: image for image in lineage.images}
     if previous is not None:
         found |= {sample.id: sample for sample in open_dataset(previous).samples()}
     return list(found.values())

@@ -6,7 +6,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from components.ingest.earlier import earlier_images, frozen_test
+from components.ingest.drift import drift_rows, drift_warnings
+from components.ingest.earlier import champion_lineage, earlier_images, frozen_test
 from components.ingest.files import SourceFile
 from components.ingest.findings import check_bad_fraction, details, likeness_rows, rows, warnings
 from components.ingest.layouts import SourceImage
@@ -24,7 +25,6 @@ from components.ingest.splits import Policy, check_counts, count
 from components.ingest.spool import Spool, open_spool
 from components.ingest.statistics import channel_statistics
 from components.interchange.artifact import write_card
-from components.interchange.champion import current
 from components.interchange.dataset import ORIGINALS_FOLDER, SPLITS, ChannelStatistics, SplitName
 from components.interchange.ledgers import Quarantined, write_quarantine, write_samples
 from components.interchange.progress import progress
@@ -44,8 +44,8 @@ def run(spec: Ingest, context: RunContext) -> dict[str, object]:
         sources, unusable = read_source(spec.source, _columns(spec), Path(scratch))
         num_files = len(sources) + len(unusable)
         classes = sorted({image.label for image in sources})
-        champion = current(context.store, context.model_name) if context.store else None
-        earlier = earlier_images(spec.previous, champion)
+        lineage = champion_lineage(context)
+        earlier = earlier_images(spec.previous, lineage)
         found = _read(spec, sources, spool)
         usable = [entry for entry in found if isinstance(entry, Picture)]
         broken = unusable + [entry for entry in found if isinstance(entry, Quarantined)]
@@ -57,7 +57,8 @@ def run(spec: Ingest, context: RunContext) -> dict[str, object]:
         read_s = time.perf_counter() - started
         written = {split: write_split(spec.dataset, split, side, classes) for split, side in sides.items()}
         statistics = channel_statistics(picture.sums for picture in sides["train"])
-        worth_saying = warnings(counts, placement.largest_family)
+        drift = drift_rows(counts, statistics, lineage.facts) if lineage else []
+        worth_saying = warnings(counts, placement.largest_family) + (drift_warnings(drift) if drift else [])
         html = ingest_page(
             num_files, placement, quarantined, counts, spec.val_fraction, spec.test_fraction, statistics, worth_saying
         )
@@ -68,7 +69,7 @@ def run(spec: Ingest, context: RunContext) -> dict[str, object]:
     write_quarantine(spec.dataset, quarantined)
     manifest = _manifest(spec, classes, counts, len(quarantined), sides, written, statistics)
     write_card(spec.dataset, "dataset", manifest)
-    figures = rows(counts, num_files, quarantined, samples, earlier) + likeness_rows(placement, counts)
+    figures = rows(counts, num_files, quarantined, samples, earlier) + likeness_rows(placement, counts) + drift
     told = details(quarantined, manifest, originals) | {"warnings": worth_saying}
     write_report(spec.report, spec, figures, told, html)
     for warning in worth_saying:

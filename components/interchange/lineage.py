@@ -4,6 +4,7 @@ lineage/lineage.json   digests, specs, statistics
 lineage/images.parquet  every image of the dataset: id (sha256 of the source bytes), label, split, group, phash
 """
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,6 +36,20 @@ def write_lineage(model: Path, images: Iterable[LineageImage], facts: dict[str, 
     folder.mkdir(parents=True)
     write_table(folder / IMAGES_FILE, SCHEMA, list(images))
     (folder / FACTS_FILE).write_text(to_json(facts), encoding="utf-8")
+
+
+class Lineage(NamedTuple):
+    """A lineage, read: every image, and the facts of lineage.json."""
+
+    images: list[LineageImage]
+    facts: dict[str, Any]
+
+
+def read_lineage(model: Path) -> Lineage | None:
+    """The lineage of an onnx_model; None where an older Graft wrote it, without the images' sides."""
+    if not (model / FOLDER / IMAGES_FILE).is_file():
+        return None
+    return Lineage(read_images(model), json.loads((model / FOLDER / FACTS_FILE).read_text(encoding="utf-8")))
 
 
 def read_images(model: Path) -> list[LineageImage]:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from components.ingest.manifests import Columns, read_manifest
+from components.ingest.sources import read_source
 from components.interchange.errors import BadInput
 from components.interchange.pixels import BrokenImage, decode_short
 from tests.ingest.test_ingest_ledger import account
@@ -109,11 +110,9 @@ def test_any_bytes_are_a_manifest_or_refused_in_words(suffix: str, data: bytes) 
 
 
 @pytest.mark.slow
-def test_a_million_rows_are_read_and_looked_up(tmp_path: Path, ingest) -> None:
-    write_corpus(tmp_path / "odd")
-    lines = ["image,label,camera"]
-    lines += [f"plain/good {number % 40}.png,{'ab'[number % 40 % 2]},{number % 7}" for number in range(1_000_000)]
-    (tmp_path / "odd" / "all.csv").write_text("\n".join(lines))
-    dataset = ingest(tmp_path / "odd" / "all.csv")
-    assert len(dataset.samples()) == 40
-    assert dataset.manifest.quarantined == 999_960
+def test_a_million_rows_are_listed(tmp_path: Path) -> None:
+    lines = ["image,label,camera", *(f"a/{number}.png,{'ab'[number % 2]},{number % 7}" for number in range(1_000_000))]
+    (tmp_path / "all.csv").write_text("\n".join(lines))
+    found = read_source(str(tmp_path / "all.csv"), Columns("image", "label", "split", "group"), tmp_path)
+    assert len(found.images) == 1_000_000
+    assert found.images[0] == found.images[0]._replace(path="a/0.png", label="a", attributes='{"camera": "0"}')

@@ -1,0 +1,56 @@
+"""Whether the images are still like those that the champion was made from: shares of classes, colours."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from components.interchange.dataset import ChannelStatistics
+from components.interchange.report import Row
+
+MAX_SHARE_SHIFT = 0.1  # Half the sum of how much each class's share of the images changed.
+MAX_COLOUR_SHIFT = 0.25  # Of a channel's mean, in standard deviations of the champion's training pixels.
+CHANNELS = ("red", "green", "blue")
+
+
+def drift_rows(
+    counts: Mapping[str, Mapping[str, int]], statistics: ChannelStatistics, lineage: Mapping[str, Any]
+) -> list[Row]:
+    """How far classes and colours moved since the champion; `lineage` are the facts of its lineage."""
+    now, before = _shares(counts), _shares(lineage["counts"])
+    moved = sum(abs(now.get(label, 0.0) - before.get(label, 0.0)) for label in now | before) / 2
+    found = [Row(name="drift", value=moved, of="classes", unit="of all images")]
+    then = ChannelStatistics.model_validate(lineage["statistics"])
+    for channel, mean, std, mean_then, std_then in zip(
+        CHANNELS, statistics.mean, statistics.std, then.mean, then.std, strict=True
+    ):
+        spread = max(std_then, 1 / 255)
+        found.append(Row(name="drift", value=(mean - mean_then) / spread, of=f"{channel} mean", unit="std"))
+        found.append(Row(name="drift", value=std / spread, of=f"{channel} std", unit="ratio"))
+    return found
+
+
+def drift_warnings(rows: list[Row]) -> list[str]:
+    """What moved further than it should, in words."""
+    values = {row.of: float(row.value or 0) for row in rows}
+    found = []
+    if values["classes"] > MAX_SHARE_SHIFT:
+        found.append(
+            f"Since the champion, {values['classes']:.0%} of the images changed their class's share (over "
+            f"{MAX_SHARE_SHIFT:.0%}): is the source what it was?"
+        )
+    shifts = {channel: values[f"{channel} mean"] for channel in CHANNELS}
+    furthest = max(shifts, key=lambda channel: abs(shifts[channel]))
+    if abs(shifts[furthest]) > MAX_COLOUR_SHIFT:
+        found.append(
+            f"Since the champion, the mean of {furthest} moved by {shifts[furthest]:+.2f} standard deviations (over "
+            f"{MAX_COLOUR_SHIFT:g}): did light, camera or product change?"
+        )
+    return found
+
+
+def _shares(counts: Mapping[str, Mapping[str, int]]) -> dict[str, float]:
+    by_class: dict[str, int] = {}
+    for of_split in counts.values():
+        for label, number in of_split.items():
+            by_class[label] = by_class.get(label, 0) + number
+    total = sum(by_class.values())
+    return {label: number / total for label, number in by_class.items()}

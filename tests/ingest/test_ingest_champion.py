@@ -1,0 +1,81 @@
+"""Ingest beside a champion: its images keep their sides, and what drifted since is told."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageEnhance
+
+from components.interchange.artifact import digest
+from components.interchange.blobs import open_blobs
+from components.interchange.champion import ChampionRecord, model_prefix, swap_pointer
+from components.interchange.dataset import Dataset
+from components.interchange.lineage import IMAGES_FILE, LineageImage, write_lineage
+from components.interchange.report import Report, read_report
+
+
+def crown(folder: Path, dataset: Dataset, without: str = "") -> str:
+    """A store whose champion has the lineage of a dataset."""
+    manifest = dataset.manifest
+    images = [LineageImage(one.id, one.label, one.split, one.group, one.phash) for one in dataset.samples()]
+    facts = {"counts": manifest.counts, "statistics": manifest.statistics.model_dump(mode="json")}
+    write_lineage(folder / "model", images, facts)
+    if without:
+        (folder / "model" / "lineage" / without).unlink()
+    name, blobs = digest(folder / "model"), open_blobs(str(folder / "store"))
+    blobs.put_folder(model_prefix(name), folder / "model")
+    record = ChampionRecord(
+        digest=name, classifier_digest="c", dataset_digest=dataset.digest(), replaced=None, run_id=None, when="2020"
+    )
+    assert swap_pointer(blobs, "model", record, None)
+    return blobs.uri
+
+
+def report_of(dataset: Dataset) -> Report:
+    return read_report(dataset.folder.with_name(f"{dataset.folder.name}-report"))
+
+
+def drift(report: Report) -> dict[str, float]:
+    return {row.of: float(row.value or 0) for row in report.rows if row.name == "drift"}
+
+
+def test_images_keep_the_champions_sides_and_nothing_drifted(animals: Path, ingest, tmp_path: Path) -> None:
+    before = ingest(animals, "--val-fraction", "0.4", "--test-fraction", "0.3", to="before")
+    store = crown(tmp_path, before)
+    after = ingest(animals, "--val-fraction", "0.4", "--test-fraction", "0.3", "--store", store, to="after")
+    assert after.digest() == before.digest()
+    others = ingest(animals, "--store", store, to="others")
+    sides = {sample.id: sample.split for sample in before.samples()}
+    assert {sample.id: sample.split for sample in others.samples()} == sides
+    report = report_of(others)
+    assert report.details["warnings"] == []
+    assert drift(report) == pytest.approx(
+        {
+            "classes": 0,
+            **{f"{c} {what}": float(what == "std") for c in ("red", "green", "blue") for what in ("mean", "std")},
+        }
+    )
+    assert "drift" not in {row.name for row in report_of(before).rows}
+
+
+def test_drift_of_classes_and_light_is_told(animals: Path, ingest, tmp_path: Path) -> None:
+    store = crown(tmp_path, ingest(animals, to="before"))
+    for file in sorted(animals.rglob("*.png")):
+        ImageEnhance.Brightness(Image.open(file)).enhance(0.6).save(file)
+    for file in sorted((animals / "dog").iterdir())[:15]:
+        file.unlink()
+    report = report_of(ingest(animals, "--store", store, to="after"))
+    values = drift(report)
+    assert values["classes"] == pytest.approx(1 / 2 - 1 / 3)
+    assert values["green mean"] < -0.5
+    classes, colours = report.details["warnings"]
+    assert classes.startswith("Since the champion, 17% of the images changed their class's share (over 10%)")
+    assert colours.startswith("Since the champion, the mean of ")
+
+
+def test_a_champion_of_an_older_graft_is_passed_over_with_a_word(
+    animals: Path, ingest, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = ingest(animals, to="before")
+    after = ingest(animals, "--store", crown(tmp_path, before, without=IMAGES_FILE), to="after")
+    assert after.digest() == before.digest()
+    assert "the champion was made by an older Graft" in caplog.text
