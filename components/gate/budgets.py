@@ -1,8 +1,10 @@
 """Which figure each budget is held against, and what the figure rests on."""
 
+from dataclasses import replace
+
 from components.gate.evidence import Evidence
 from components.gate.rivalry import CLASSES_TO_COMPARE
-from components.gate.rules import Finding, at_least, at_most, counted, eligible, flips, number
+from components.gate.rules import Finding, at_least, at_most, bounds, counted, eligible, flips, number
 from components.interchange.report import Row
 
 AT_BATCH_1 = "batch 1"
@@ -20,10 +22,14 @@ def export_findings(evidence: Evidence, max_flips: int) -> list[Finding]:
 
 
 def latency_finding(evidence: Evidence, max_p99_ms: float) -> Finding:
-    """p99 at batch 1."""
-    row = evidence.row("latency", "p99_ms", AT_BATCH_1)
+    """p99 at batch 1. Noise only slows: on a noisy machine it takes a p50 over the budget to refuse."""
+    row, p50 = (evidence.row("latency", name, AT_BATCH_1) for name in ("p99_ms", "p50_ms"))
     threads = counted(evidence.measured.num_threads, "threads")
-    return at_most("max_p99_ms", row, max_p99_ms, f"{counted(row.n or 0, 'runs')}, {AT_BATCH_1}, {threads}")
+    basis = f"{counted(row.n or 0, 'runs')}, {AT_BATCH_1}, {threads}"
+    found = at_most("max_p99_ms", row, max_p99_ms, basis)
+    if found.outcome == "violated" and evidence.measured.noisy and bounds(p50)[0] <= max_p99_ms:
+        return replace(found, outcome="open", words=f"{found.words}, but the machine was too noisy to tell")
+    return found
 
 
 def top1_finding(evidence: Evidence, min_top1: float) -> Finding:

@@ -62,6 +62,7 @@ class Measured(BaseModel):
 
     provider: str
     num_threads: int
+    noisy: bool = False
 
 
 @dataclass(frozen=True)

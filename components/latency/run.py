@@ -1,70 +1,194 @@
-"""Measure the model as a server would run it: open, warm up, time single images, then larger batches, report."""
+"""Measure the model as a server would run it: warm, cold, batched, at a pace, with many clients; then report."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from components.interchange.cards import OnnxCard
 from components.interchange.cli import log
-from components.interchange.dataset import open_dataset
+from components.interchange.dataset import Dataset, open_dataset
 from components.interchange.errors import BadInput
-from components.interchange.onnx_model import logits_of
+from components.interchange.onnx_model import answer, as_input, logits_of
+from components.interchange.pixels import preprocess
 from components.interchange.progress import progress
+from components.interchange.providers import present
 from components.interchange.report import CONFIDENCE, Row, write_report
 from components.interchange.step import RunContext
-from components.latency.measure import Estimate, percentile, throughput, time_for, time_runs, warm_up
-from components.latency.session import available_cores, machine, open_session
+from components.latency.cold import cold_start
+from components.latency.curve import Point
+from components.latency.judge import noise, runs_for, verdict
+from components.latency.loads import concurrent_ms, paced_ms
+from components.latency.measure import Call, Estimate, percentile, throughput, time_for, time_runs, warm_up
+from components.latency.page import page
+from components.latency.precisions import Rival, in_turn, recommended
+from components.latency.session import available_cores, choose_provider, machine, open_session
 from components.latency.spec import Latency
 
 PERCENTILES = (50, 90, 99)
 MAX_IMAGES = 256
+PROVIDER_RUNS = 100
+
+
+@dataclass
+class Figures:
+    """What is measured, as it grows: rows, points of the plot, samples by what they are of."""
+
+    rows: list[Row]
+    points: list[Point]
+    samples_ms: dict[str, NDArray[np.float64]]
+
+    def add(self, of: str, samples_ms: NDArray[np.float64], images_per_s: Estimate | None = None) -> None:
+        """Every percentile that so many runs can give, and a point of the plot where a throughput is known."""
+        self.samples_ms[of] = samples_ms
+        n = len(samples_ms)
+        allowed = [percent for percent in PERCENTILES if n >= runs_for(percent)] or [50]
+        self.rows += [_row(f"p{p}_ms", percentile(samples_ms, p, CONFIDENCE), "ms", of, n) for p in allowed]
+        if images_per_s is not None:
+            self.rows.append(_row("images_per_s", images_per_s, "images/s", of, n))
+            self.points.append(Point(of, float(np.median(samples_ms)), images_per_s.value))
 
 
 def run(spec: Latency, context: RunContext) -> dict[str, object]:
     num_threads = spec.num_threads or available_cores()
-    session, card, provider = open_session(spec.onnx_model, spec.device, num_threads)
+    provider = choose_provider(spec.device)
+    session, card = open_session(spec.onnx_model, provider, num_threads)
     log.info("step=latency provider=%s num_threads=%d", provider, num_threads)
-    pixels_NHWC = _test_images(spec, card.preprocessing.crop_px)
+    dataset = open_dataset(spec.dataset)
+    pixels_NHWC = _test_images(dataset, card.preprocessing.crop_px)
 
-    def answer(batch: int) -> Callable[[int], object]:
-        batches = _batches(pixels_NHWC, batch)
-        return lambda run: logits_of(session, batches[run % len(batches)])
+    def of(session: Any, batch: int = 1) -> Call:
+        batches = [as_input(part, card.input) for part in _batches(pixels_NHWC, batch)]
+        return lambda run: answer(session, batches[run % len(batches)])
 
-    one = answer(1)
-    warm = warm_up(one, time.perf_counter, spec.max_warmup_runs)
+    one, clock = of(session), time.perf_counter
+    warm = warm_up(one, clock, spec.max_warmup_runs)
     log.info("warmup_runs=%d settled=%s", warm.runs, warm.settled)
     runs = progress(range(spec.timed_runs), "latency at batch 1", total=spec.timed_runs, unit=" runs")
-    samples_ms = time_runs(one, time.perf_counter, runs)
-    rows = [_percentile_row(samples_ms, percent) for percent in PERCENTILES]
-    batch_ms = {}
+    samples_ms = time_runs(one, clock, runs)
+    found = Figures([], [Point("batch 1", float(np.median(samples_ms)), 1000 / float(samples_ms.mean()))], {})
+    p50, _, p99 = estimates = [percentile(samples_ms, percent, CONFIDENCE) for percent in PERCENTILES]
+    found.rows = [
+        _row(f"p{percent}_ms", estimate, "ms", "batch 1", len(samples_ms))
+        for percent, estimate in zip(PERCENTILES, estimates, strict=True)
+    ]
+    itself = noise(samples_ms)
+    word = None if spec.max_p99_ms is None else verdict(p50, p99, spec.max_p99_ms, itself.too_much)
+
     for batch in progress(spec.throughput_batches, "throughput", unit=" batch sizes"):
-        call = answer(batch)
+        call = of(session, batch)
         call(0)  # The first run of a new size allocates.
-        batch_ms[batch] = time_for(call, time.perf_counter, spec.throughput_s)
-        estimate = throughput(batch_ms[batch], batch, CONFIDENCE)
-        rows.append(_row("images_per_s", estimate, "images/s", batch, len(batch_ms[batch])))
-    for row in rows:
+        samples = time_for(call, clock, spec.throughput_s)
+        found.add(f"batch {batch}", samples, throughput(samples, batch, CONFIDENCE))
+    for clients in spec.concurrency:
+        samples, seconds = concurrent_ms(one, clients, spec.throughput_s, clock)
+        found.add(f"{clients} clients", samples, Estimate(len(samples) / seconds, None, None))
+    for threads in (number for number in spec.threads_to_try if number != num_threads):
+        call = of(open_session(spec.onnx_model, provider, threads)[0])
+        warm_up(call, clock, spec.max_warmup_runs // 5)
+        samples = time_for(call, clock, spec.throughput_s)
+        found.add(f"{threads} threads", samples, throughput(samples, 1, CONFIDENCE))
+    if spec.rate is not None:
+        found.add(f"{spec.rate:g} requests/s", paced_ms(one, spec.rate, spec.timed_runs, clock))
+    if spec.end_to_end_runs:
+        found.add("end to end", time_runs(_from_sources(session, card, dataset), clock, range(spec.end_to_end_runs)))
+    not_started = _other_providers(spec.onnx_model, provider, num_threads, of, found)
+    best, advice = _precisions(spec.onnx_model, card, session, provider, num_threads, of, found)
+    for _ in range(spec.cold_starts):
+        cold = cold_start(spec.onnx_model, provider, num_threads)
+        found.rows += [
+            Row(name=name, value=value, unit=name.split("_")[-1], of="cold start") for name, value in cold.items()
+        ]
+
+    for row in found.rows:
         log.info("%s=%.2f of=%s n=%s", row.name, row.value, row.of, row.n)
+    found.rows += [Row(name="verdict", value=word), Row(name="recommended_precision", value=best)]
     details = {
         "provider": provider,
         "num_threads": num_threads,
+        "precision": card.precision,
         "graph_optimisation": "all",
         "warmup_runs": warm.runs,
         "warmup_settled": warm.settled,
         "timed_runs": spec.timed_runs,
         "images": len(pixels_NHWC),
-        "samples_ms": [round(float(sample), 4) for sample in samples_ms],
-        "batch_samples_ms": {str(batch): [round(float(s), 4) for s in samples] for batch, samples in batch_ms.items()},
+        "verdict": word,
+        "noise": itself._asdict(),
+        "noisy": itself.too_much,
+        "providers_not_started": not_started,
+        "advice": advice,
+        "samples_ms": _rounded(samples_ms),
+        "other_samples_ms": {name: _rounded(samples) for name, samples in found.samples_ms.items()},
         "machine": machine(),
     }
-    write_report(spec.report, spec, rows, details)
+    write_report(spec.report, spec, found.rows, details, page(found.rows, found.points, details))
     return {"provider": provider, "num_threads": num_threads, "warmup_runs": warm.runs}
 
 
-def _test_images(spec: Latency, crop_px: int) -> NDArray[np.uint8]:
+def _from_sources(session: Any, card: OnnxCard, dataset: Dataset) -> Call:
+    """A call from the bytes of a source file to logits: decode, orient, resize, crop, model."""
+    sources = [path.read_bytes() for path in dataset.originals().values()]
+    if not sources:
+        raise BadInput("the dataset has no originals/ to measure end to end. Run ingest again, or --end-to-end-runs 0.")
+    return lambda run: logits_of(session, preprocess(sources[run % len(sources)], card.preprocessing)[None])
+
+
+def _other_providers(
+    folder: Path, chosen: str, num_threads: int, of: Callable[[Any], Call], found: Figures
+) -> dict[str, str]:
+    """Times of every provider that is here beside the chosen one; those that cannot start, with the reason."""
+    not_started = {}
+    for provider in present():
+        if provider == chosen:
+            continue
+        try:
+            call = of(open_session(folder, provider, num_threads)[0])
+        except BadInput as error:
+            not_started[provider] = str(error)
+            log.warning("provider=%s not_started=%s", provider, error)
+            continue
+        warm_up(call, time.perf_counter, PROVIDER_RUNS)
+        found.add(provider, time_runs(call, time.perf_counter, range(PROVIDER_RUNS)))
+    return not_started
+
+
+def _precisions(
+    folder: Path,
+    card: OnnxCard,
+    session: Any,
+    provider: str,
+    num_threads: int,
+    of: Callable[[Any], Call],
+    found: Figures,
+) -> tuple[str, str]:
+    """The precision to ship, and the advice in words; nothing is measured where there is but one."""
+    if not card.variants:
+        return card.precision, ""
+    calls: dict[str, Call] = {card.precision: of(session)}
+    for variant in card.variants:
+        calls[variant.precision] = of(open_session(folder, provider, num_threads, variant.file)[0])
+    eligible: dict[str, bool] = {one.precision: one.eligible for one in card.variants}
+    eligible[card.precision] = card.eligible
+    rivals = []
+    for precision, samples_ms in in_turn(calls, time.perf_counter).items():
+        found.add(precision, samples_ms)
+        rivals.append(Rival(precision, percentile(samples_ms, 50, CONFIDENCE), eligible[precision]))
+    best = recommended(card.precision, rivals)
+    shown = ", ".join(f"{r.precision} {r.p50.value:.3g} ms{'' if r.eligible else ' (not eligible)'}" for r in rivals)
+    keep = f"keep {best}" if best == card.precision else f"ship {best}: --set export_onnx.precision={best}"
+    return best, f"Medians in turn: {shown}. The fastest that passed accuracy: {keep}."
+
+
+def _rounded(samples_ms: Sequence[float] | NDArray[np.float64]) -> list[float]:
+    return [round(float(sample), 4) for sample in samples_ms]
+
+
+def _test_images(dataset: Dataset, crop_px: int) -> NDArray[np.uint8]:
     """Centre crops of up to MAX_IMAGES test images, uint8 [N, H, W, 3]."""
-    dataset = open_dataset(spec.dataset)
     if dataset.manifest.stored_size_px < crop_px:
         raise BadInput(
             f"the dataset stores images with a short side of {dataset.manifest.stored_size_px} px; the model's input "
@@ -83,10 +207,6 @@ def _batches(pixels_NHWC: NDArray[np.uint8], size: int) -> list[NDArray[np.uint8
     return [pixels_NHWC[rows[start : start + size]] for start in range(0, len(rows), size)]
 
 
-def _percentile_row(samples_ms: NDArray[np.float64], percent: int) -> Row:
-    return _row(f"p{percent}_ms", percentile(samples_ms, percent, CONFIDENCE), "ms", 1, len(samples_ms))
-
-
-def _row(name: str, estimate: Estimate, unit: str, batch: int, n: int) -> Row:
+def _row(name: str, estimate: Estimate, unit: str, of: str, n: int) -> Row:
     value, low, high = estimate
-    return Row(name=name, value=value, unit=unit, of=f"batch {batch}", n=n, low=low, high=high)
+    return Row(name=name, value=value, unit=unit, of=of, n=n, low=low, high=high)

@@ -10,23 +10,20 @@ import onnxruntime as ort
 
 from components.interchange.cards import OnnxCard
 from components.interchange.errors import BadInput, listed
-from components.interchange.onnx_model import open_model
-from components.interchange.providers import CPU_PROVIDER, CUDA_PROVIDER
+from components.interchange.onnx_model import MODEL_FILE, open_model
+from components.interchange.providers import CPU_PROVIDER, CUDA_PROVIDER, present, with_fallback
 
 Device = Literal["auto", "cpu", "cuda"]
 
 
-def choose_providers(device: Device) -> list[str]:
-    """onnxruntime's providers for a device; `cuda` without the CUDA provider is BadInput, never a silent CPU."""
-    available = ort.get_available_providers()
-    if device == "cuda" and CUDA_PROVIDER not in available:
+def choose_provider(device: Device) -> str:
+    """onnxruntime's provider for a device; `cuda` without the CUDA provider is BadInput, never a silent CPU."""
+    if device == "cuda" and CUDA_PROVIDER not in present():
         raise BadInput(
-            f"--device cuda: this onnxruntime has no {CUDA_PROVIDER} (found: {listed(available)}). "
+            f"--device cuda: this onnxruntime has no {CUDA_PROVIDER} (found: {listed(present())}). "
             "Install onnxruntime-gpu, or use --device cpu."
         )
-    if device != "cpu" and CUDA_PROVIDER in available:
-        return [CUDA_PROVIDER, CPU_PROVIDER]
-    return [CPU_PROVIDER]
+    return CUDA_PROVIDER if device != "cpu" and CUDA_PROVIDER in present() else CPU_PROVIDER
 
 
 def available_cores() -> int:
@@ -45,19 +42,9 @@ def session_options(num_threads: int) -> Any:
     return options
 
 
-def open_session(folder: Path, device: Device, num_threads: int) -> tuple[Any, OnnxCard, str]:
-    """Session, card and the provider that really runs.
-
-    onnxruntime falls back to the CPU when CUDA's libraries do not load; for `cuda` that is BadInput, too.
-    """
-    session, card = open_model(folder, choose_providers(device), session_options(num_threads))
-    provider: str = session.get_providers()[0]
-    if device == "cuda" and provider != CUDA_PROVIDER:
-        raise BadInput(
-            f"--device cuda: onnxruntime could not start {CUDA_PROVIDER} and offers {provider}. "
-            "Check the driver and the CUDA libraries, or use --device cpu."
-        )
-    return session, card, provider
+def open_session(folder: Path, provider: str, num_threads: int, file: str = MODEL_FILE) -> tuple[Any, OnnxCard]:
+    """Session and card; BadInput when onnxruntime offers another provider than this one."""
+    return open_model(folder, with_fallback(provider), session_options(num_threads), file)
 
 
 def machine() -> dict[str, Any]:

@@ -56,7 +56,7 @@ def write_reports(folder: Path, **changed: Any) -> dict[str, Path]:
     """The four reports by the gate's flags. `changed` replaces rows by name and details by key.
 
     Rows: p99, p50, top1, ece, gain (candidate-baseline), rival (selected-champion), `more` of evaluate. Details: flips,
-    selected, champion, eligible, num_threads.
+    selected, champion, eligible, num_threads, noisy.
     """
     artifacts = {}
     for name in ("dataset", "baseline", "candidate", "selected", "onnx_model"):
@@ -118,7 +118,11 @@ def write_reports(folder: Path, **changed: Any) -> dict[str, Path]:
                 changed.get("p50") or figure("p50_ms", 8.0, 7.9, 8.1, **runs),
                 changed.get("p99") or figure("p99_ms", 12.0, 11.0, 13.0, **runs),
             ],
-            {"provider": "CPUExecutionProvider", "num_threads": changed.get("num_threads", 4)},
+            {
+                "provider": "CPUExecutionProvider",
+                "num_threads": changed.get("num_threads", 4),
+                "noisy": changed.get("noisy", False),
+            },
         ),
     }
     written = {}

@@ -54,6 +54,22 @@ def test_max_p99_ms(judged, p99, verdict, words):
     assert words in reasons(outcome)
 
 
+@pytest.mark.parametrize(
+    ("p99", "p50", "verdict"),
+    [
+        ((30.0, 29.0, 31.5), (20.0, 19.0, 21.0), "promote"),
+        ((48.3, 44.1, 52.0), (20.0, 19.0, 21.0), "inconclusive"),
+        ((48.3, 47.1, 52.0), (45.0, 44.0, 46.0), "keep"),
+    ],
+)
+def test_a_noisy_machine_can_let_pass_but_not_refuse(judged, p99, p50, verdict):
+    p99, p50 = figure("p99_ms", *p99, **RUNS), figure("p50_ms", *p50, **RUNS)
+    outcome = judged("--max-p99-ms", "40", p99=p99, p50=p50, noisy=True)
+
+    assert outcome[0] == verdict
+    assert any("too noisy to tell" in reason for reason in reasons(outcome)) is (verdict == "inconclusive")
+
+
 def test_a_single_thread_is_worded_as_one(judged):
     outcome = judged("--max-p99-ms", "40", num_threads=1)
 

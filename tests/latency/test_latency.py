@@ -12,10 +12,11 @@ import onnx
 import onnxruntime as ort
 import pytest
 
+from components.export_onnx.spec import ExportOnnx
 from components.interchange.cli import main
 from components.interchange.providers import CUDA_PROVIDER
 from components.interchange.report import read_report
-from components.latency.session import choose_providers
+from components.latency.session import choose_provider
 from components.latency.spec import Latency
 
 Copy = Callable[[Path], Path]
@@ -24,7 +25,18 @@ no_cuda = pytest.mark.skipif(CUDA_PROVIDER in ort.get_available_providers(), rea
 
 def latency_argv(model: Path, dataset: Path, report: Path, *more: str) -> list[str]:
     argv = ["--onnx-model", str(model), "--dataset", str(dataset), "--report", str(report), "--num-threads", "1"]
-    return [*argv, "--timed-runs", "200", "--max-warmup-runs", "60", "--throughput-s", "0.05", *more]
+    return [
+        *argv,
+        "--timed-runs",
+        "200",
+        "--max-warmup-runs",
+        "60",
+        "--throughput-s",
+        "0.05",
+        "--cold-starts",
+        "1",
+        *more,
+    ]
 
 
 def test_report_and_no_torch(tiny_onnx_model: Path, tiny_dataset: Path, tmp_path: Path) -> None:
@@ -47,13 +59,35 @@ def test_report_and_no_torch(tiny_onnx_model: Path, tiny_dataset: Path, tmp_path
         assert row.low is not None and row.low <= float(row.value or 0)
     p99 = report.row("p99_ms", "batch 1")
     assert p99 is not None and p99.high is None  # 200 runs give p99 no upper bound.
-    for batch in (8, 32):
-        row = report.row("images_per_s", f"batch {batch}")
+    for of in ("batch 8", "batch 32", "2 clients", "4 clients"):
+        row = report.row("images_per_s", of)
         assert row is not None and float(row.value or 0) > 0
+    for name, of in (("p90_ms", "end to end"), ("peak_rss_bytes", "cold start"), ("first_answer_ms", "cold start")):
+        row = report.row(name, of)
+        assert row is not None and float(row.value or 0) > 0
+    assert report.row("p99_ms", "end to end") is None  # 100 runs say nothing of p99.
+    assert set(report.details["noise"]) == {"p50_difference", "p99_difference"}
+    assert "<svg" in (tmp_path / "report" / "report.html").read_text()
     assert report.details["provider"] == "CPUExecutionProvider"
     assert report.details["machine"]["onnxruntime"] == ort.__version__
     run = json.loads((tmp_path / "report" / "run.json").read_text())
     assert (run["provider"], run["num_threads"]) == ("CPUExecutionProvider", 1)
+
+
+def test_a_budget_a_pace_and_the_precisions_of_a_float_model(
+    tiny_dataset: Path, tiny_classifier: Path, tmp_path: Path
+) -> None:
+    places = ["--onnx-model", str(tmp_path / "onnx_model"), "--report", str(tmp_path / "exported")]
+    argv = [*places, "--dataset", str(tiny_dataset), "--selected", str(tiny_classifier), "--input", "float32-nchw"]
+    assert main(ExportOnnx, [*argv, "--variants", "int8", "--max-drop", "0", "--calibration-samples", "2"]) == 0
+    more = ["--max-p99-ms", "100000", "--rate", "200", "--timed-runs", "1000", "--cold-starts", "0"]
+    assert main(Latency, latency_argv(tmp_path / "onnx_model", tiny_dataset, tmp_path / "report", *more)) == 0
+    report = read_report(tmp_path / "report")
+    verdict, paced, int8 = report.row("verdict"), report.row("p99_ms", "200 requests/s"), report.row("p50_ms", "int8")
+    assert verdict is not None and verdict.value == "pass"
+    assert paced is not None and paced.n == 1000
+    assert int8 is not None and int8.n == 100
+    assert "Medians in turn: fp32" in report.details["advice"]
 
 
 @no_cuda
@@ -64,7 +98,7 @@ def test_cuda_where_it_is_absent_is_refused(
     assert main(Latency, argv) == 2
     assert "this onnxruntime has no CUDAExecutionProvider" in capsys.readouterr().err
     assert not (tmp_path / "report").exists()
-    assert choose_providers("auto") == ["CPUExecutionProvider"]
+    assert choose_provider("auto") == "CPUExecutionProvider"
 
 
 def _truncate(folder: Path) -> None:

@@ -197,6 +197,20 @@ MUTANTS = (
         ("tests/export_onnx",),
     ),
     Mutant(
+        "waiting left out of paced latency",
+        "components/latency/loads.py",
+        "(clock() - due) * 1000",
+        "(clock() - max(due, began)) * 0",
+        ("tests/latency/test_judge.py",),
+    ),
+    Mutant(
+        "an inaccurate precision recommended",
+        "components/latency/precisions.py",
+        "if rival.eligible and clearly and",
+        "if clearly and",
+        ("tests/latency/test_judge.py",),
+    ),
+    Mutant(
         "percentile off by one rank",
         "components/latency/measure.py",
         'np.percentile(ordered, percent, method="inverted_cdf")',

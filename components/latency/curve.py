@@ -1,0 +1,45 @@
+"""Throughput against latency as SVG, drawn by hand: the image that measures carries no plotting library."""
+
+from html import escape
+from typing import NamedTuple
+
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 560, 300, 64, 44, 16, 120
+
+
+class Point(NamedTuple):
+    """One way of asking: the median time of an answer, and images a second."""
+
+    label: str
+    p50_ms: float
+    images_per_s: float
+
+
+def curve(points: list[Point]) -> str:
+    """Every point with its label; both axes begin at zero. Up and to the left is better."""
+    most_x = 1.1 * max(point.p50_ms for point in points)
+    most_y = 1.15 * max(point.images_per_s for point in points)
+
+    def x(value: float) -> float:
+        return LEFT + (WIDTH - LEFT - RIGHT) * value / most_x
+
+    def y(value: float) -> float:
+        return HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * value / most_y
+
+    def text(at_x: float, at_y: float, words: str, anchor: str = "middle", soft: bool = True) -> str:
+        opacity = ' opacity="0.65"' if soft else ""
+        return f'<text x="{at_x:.1f}" y="{at_y:.1f}" text-anchor="{anchor}"{opacity}>{escape(words)}</text>'
+
+    parts = [
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" role="img" aria-label="throughput against latency"'
+        ' xmlns="http://www.w3.org/2000/svg" fill="currentColor" font-size="12">',
+        f'<path d="M{LEFT} {TOP}V{y(0)}H{WIDTH - RIGHT}" fill="none" stroke="currentColor" stroke-opacity="0.4"/>',
+        text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, "median time of an answer, ms"),
+        text(LEFT, TOP - 4, "images a second", "start"),
+    ]
+    for step in range(5):
+        parts.append(text(x(most_x * step / 4), y(0) + 16, f"{most_x * step / 4:.3g}"))
+        parts.append(text(LEFT - 6, y(most_y * step / 4) + 4, f"{most_y * step / 4:.3g}", "end"))
+    for point in points:
+        parts.append(f'<circle cx="{x(point.p50_ms):.1f}" cy="{y(point.images_per_s):.1f}" r="4"/>')
+        parts.append(text(x(point.p50_ms) + 7, y(point.images_per_s) + 4, point.label, "start", soft=False))
+    return "".join([*parts, "</svg>"])

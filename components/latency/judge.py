@@ -1,0 +1,47 @@
+"""What the times allow to say: pass, fail or inconclusive, and whether the machine was quiet enough to say it."""
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.latency.measure import BLOCK_RUNS, Estimate
+
+Verdict = Literal["pass", "fail", "inconclusive"]
+MOST_P50_DIFFERENCE = 0.05
+MOST_P99_DIFFERENCE = 0.25
+
+
+class Noise(NamedTuple):
+    """How much the same thing differs from itself: relative differences of p50 and p99 between interleaved halves."""
+
+    p50_difference: float
+    p99_difference: float
+
+    @property
+    def too_much(self) -> bool:
+        return self.p50_difference > MOST_P50_DIFFERENCE or self.p99_difference > MOST_P99_DIFFERENCE
+
+
+def runs_for(percent: int) -> int:
+    """Runs that a percentile needs at least: ten beyond it. 20 for p50, 100 for p90, 1,000 for p99."""
+    return round(1000 / (100 - percent))
+
+
+def noise(samples_ms: NDArray[np.float64]) -> Noise:
+    """An A/A test: every other block of runs against the blocks between them. What differs is the machine."""
+    half = np.arange(len(samples_ms)) // BLOCK_RUNS % 2 == 0
+    found = []
+    for percent in (50, 99):
+        one, other = (float(np.percentile(samples_ms[side], percent)) for side in (half, ~half))
+        found.append(abs(one - other) / min(one, other))
+    return Noise(*found)
+
+
+def verdict(p50: Estimate, p99: Estimate, max_ms: float, too_noisy: bool) -> Verdict:
+    """The whole interval of p99 against the budget. Noise only slows: a pass stands, as does a p50 over the budget."""
+    if p99.high is not None and p99.high <= max_ms:
+        return "pass"
+    surely_slower = p50.low is not None and p50.low > max_ms
+    clearly_slower = p99.low is not None and p99.low > max_ms
+    return "fail" if surely_slower or (clearly_slower and not too_noisy) else "inconclusive"

@@ -1,0 +1,97 @@
+"""What the times allow to say, how requests arrive, and which precision is recommended: to the digit."""
+
+import numpy as np
+import pytest
+
+from components.latency.curve import Point, curve
+from components.latency.judge import noise, runs_for, verdict
+from components.latency.loads import concurrent_ms, paced_ms
+from components.latency.measure import Estimate
+from components.latency.precisions import Rival, recommended
+
+
+class Hands:
+    """A clock that stands still until somebody works or sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def pass_by(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.mark.parametrize(
+    ("p99", "noisy", "word"),
+    [
+        ((30, 29, 39), False, "pass"),
+        ((30, 29, 39), True, "pass"),
+        ((41, 38, 44), False, "inconclusive"),
+        ((48, 44, 52), False, "fail"),
+        ((48, 44, 52), True, "inconclusive"),
+        ((30, 29, None), False, "inconclusive"),
+    ],
+)
+def test_the_whole_interval_decides_and_noise_takes_a_failure_back(
+    p99: tuple[float, float, float | None], noisy: bool, word: str
+) -> None:
+    assert verdict(Estimate(20, 19, 21), Estimate(*p99), 40, noisy) == word
+
+
+def test_a_median_over_the_budget_fails_whatever_the_noise() -> None:
+    assert verdict(Estimate(45, 44, 46), Estimate(60, 55, 90), 40, True) == "fail"
+
+
+def test_the_percentile_says_how_many_runs_it_needs() -> None:
+    assert [runs_for(percent) for percent in (50, 90, 99)] == [20, 100, 1000]
+
+
+def test_a_machine_that_disagrees_with_itself_is_noisy() -> None:
+    quiet = np.random.default_rng(0).normal(10, 0.2, 1000)
+    assert not noise(quiet).too_much
+    disturbed = quiet.copy()
+    disturbed[np.arange(1000) // 20 % 2 == 1] *= 1.2  # Every other block ran beside something else.
+    found = noise(disturbed)
+    assert found.too_much
+    assert found.p50_difference == pytest.approx(0.2, abs=0.02)
+
+
+def test_a_paced_request_counts_from_when_it_was_due() -> None:
+    clock = Hands()
+    took = iter([0.25, 0.01, 0.01, 0.01])
+    samples_ms = paced_ms(lambda run: clock.pass_by(next(took)), 10, 4, clock, clock.pass_by)
+    # Due at 0, 100, 200, 300 ms; the first is done at 250, so the second answers at 260, the third at 270.
+    np.testing.assert_allclose(samples_ms, [250, 160, 70, 10])
+
+
+def test_clients_ask_at_the_same_time() -> None:
+    asked: list[int] = []
+    samples_ms, seconds = concurrent_ms(asked.append, 3, 0.02, __import__("time").perf_counter)
+    assert len(samples_ms) == len(asked) >= 3
+    assert {run % 3 for run in asked} == {0, 1, 2}
+    assert seconds >= 0.02
+
+
+def rival(precision: str, median_ms: float, eligible: bool = True) -> Rival:
+    return Rival(precision, Estimate(median_ms, median_ms - 0.5, median_ms + 0.5), eligible)
+
+
+@pytest.mark.parametrize(
+    ("rivals", "best"),
+    [
+        ([rival("fp32", 10), rival("int8", 4), rival("fp16", 20)], "int8"),
+        ([rival("fp32", 10), rival("int8", 4, eligible=False), rival("fp16", 8)], "fp16"),
+        ([rival("fp32", 10), rival("int8", 9.5)], "fp32"),  # Not clearly faster.
+        ([rival("fp32", 10, eligible=False), rival("int8", 12)], "int8"),
+    ],
+)
+def test_the_fastest_that_passed_accuracy_is_recommended(rivals: list[Rival], best: str) -> None:
+    assert recommended("fp32", rivals) == best
+
+
+def test_the_plot_names_every_way_of_asking() -> None:
+    drawn = curve([Point("batch <1>", 10, 100), Point("4 clients", 30, 180)])
+    assert "batch &lt;1&gt;" in drawn and "4 clients" in drawn
+    assert drawn.count("<circle") == 2
