@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-NO_BENCHMARKS = {"__init__", "__main__", "duel", "test_duel", "tiny_pipeline", "transfer_place"}
+NO_BENCHMARKS = {"__init__", "__main__", "duel", "exports", "test_duel", "tiny_pipeline", "transfer_place"}
 
 
 def names(folder: Path) -> list[str]:
