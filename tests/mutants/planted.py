@@ -327,5 +327,17 @@ MUTANTS = (
         "if (found and found[1]) != expected_tag:",
         "if False:",
         ("tests/interchange/test_blobs.py", "tests/promote/test_promote.py"),
+        "an object that changed is taken for the one that was listed",
+        "components/interchange/s3_objects.py",
+        "Bucket=self.name, Key=listed.key, IfMatch=listed.tag)",
+        'Bucket=self.name, Key=listed.key)\n            return bytes(found["Body"].read())',
+        ("tests/ingest/test_ingest_s3.py",),
+    ),
+    Mutant(
+        "a reduced image shifted against the whole",
+        "components/interchange/pixels.py",
+        "options.crop_box = CropBox(left, top, right - left, bottom - top)",
+        "options.crop_box = CropBox(left, top, (right - left) * 0.9, bottom - top)",
+        ("tests/interchange/test_pixels.py",),
     ),
 )
