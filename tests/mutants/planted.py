@@ -330,7 +330,7 @@ MUTANTS = (
         "an object that changed is taken for the one that was listed",
         "components/interchange/s3_objects.py",
         "Bucket=self.name, Key=listed.key, IfMatch=listed.tag)",
-        'Bucket=self.name, Key=listed.key)\n            return bytes(found["Body"].read())',
+        'Bucket=self.name, Key=listed.key)\n                return bytes(found["Body"].read())',
         ("tests/ingest/test_ingest_s3.py",),
     ),
     Mutant(
