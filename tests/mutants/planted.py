@@ -327,6 +327,8 @@ MUTANTS = (
         "if (found and found[1]) != expected_tag:",
         "if False:",
         ("tests/interchange/test_blobs.py", "tests/promote/test_promote.py"),
+    ),
+    Mutant(
         "an object that changed is taken for the one that was listed",
         "components/interchange/s3_objects.py",
         "Bucket=self.name, Key=listed.key, IfMatch=listed.tag)",
