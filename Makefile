@@ -79,7 +79,7 @@ images:  ## build an image a step family; BASE_IMAGE, IMAGE_PREFIX, IMAGE_TAG an
 	docker images --format '{{.Size}}	{{.Repository}}:{{.Tag}}' | grep -F ':$(IMAGE_TAG)'
 
 TEST_BASE := graft-base:bookworm
-test-docker: .venv/dev.installed  ## every step in its container, on Kubeflow's local runner; needs root, docker, debootstrap
+test-docker: .venv/dev.installed  ## the images, and a run on Kubeflow's local runner; needs root, docker, debootstrap
 	tests/docker/base_image.sh $(TEST_BASE)
 	$(MAKE) images IMAGES="control ingest latency export train" BASE_IMAGE=$(TEST_BASE) IMAGE_PREFIX=graft-test-
 	BASE_IMAGE=$(TEST_BASE) GRAFT_IMAGE_PREFIX=graft-test- GRAFT_IMAGE_TAG=$(IMAGE_TAG) \

@@ -1,28 +1,24 @@
-"""What the proofs in containers share: images, a place that their user may write to, a store on a closed network."""
+"""What the proofs in containers share: images, and a place that their user may write to."""
 
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from components.interchange.artifact import digest
 from tests.conftest import TINY_BACKBONE, TINY_INPUT_PX
-from tests.s3_server import ACCESS_KEY, SECRET_KEY
 
 ROOT = Path(__file__).parents[2]
 PREFIX = os.environ.get("GRAFT_IMAGE_PREFIX", "graft-test-")
 TAG = os.environ.get("GRAFT_IMAGE_TAG", "")
 USER = 1000
-NETWORK, STORE_HOST = "graft-test", "graft-test-store"
 BUDGETS = {"max_p99_ms": 10000.0, "min_top1": 0.0, "min_gain": -1.0}  # kfp's local runner needs every parameter.
-THREADS = {"OMP_NUM_THREADS": "1"}  # As on this side: sums of floats depend on it.
 
 
 def docker(*words: object, check: bool = True) -> str:
@@ -59,14 +55,6 @@ class Ended:
     code: int
     out: str
     root: Path
-
-    def digests(self) -> dict[str, str]:
-        """Digest of every artifact that the run left in its pipeline root, by `step.port`."""
-        found = {}
-        for folder in self.root.glob("graft-*/*/*"):
-            if folder.is_dir() and any(folder.iterdir()):
-                found[f"{folder.parent.name.replace('-', '_')}.{folder.name}"] = digest(folder)
-        return found
 
 
 RunPipeline = Callable[..., Ended]
@@ -120,78 +108,3 @@ def run_pipeline(place: Path, tmp_path_factory: pytest.TempPathFactory) -> RunPi
         return Ended(done.returncode, done.stdout + done.stderr, root)
 
     return run
-
-
-@dataclass(frozen=True)
-class ClosedStore:
-    """A SeaweedFS on a network without a way out; `bucket` is there."""
-
-    bucket: str
-    address: str
-
-    def environment(self, endpoint: str) -> dict[str, str]:
-        names = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY, "AWS_REGION": "us-east-1"}
-        return {**names, "AWS_ENDPOINT_URL": endpoint, "AWS_EC2_METADATA_DISABLED": "true"}
-
-    @property
-    def inside(self) -> dict[str, str]:
-        return self.environment(f"http://{STORE_HOST}:8333")
-
-    def python(self, code: str, *mounts: object) -> str:
-        """Run Python in the control image, on the network."""
-        variables = [word for name, value in self.inside.items() for word in ("--env", f"{name}={value}")]
-        volumes = [word for mount in mounts for word in ("--volume", f"{mount}:{mount}:ro")]
-        words = [
-            "run",
-            "--rm",
-            "--network",
-            NETWORK,
-            *variables,
-            *volumes,
-            f"{PREFIX}control:{TAG}",
-            "python",
-            "-c",
-            code,
-        ]
-        return docker(*words)
-
-
-@pytest.fixture(scope="session")
-def closed_store(place: Path) -> Iterator[ClosedStore]:
-    """A real SeaweedFS in a container on an internal network, with the source in its bucket."""
-    weed = Path(sys.executable).parent / "weed"
-    docker("network", "create", "--internal", NETWORK)
-    try:
-        docker(
-            *("run", "--detach", "--name", STORE_HOST, "--network", NETWORK, "--tmpfs", "/data:mode=1777"),
-            *("--volume", f"{weed}:/usr/bin/weed:ro", "--env", f"AWS_ACCESS_KEY_ID={ACCESS_KEY}"),
-            *("--env", f"AWS_SECRET_ACCESS_KEY={SECRET_KEY}", "--entrypoint", "", f"{PREFIX}control:{TAG}"),
-            *("weed", "mini", "-dir=/data", "-ip.bind=0.0.0.0", "-webdav=false", "-admin.ui=false"),
-        )
-        inspect = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
-        store = ClosedStore("graft", docker("inspect", "--format", inspect, STORE_HOST).strip())
-        store.python(WAIT_AND_FILL.format(source=place / "source", bucket=store.bucket), place / "source")
-        yield store
-    finally:
-        print(docker("logs", "--tail", 30, STORE_HOST, check=False))
-        docker("rm", "--force", STORE_HOST, check=False)
-        docker("network", "rm", NETWORK, check=False)
-
-
-WAIT_AND_FILL = """
-import time, boto3
-from pathlib import Path
-from botocore.exceptions import BotoCoreError, ClientError
-for _ in range(60):
-    try:
-        boto3.client("s3").create_bucket(Bucket="{bucket}")
-        break
-    except (BotoCoreError, ClientError) as error:
-        said = error
-        time.sleep(1)
-else:
-    raise SystemExit(str(said))
-source = Path("{source}")
-for path in sorted(source.rglob("*.*")):
-    boto3.client("s3").upload_file(str(path), "{bucket}", "source/" + str(path.relative_to(source)))
-"""
