@@ -162,6 +162,7 @@ def test_a_frozen_test_set_takes_nothing_new() -> None:
     frozen = POLICY._replace(frozen=frozenset(IDS[:3]))
     found = assign(members, [], frozen).splits
     assert [image_id for image_id, side in found.items() if side == "test"] == IDS[:3]
+    assert len(found) == 100  # Those that the hash would put into test are trained on, not lost.
     free = splits_of(members)
     assert all(found[image_id] == "val" for image_id in IDS[3:100] if free[image_id] == "val")
     grouped = assign([member(0, "g"), member(7, "g")], [], frozen)
