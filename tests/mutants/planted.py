@@ -341,6 +341,8 @@ MUTANTS = (
         "options.crop_box = CropBox(left, top, right - left, bottom - top)",
         "options.crop_box = CropBox(left, top, (right - left) * 0.9, bottom - top)",
         ("tests/interchange/test_pixels.py",),
+    ),
+    Mutant(
         "look-alikes free to stand on two sides",
         "components/ingest/splits.py",
         "family_N = families(hashes_N, policy.max_near_bits)",
