@@ -12,6 +12,7 @@ from pipelines import (
     champion_commands,
     cluster_commands,
     conformance_commands,
+    find_lr_commands,
     predict_commands,
     report_commands,
     serve_commands,
@@ -46,6 +47,7 @@ app.command("compile")(cluster_commands.compile_pipeline)
 app.command()(cluster_commands.submit)
 app.command()(cluster_commands.schedule)
 app.command()(conformance_commands.conformance)
+app.command()(find_lr_commands.find_lr)
 app.command()(report_commands.report)
 app.command()(predict_commands.predict)
 app.command()(status_commands.status)

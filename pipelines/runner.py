@@ -94,7 +94,7 @@ def _how(request: Request, store: Store, step: Step, argv: list[str]) -> Callabl
     if request.runner == "docker":
         return lambda: _container(request, store, step, argv)
     if request.runner == "process":
-        return lambda: _process([sys.executable, "-m", f"components.{step.name}", *argv])
+        return lambda: exit_code_of([sys.executable, "-m", f"components.{step.name}", *argv])
     return None
 
 
@@ -136,13 +136,13 @@ def _container(request: Request, store: Store, step: Step, argv: list[str]) -> i
     docker_runner.check([step], images)
     values = request.values.get(step.name, {})
     try:
-        code = _process(docker_runner.command_of(step, images, store.root, values, argv, name))
+        code = exit_code_of(docker_runner.command_of(step, images, store.root, values, argv, name))
         return -signal.SIGKILL if code == 128 + signal.SIGKILL else code
     finally:
         docker_runner.end(name)
 
 
-def _process(command: list[str]) -> int:
+def exit_code_of(command: list[str]) -> int:
     """Exit code of a process of its own; its standard output goes where its standard error goes: to ours."""
     code_root = Path(__file__).parents[1]
     path = os.pathsep.join(filter(None, [str(code_root), os.environ.get("PYTHONPATH")]))

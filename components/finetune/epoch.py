@@ -1,12 +1,12 @@
 """One epoch of training: a step a batch, under the schedule's factor."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import nn
 
-from components.finetune.batches import epoch_batches, prefetched
+from components.finetune.batches import Batch, epoch_batches, prefetched
 from components.finetune.budget import share_done
 from components.finetune.devices import Hardware
 from components.finetune.gradients import Loss, leave_gradients
@@ -14,7 +14,7 @@ from components.finetune.plan import Plan
 from components.finetune.resident import ResidentImages
 from components.finetune.sampling import balanced_order, batches_an_epoch, epoch_order, model_seed
 from components.finetune.schedule import warmup_cosine
-from components.finetune.state import State
+from components.finetune.state import Progress, State
 from components.interchange.dataset import Split
 from components.interchange.progress import progress
 
@@ -37,18 +37,9 @@ def train_epoch(
     """
     at, steps = state.progress, batches_an_epoch(len(train), plan.batch_size)
     started, images = time.perf_counter(), 0
-    order = (
-        balanced_order(train.labels_N, plan.seed, at.epoch)
-        if plan.balanced_sampling
-        else epoch_order(len(train), plan.seed, at.epoch)
-    )
-    drawn = epoch_batches(
-        train, order, plan.batch_size, plan.augmentation, plan.seed, at.epoch, at.batch, hardware.world, resident
-    )
-    if hardware.device.type == "cuda":
-        drawn = (batch.pinned() for batch in drawn)
+    drawn = batches_of(train, plan, at, hardware, resident)
     label = f"epoch {at.epoch}/{plan.num_epochs}"
-    for batch in progress(prefetched(drawn), label, total=steps - at.batch, unit=" batches"):
+    for batch in progress(drawn, label, total=steps - at.batch, unit=" batches"):
         pause()
         torch.manual_seed(model_seed(plan.seed, at.epoch, at.batch, hardware.world.rank))
         value = leave_gradients(model, loss, batch, plan.augmentation.crop_px, state, hardware)
@@ -62,6 +53,23 @@ def train_epoch(
             break
     state.see_losses()
     return images / (time.perf_counter() - started)
+
+
+def batches_of(
+    train: Split, plan: Plan, at: Progress, hardware: Hardware, resident: ResidentImages | None
+) -> Iterator[Batch]:
+    """The batches of the epoch that are left, each made while the one before is in use."""
+    order = (
+        balanced_order(train.labels_N, plan.seed, at.epoch)
+        if plan.balanced_sampling
+        else epoch_order(len(train), plan.seed, at.epoch)
+    )
+    drawn = epoch_batches(
+        train, order, plan.batch_size, plan.augmentation, plan.seed, at.epoch, at.batch, hardware.world, resident
+    )
+    if hardware.device.type == "cuda":
+        drawn = (batch.pinned() for batch in drawn)
+    return prefetched(drawn)
 
 
 def take_step(state: State, plan: Plan, factor: float) -> None:

@@ -3,27 +3,21 @@
 import logging
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from components.finetune import advice
-from components.finetune.augment import Augmentation
 from components.finetune.checkpoint import Checkpoints
 from components.finetune.devices import Hardware, check_compiler, prepared
-from components.finetune.distributed import whole_batch_norm
 from components.finetune.fit import Fitted, fit
 from components.finetune.freezing import freeze_at, untouchable
-from components.finetune.gradients import Loss
-from components.finetune.imbalance import balancing_weights
 from components.finetune.page import training_page
-from components.finetune.param_groups import ParamGroup, layer_decay_groups, modules_of, sizes, stage_groups, stages_of
-from components.finetune.plan import Plan
+from components.finetune.param_groups import modules_of, sizes, stages_of
 from components.finetune.spec import Finetune
+from components.finetune.training import loss_of, param_groups_of, plan_of, start_of
 from components.interchange import classifier
 from components.interchange.cards import ClassifierCard
-from components.interchange.dataset import Manifest, Split, open_dataset
-from components.interchange.preprocessing import Preprocessing
+from components.interchange.dataset import Manifest, open_dataset
 from components.interchange.report import Row, write_report
 from components.interchange.step import RunContext, given_parameters
 
@@ -41,24 +35,18 @@ def _run(spec: Finetune, context: RunContext, hardware: Hardware) -> dict[str, o
     dataset = open_dataset(spec.dataset)
     train, val = dataset.split("train"), dataset.split("val")
 
-    torch.manual_seed(spec.seed)
-    model, weights = classifier.build(
-        spec.backbone, len(dataset.classes), spec.weights, spec.weights_sha256, spec.input_size_px, context.store
-    )
-    preprocessing = classifier.preprocessing_of(model, dataset.manifest, spec.input_size_px)
+    model, weights, preprocessing = start_of(spec, dataset.manifest, hardware, context.store)
     stages = stages_of(model)
-    model = whole_batch_norm(model, hardware.device, hardware.world)
-    model.to(hardware.device).to(memory_format=torch.channels_last)
     always_frozen = freeze_at(spec.freeze, spec.unfreeze_at, spec.num_epochs)
     before = classifier.state_digest(untouchable(model, stages, always_frozen, spec.frozen_batchnorm))
 
     fitted = fit(
         classifier.PixelsToLogits(model, preprocessing).to(hardware.device),
-        lambda: _param_groups(model, spec),
-        _loss(spec, train, len(dataset.classes)).to(hardware.device),
+        lambda: param_groups_of(model, spec),
+        loss_of(spec, train, len(dataset.classes)).to(hardware.device),
         train,
         val,
-        _plan(spec, preprocessing),
+        plan_of(spec, preprocessing),
         hardware,
         _checkpoints(spec, dataset.digest(), weights.sha256, hardware),
     )
@@ -68,7 +56,7 @@ def _run(spec: Finetune, context: RunContext, hardware: Hardware) -> dict[str, o
     after = classifier.state_digest(untouched)
     if after != before:
         raise RuntimeError(f"frozen tensors changed in training: digest {before} before, {after} after")
-    group_sizes = sizes(_param_groups(model, spec))
+    group_sizes = sizes(param_groups_of(model, spec))
     card = ClassifierCard(
         backbone=spec.backbone,
         classes=dataset.classes,
@@ -104,49 +92,6 @@ def _run(spec: Finetune, context: RunContext, hardware: Hardware) -> dict[str, o
         "epoch_seconds": fitted.seconds,
         "images_per_s": fitted.images_per_s,
     }
-
-
-def _param_groups(model: nn.Module, spec: Finetune) -> list[ParamGroup]:
-    if spec.lr_policy == "layer-decay":
-        head = spec.stage_multipliers[-1]
-        return layer_decay_groups(model, spec.base_lr, spec.layer_decay, head, spec.weight_decay)
-    return stage_groups(model, spec.base_lr, spec.stage_multipliers, spec.weight_decay)
-
-
-def _loss(spec: Finetune, train: Split, num_classes: int) -> Loss:
-    weights_C = np.ones(num_classes, np.float32)
-    if spec.class_weights == "balanced":
-        weights_C = balancing_weights(train.labels_N, num_classes)
-    return Loss(torch.from_numpy(weights_C), spec.label_smoothing)
-
-
-def _plan(spec: Finetune, preprocessing: Preprocessing) -> Plan:
-    return Plan(
-        num_epochs=spec.num_epochs,
-        patience=spec.patience,
-        batch_size=spec.batch_size,
-        device_batch_size=spec.device_batch_size,
-        limit_s=None if spec.max_minutes is None else 60 * spec.max_minutes,
-        warmup_fraction=spec.warmup_fraction,
-        balanced_sampling=spec.class_weights == "sampled",
-        augmentation=Augmentation(
-            crop_px=preprocessing.crop_px,
-            window_px=preprocessing.resize_short_px,
-            crop=spec.crop,
-            policy=spec.augment,
-            strength=spec.augment_strength,
-            vertical_flips=spec.vertical_flips,
-            mixup_alpha=spec.mixup,
-            cutmix_alpha=spec.cutmix,
-        ),
-        ema_decay=spec.ema_decay,
-        clip_norm=spec.clip_norm,
-        freeze=spec.freeze,
-        unfreeze_at=spec.unfreeze_at,
-        frozen_batchnorm=spec.frozen_batchnorm,
-        compile_model=spec.compile_model,
-        seed=spec.seed,
-    )
 
 
 def _checkpoints(spec: Finetune, dataset: str, weights: str, hardware: Hardware) -> Checkpoints | None:

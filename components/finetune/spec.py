@@ -8,12 +8,10 @@ from pydantic import PositiveInt, field_validator, model_validator
 from components.interchange.step import Spec, param, reads, writes
 
 
-class Finetune(Spec):
-    """Fine-tune a pretrained backbone under a new head, with differential learning rates."""
+class Training(Spec):
+    """How a backbone is trained under a new head, whoever trains it and what for."""
 
     dataset: Path = reads("dataset", "Images of the train and val splits")
-    classifier: Path = writes("classifier", "Weights of the epoch that was best on val")
-    report: Path = writes("report", "Loss, top-1 and learning rates by epoch; what was frozen")
 
     backbone: str = param("Name of a timm classifier", default="resnet50")
     weights: str = param(
@@ -99,3 +97,10 @@ class Finetune(Spec):
                 f"unfreeze_at names {len(self.unfreeze_at)} epochs, but freeze={self.freeze} has {frozen} stages"
             )
         return self
+
+
+class Finetune(Training):
+    """Fine-tune a pretrained backbone under a new head, with differential learning rates."""
+
+    classifier: Path = writes("classifier", "Weights of the epoch that was best on val")
+    report: Path = writes("report", "Loss, top-1 and learning rates by epoch; what was frozen")

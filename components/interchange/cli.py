@@ -54,7 +54,7 @@ class _CommandLineOnly(BaseSettings):
 
 def parse(spec_type: type[S], argv: Sequence[str]) -> tuple[S, RunContext]:
     """A spec and a run context from `--flag value` pairs; BadInput lists every wrong value."""
-    name = f"python -m components.{step_name(spec_type)}"
+    name = f"python -m {_package(spec_type)}"
     command = create_model(
         spec_type.__name__, __base__=cast(Any, (spec_type, RunContext, _CommandLineOnly)), __doc__=spec_type.__doc__
     )
@@ -67,6 +67,10 @@ def parse(spec_type: type[S], argv: Sequence[str]) -> tuple[S, RunContext]:
     values = both.model_dump()
     context = {key: values.pop(key) for key in RunContext.model_fields}
     return spec_type(**values), RunContext(**context)
+
+
+def _package(spec_type: type[Spec]) -> str:
+    return spec_type.__module__.rpartition(".")[0]
 
 
 def _sentence(error: ValidationError) -> str:
@@ -116,7 +120,7 @@ def _run(name: str, spec: Spec, context: RunContext) -> None:
     log.debug("step=%s spec=%s", name, json.dumps(given_parameters(spec)))
     put = None if context.store is None else open_blobs(context.store).put
     with beating(put, context.run_id, name), _whole_or_nothing(spec) as staged:
-        facts = importlib.import_module(f"components.{name}.run").run(staged, context) or {}
+        facts = importlib.import_module(f"{_package(type(spec))}.run").run(staged, context) or {}
         record = {
             "step": name,
             "started": started,

@@ -15,6 +15,7 @@ NAMES = {
     "ingest": "Ingest",
     "feature_extraction": "FeatureExtraction",
     "finetune": "Finetune",
+    "finetune.find_lr": "FindLr",
     "evaluate": "Evaluate",
     "export_onnx": "ExportOnnx",
     "latency": "Latency",

@@ -15,6 +15,13 @@ class Mutant(NamedTuple):
 
 MUTANTS = (
     Mutant(
+        "a rate from beyond the explosion",
+        "components/finetune/find_lr/sweep.py",
+        "slopes_S[: lowest + 1].argmin()",
+        "slopes_S.argmin()",
+        ("tests/finetune/test_find_lr.py",),
+    ),
+    Mutant(
         "wrong mean",
         "components/interchange/classifier.py",
         'self.register_buffer("mean", 255 * torch.tensor(preprocessing.mean)',

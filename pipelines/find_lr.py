@@ -1,0 +1,38 @@
+"""The learning-rate range test in a process of its own, over the finetune parameters of a recipe."""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from components.finetune.find_lr.spec import FindLr
+from components.interchange.cli import argv_of
+from components.interchange.report import read_report
+from components.interchange.step import RunContext
+from pipelines.parameters import Values, for_backbone, merged, parsed, spec_of, values_of
+from pipelines.recipes import recipe
+from pipelines.runner import StepFailed, exit_code_of
+from pipelines.steps import BY_NAME
+
+FINETUNE = dataclasses.replace(BY_NAME["finetune"], spec=FindLr)
+
+
+def find_lr(
+    dataset: Path, output: Path, chosen: str, backbone: str | None, weights: str | None, store: str, set: Sequence[str]
+) -> dict[str, Any]:
+    """What the report in `output` says: suggested, lowest and exploded rate, and where the page lies.
+
+    StepFailed where the test did not end well; it has said why itself.
+    """
+    named, graph, given = recipe(chosen), [FINETUNE], parsed(set, [FINETUNE])
+    other = {} if backbone is None else for_backbone(backbone, named, graph, {**given, "ingest": {"stored_size_px": 0}})
+    origin: dict[str, Values] = {} if weights is None else {"finetune": {"weights": weights}}
+    values = values_of(named, graph, merged(other, origin, given))
+    spec = spec_of(FINETUNE, values["finetune"], {"dataset": dataset, "report": output})
+    argv = argv_of(spec, RunContext(store=store))
+    code = exit_code_of([sys.executable, "-m", "components.finetune.find_lr", *argv])
+    if code != 0:
+        raise StepFailed("find_lr", code)
+    rows = {row.name: row.value for row in read_report(output).rows}
+    return {**rows, "backbone": values["finetune"]["backbone"], "report": str(output / "report.html")}

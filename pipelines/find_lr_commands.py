@@ -1,0 +1,50 @@
+"""`graft find-lr`: which learning rate to train with."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.options import BackboneOption, JsonOption, RecipeOption, SetOption, StoreOption, exit_codes
+from pipelines.run_options import DEFAULT_STORE, RunOptions
+
+
+def find_lr(
+    dataset: Annotated[Path, typer.Option(help="Folder of a dataset artifact, as ingest writes it.")],
+    recipe: RecipeOption = RunOptions.recipe,
+    backbone: BackboneOption = RunOptions.backbone,
+    weights: Annotated[
+        str | None, typer.Option(help="Pretrained weights instead of the recipe's: hub, store, package:NAME or a file.")
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Folder for report.json and report.html.")] = Path("find-lr"),
+    store: StoreOption = DEFAULT_STORE,
+    set: SetOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Train with a rising rate until the loss explodes, and suggest the base_lr at which it fell most steeply.
+
+    It is the training that the recipe describes, on the train split; --set finetune.PARAM=VALUE changes it.
+    """
+    with exit_codes():
+        from pipelines import terminal
+        from pipelines.find_lr import find_lr as found_in
+        from pipelines.runner import StepFailed
+
+        try:
+            found = found_in(dataset, output, recipe, backbone, weights, store, set or ())
+        except StepFailed as error:
+            if error.code != 2:
+                print(f"graft: {error}", file=sys.stderr)
+            raise typer.Exit(2 if error.code == 2 else 1) from None
+        terminal.as_json(found) if json else print("\n".join(_words(found)))
+
+
+def _words(found: dict[str, object]) -> list[str]:
+    suggested = found["suggested_lr"]
+    if suggested is None:
+        said = "no rate to suggest: the loss fell nowhere by more than its noise"
+    else:
+        rate = f"{suggested:.1e}"
+        said = f"suggested base_lr of {found['backbone']}: {rate}  (graft run … --set finetune.base-lr={rate})"
+    return [said, f"HTML report: {found['report']}"]
