@@ -14,6 +14,7 @@ from pipelines import (
     conformance_commands,
     find_lr_commands,
     predict_commands,
+    recommend_commands,
     report_commands,
     serve_commands,
     status_commands,
@@ -48,6 +49,7 @@ app.command()(cluster_commands.submit)
 app.command()(cluster_commands.schedule)
 app.command()(conformance_commands.conformance)
 app.command()(find_lr_commands.find_lr)
+app.command()(recommend_commands.recommend)
 app.command()(report_commands.report)
 app.command()(predict_commands.predict)
 app.command()(status_commands.status)

@@ -123,11 +123,15 @@ def _fault(file: Path | None, recorded: dict[str, Any], every_byte: bool) -> lis
     return []
 
 
+def user_cache() -> Path:
+    """GRAFT_CACHE, or Graft's part of the user's cache folder."""
+    user = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get(CACHE) or Path(user) / "graft").absolute()
+
+
 def copies_of(uri: str) -> Path:
     """Where copies of an S3 store's artifacts lie: under GRAFT_CACHE, or the user's cache folder."""
-    user = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    cache = Path(os.environ.get(CACHE) or Path(user) / "graft")
-    return cache.absolute() / hashlib.sha256(uri.encode()).hexdigest()[:16]
+    return user_cache() / hashlib.sha256(uri.encode()).hexdigest()[:16]
 
 
 def limit_bytes() -> int:

@@ -1,0 +1,151 @@
+"""How fast each backbone is on this machine, as the ONNX model that would be served, one image at a time.
+
+Weights are random and the head has ten classes: neither decides the speed. Export and timing are processes of their own
+(`python -m pipelines.backbone_latency export BACKBONE FILE`, `… time FILE RESULT SECONDS`); torch is loaded in the
+first alone. What was measured is remembered by processor, threads, provider and versions.
+"""
+
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipelines import fingerprints
+from pipelines.runner import StepFailed, exit_code_of
+from pipelines.shelf import user_cache
+
+OPSET = 17
+NUM_CLASSES = 10
+SECONDS = 8.0
+MAX_WARMUP_RUNS = 100
+
+
+class Measured(BaseModel):
+    """p50 and p99 in milliseconds, over so many runs; `low` and `high` bound p99, None where the runs are too few."""
+
+    model_config = ConfigDict(frozen=True)
+
+    backbone: str
+    p50_ms: float
+    p99_ms: float
+    low: float | None
+    high: float | None
+    runs: int
+    when: str
+
+
+Measure = Callable[[str], Measured]
+
+
+def latencies(backbones: Iterable[str], measure: Measure, cache: Path) -> dict[str, Measured]:
+    """By backbone; measured now where `cache` does not know it of this machine."""
+    found = {}
+    for backbone in backbones:
+        file = cache / f"{_key(backbone)}.json"
+        known = _remembered(file)
+        if known is None:
+            print(f"measuring {backbone}", file=sys.stderr, flush=True)
+            known = measure(backbone)
+            cache.mkdir(parents=True, exist_ok=True)
+            fresh = file.with_name(f".{file.name}.{os.getpid()}")
+            fresh.write_text(known.model_dump_json(), encoding="utf-8")
+            fresh.replace(file)
+        found[backbone] = known
+    return found
+
+
+def default_cache() -> Path:
+    """Where measurements are remembered."""
+    return user_cache() / "latency"
+
+
+def measured(backbone: str, seconds: float = SECONDS) -> Measured:
+    """Export and time a backbone; StepFailed where one of the two processes fails, which has said why."""
+    with TemporaryDirectory(prefix="graft-latency-") as folder:
+        model, result = Path(folder) / "model.onnx", Path(folder) / "result.json"
+        for arguments in (["export", backbone, str(model)], ["time", str(model), str(result), str(seconds)]):
+            code = exit_code_of([sys.executable, "-m", "pipelines.backbone_latency", *arguments])
+            if code != 0:
+                raise StepFailed(f"measuring {backbone} ({arguments[0]})", code)
+        when = time.strftime("%Y-%m-%d %H:%M")
+        return Measured(backbone=backbone, when=when, **json.loads(result.read_text(encoding="utf-8")))
+
+
+def _key(backbone: str) -> str:
+    parts = {
+        "backbone": backbone,
+        "processor": fingerprints.processor(),
+        "threads": fingerprints.num_threads(None),
+        "provider": fingerprints.provider("auto"),
+        "versions": {**fingerprints.versions_of("export"), **fingerprints.versions_of("latency")},
+        "opset": OPSET,
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _remembered(file: Path) -> Measured | None:
+    try:
+        return Measured.model_validate_json(file.read_bytes())
+    except (FileNotFoundError, ValidationError):  # What is damaged is measured again.
+        return None
+
+
+def export(backbone: str, file: Path) -> None:
+    """Write the backbone as an ONNX model, as export_onnx would, with random weights."""
+    import onnx
+    import timm
+
+    from components.export_onnx.export import to_onnx
+    from components.interchange.classifier import PixelsToLogits
+    from components.interchange.preprocessing import Preprocessing
+
+    model = timm.create_model(backbone, num_classes=NUM_CLASSES)
+    config = model.pretrained_cfg
+    crop_px = int(config["input_size"][-1])
+    preprocessing = Preprocessing(
+        resize_short_px=crop_px,
+        interpolation="bicubic",
+        crop_px=crop_px,
+        mean=tuple(config["mean"]),
+        std=tuple(config["std"]),
+    )
+    onnx.save(to_onnx(PixelsToLogits(model, preprocessing), crop_px, OPSET, {}), file)
+
+
+def time_model(file: Path, result: Path, seconds: float) -> None:
+    """Time one image a run, warm, on every core, and write the percentiles to `result` as JSON."""
+    import numpy as np
+    import onnxruntime as ort
+
+    from components.interchange.onnx_model import answer
+    from components.interchange.providers import with_fallback
+    from components.interchange.report import CONFIDENCE
+    from components.latency.measure import percentile, time_for, warm_up
+    from components.latency.session import available_cores, choose_provider, session_options
+
+    providers = with_fallback(choose_provider("auto"))
+    session = ort.InferenceSession(str(file), session_options(available_cores()), providers)
+    crop_px = session.get_inputs()[0].shape[1]
+    image_NHWC = np.random.default_rng(0).integers(0, 256, (1, crop_px, crop_px, 3), np.uint8)
+
+    def call(run: int) -> object:
+        return answer(session, image_NHWC)
+
+    warm_up(call, time.perf_counter, MAX_WARMUP_RUNS)
+    samples_ms = time_for(call, time.perf_counter, seconds)
+    p50, p99 = (percentile(samples_ms, percent, CONFIDENCE) for percent in (50, 99))
+    figures = {"p50_ms": p50.value, "p99_ms": p99.value, "low": p99.low, "high": p99.high, "runs": len(samples_ms)}
+    result.write_text(json.dumps(figures), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "export":
+        export(sys.argv[2], Path(sys.argv[3]))
+    else:
+        time_model(Path(sys.argv[2]), Path(sys.argv[3]), float(sys.argv[4]))
