@@ -65,7 +65,8 @@ def _course(history: Sequence[Mapping[str, Any]], best_epoch: int) -> Section:
 
 
 def _rates(ledger: Mapping[str, Sequence[float]], groups: Sequence[Mapping[str, Any]]) -> Section:
-    shown = by_rates(ledger)
+    # In the groups' order: a ledger that comes out of a checkpoint is sorted by name.
+    shown = by_rates({group["name"]: ledger[group["name"]] for group in groups if group["name"] in ledger})
     steps = list(range(1, 1 + max(map(len, shown.values()), default=0)))
     # A group that was unfrozen later has no rates before.
     padded = {name: [float("nan")] * (len(steps) - len(rates)) + list(rates) for name, rates in shown.items()}

@@ -19,7 +19,7 @@ def told(error: Exception, where: str, endpoint: str, permission: str) -> BadInp
     from botocore import exceptions as found
 
     if isinstance(error, found.NoCredentialsError | found.PartialCredentialsError):
-        return BadInput(f"{where}: {error} Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.")
+        return BadInput(f"{where}: {error}. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.")
     if isinstance(error, found.ClientError):
         return _refusal(error, where, endpoint, permission)
     if isinstance(error, found.ConnectionError | found.HTTPClientError):

@@ -115,13 +115,19 @@ def test_what_is_no_manifest_is_refused(animals: Path, refused) -> None:
         assert f"{name} cannot be read as a manifest (" in refused(animals / name)
 
 
-def test_a_source_that_is_not_there_or_no_source(animals: Path, refused) -> None:
+def test_a_source_that_is_not_there_or_no_source(
+    animals: Path, refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     message = (
         "there is no source at {}: expected a folder, a manifest (.csv, .jsonl, .parquet) or an archive (.zip, .tar, "
     )
     message += ".tar.gz, .tgz); see --source."
     assert refused(animals / "gone") == message.format(animals / "gone")
-    assert refused("s3://bucket/images") == message.format("s3://bucket/images")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    assert "Unable to locate credentials. Set AWS_ACCESS_KEY_ID" in refused("s3://bucket/images")
     assert "00.png is a file: expected a folder, a manifest" in refused(animals / "cat" / "00.png")
 
 

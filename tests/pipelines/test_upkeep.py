@@ -79,7 +79,8 @@ def test_bit_rot_is_found_and_made_again_after_forgetting(request_: Request) -> 
 def test_an_artifact_whose_list_was_changed_with_it_is_found(request_: Request) -> None:
     first, store = ingested(request_, 1), open_store(request_.store)
     name = first.outputs["report"]
-    (store.artifact(name) / "report.json").unlink()
+    for part in ("report.json", "report.html"):
+        (store.artifact(name) / part).unlink()
     (store.root / "artifacts" / f"{name}.files.json").write_text(json.dumps({"digest": name, "files": {}}))
     assert upkeep.faults(store) == {f"artifacts/{name}": "its files and their list do not have this digest"}
 
