@@ -4,6 +4,7 @@ import logging
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from components.ingest.manifests import read_cells
 from components.ingest.pictures import Picture
@@ -17,7 +18,20 @@ from components.interchange.step import RunContext
 log = logging.getLogger("graft")
 
 
-def champion_lineage(context: RunContext) -> Lineage | None:
+class Before(NamedTuple):
+    """What was there before this run: the champion's lineage, if any, and every image that has a side already."""
+
+    lineage: Lineage | None
+    images: list[Earlier]
+
+
+def known_before(previous: Path | None, context: RunContext) -> Before:
+    """What the previous dataset and the champion know. BadInput where the dataset cannot be read."""
+    lineage = _champion_lineage(context)
+    return Before(lineage, _earlier_images(previous, lineage))
+
+
+def _champion_lineage(context: RunContext) -> Lineage | None:
     """What the champion was made of; None without a store or a champion, or where an older Graft made it."""
     champion = current(context.store, context.model_name) if context.store else None
     if champion is None:
@@ -30,7 +44,7 @@ def champion_lineage(context: RunContext) -> Lineage | None:
     return lineage
 
 
-def earlier_images(previous: Path | None, lineage: Lineage | None) -> list[Earlier]:
+def _earlier_images(previous: Path | None, lineage: Lineage | None) -> list[Earlier]:
     """Every image that has a side already; where both know it, the previous dataset's word counts."""
     found: dict[str, Earlier] = {}
     if lineage is not None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from components.ingest.files import SourceFile, bytes_digest
 from components.ingest.layouts import SourceImage
 from components.ingest.perceptual import Look, look
-from components.ingest.spool import Spool, StoredBytes
+from components.ingest.spool import Shelf, StoredBytes
 from components.ingest.statistics import PixelSums, pixel_sums
 from components.interchange.ledgers import Quarantined
 from components.interchange.pixels import BrokenImage, decode_short
@@ -36,7 +36,7 @@ class Picture(NamedTuple):
 
 
 def read_picture(
-    source: SourceImage, file: SourceFile, short_px: int, interpolation: Interpolation, spool: Spool
+    source: SourceImage, file: SourceFile, short_px: int, interpolation: Interpolation, shelf: Shelf
 ) -> Picture | Quarantined:
     """Read, identify and decode the file of one image, and put its pixels aside; or say why it cannot be used."""
     problem = file.problem()
@@ -59,5 +59,5 @@ def read_picture(
         stored_height_px=decoded.image.height,
         pixels_sha256=hashlib.sha256(pixels).hexdigest(),
         sums=pixel_sums(decoded.image),
-        stored=spool.put(pixels),
+        stored=shelf.put(pixels),
     )

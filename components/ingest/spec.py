@@ -1,21 +1,15 @@
 """What ingest reads, writes and can be told."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import model_validator
 
 from components.interchange.step import Spec, param, reads, writes
 
 
-class Ingest(Spec):
-    """Ingest and normalise: decode every image once, quarantine what is broken, split by the hash of the content."""
-
-    previous: Path | None = reads(
-        "dataset", "Earlier dataset of the same source: its split assignments hold", optional=True
-    )
-    dataset: Path = writes("dataset", "Decoded, resized images in three splits")
-    report: Path = writes("report", "Counts, quarantine and statistics")
+class Reading(Spec):
+    """Where the images are, and how each is decoded: what no other image has a say in."""
 
     source: str = param(
         "Folder (a subfolder a class, or a metadata file), manifest (.csv, .jsonl, .parquet), or archive of them "
@@ -24,6 +18,25 @@ class Ingest(Spec):
     )
     stored_size_px: int = param("Short side of the stored images", default=256, unit="px", ge=8, le=4096)
     interpolation: Literal["bilinear", "bicubic", "lanczos"] = param("Resize filter, antialiased", default="bicubic")
+    image_column: str = param("Manifest column with the image's path", default="image")
+    label_column: str = param("Manifest column with the label", default="label")
+    split_column: str = param(
+        "Manifest column with train, val or test; used where the manifest has it", default="split"
+    )
+    group_column: str = param(
+        "Manifest column whose equal values share one split; used where it exists", default="group"
+    )
+
+
+class Settling(Spec):
+    """What becomes of the images that were read: which are left out, who stands where, and what is written."""
+
+    previous: Path | None = reads(
+        "dataset", "Earlier dataset of the same source: its split assignments hold", optional=True
+    )
+    dataset: Path = writes("dataset", "Decoded, resized images in three splits")
+    report: Path = writes("report", "Counts, quarantine and statistics")
+
     val_fraction: float = param("Share of the images for val", default=0.2, gt=0, lt=1)
     test_fraction: float = param("Share of the images for test", default=0.2, gt=0, lt=1)
     max_near_bits: int = param(
@@ -40,17 +53,9 @@ class Ingest(Spec):
         "Table that names the test images (by id, image or path), and freezes the test set", default=None, location=True
     )
     max_bad_fraction: float = param("Share of broken files above which the run is refused", default=0.02, ge=0, le=1)
-    image_column: str = param("Manifest column with the image's path", default="image")
-    label_column: str = param("Manifest column with the label", default="label")
-    split_column: str = param(
-        "Manifest column with train, val or test; used where the manifest has it", default="split"
-    )
-    group_column: str = param(
-        "Manifest column whose equal values share one split; used where it exists", default="group"
-    )
 
     @model_validator(mode="after")
-    def _something_left_for_train(self) -> "Ingest":
+    def _something_left_for_train(self) -> Self:
         taken = self.val_fraction + self.test_fraction
         if taken >= 1:
             raise ValueError(
@@ -58,3 +63,7 @@ class Ingest(Spec):
                 "of the images: expected less than 1, so that some are left for train"
             )
         return self
+
+
+class Ingest(Settling, Reading):
+    """Ingest and normalise: decode every image once, quarantine what is broken, split by the hash of the content."""

@@ -18,6 +18,13 @@ class StoredBytes(Protocol):
         """All bytes."""
 
 
+class Shelf(Protocol):
+    """Where threads put bytes."""
+
+    def put(self, data: bytes) -> StoredBytes:
+        """Keep some bytes; what is returned reads them again."""
+
+
 class Spool:
     """What threads put aside: in memory up to HELD_BYTES, then in a file."""
 

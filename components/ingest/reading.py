@@ -1,0 +1,59 @@
+"""What a source holds, read once: every file a picture, or the reason why it is none."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from components.ingest.files import SourceFile
+from components.ingest.layouts import Listing, SourceImage
+from components.ingest.manifests import Columns
+from components.ingest.parallel import in_order, num_cores
+from components.ingest.pictures import Picture, read_picture
+from components.ingest.remote import fetched_ahead
+from components.ingest.sources import read_source
+from components.ingest.spec import Reading
+from components.ingest.spool import Shelf
+from components.interchange.ledgers import Quarantined
+from components.interchange.progress import progress
+from components.interchange.s3_objects import SCHEME
+
+
+class Found(NamedTuple):
+    """All files of a source: pictures that can be used, sorted by path, and files that cannot; its classes, sorted."""
+
+    num_files: int
+    classes: list[str]
+    pictures: list[Picture]
+    broken: list[Quarantined]
+
+
+def found_in(listing: Listing, entries: Sequence[Picture | Quarantined]) -> Found:
+    """A source's files from its listing and what became of each of its images."""
+    pictures = [entry for entry in entries if isinstance(entry, Picture)]
+    broken = listing.unusable + [entry for entry in entries if isinstance(entry, Quarantined)]
+    classes = sorted({image.label for image in listing.images})
+    return Found(len(listing.images) + len(listing.unusable), classes, pictures, broken)
+
+
+def listed(spec: Reading, scratch: Path) -> Listing:
+    """The files of a source; as `sources.read_source`."""
+    return read_source(spec.source, _columns(spec), scratch)
+
+
+def read_images(spec: Reading, images: Sequence[SourceImage], shelf: Shelf) -> Iterator[Picture | Quarantined]:
+    """Read and decode the images on all cores, in their order; pixels are put on the shelf."""
+
+    def read(image: tuple[SourceImage, SourceFile]) -> Picture | Quarantined:
+        return read_picture(*image, spec.stored_size_px, spec.interpolation, shelf)
+
+    files = fetched_ahead(images) if spec.source.startswith(SCHEME) else ((one, one.file) for one in images)
+    return iter(progress(in_order(read, files, num_cores()), "ingest: reading images", total=len(images)))
+
+
+def _columns(spec: Reading) -> Columns:
+    fields = Reading.model_fields
+    # A manifest need not have the optional columns, unless they were asked for by another name.
+    named = {"split_column": spec.split_column, "group_column": spec.group_column}
+    required = frozenset(value for name, value in named.items() if value != fields[name].default)
+    metadata = {} if spec.image_column == fields["image_column"].default else {"metadata_image": spec.image_column}
+    return Columns(spec.image_column, spec.label_column, spec.split_column, spec.group_column, required, **metadata)

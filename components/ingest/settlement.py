@@ -1,0 +1,97 @@
+"""From what was read to a dataset: leave out copies, give every image its side, write shards, ledgers and a report."""
+
+import logging
+from typing import Any
+
+from components.ingest.drift import drift_rows, drift_warnings
+from components.ingest.earlier import Before, frozen_test
+from components.ingest.findings import check_bad_fraction, details, likeness_rows, rows, warnings
+from components.ingest.layouts import SourceImage
+from components.ingest.originals import copy_originals
+from components.ingest.page import ingest_page
+from components.ingest.pictures import Picture
+from components.ingest.placement import placed
+from components.ingest.reading import Found
+from components.ingest.shards import WrittenSplit, write_split
+from components.ingest.spec import Reading, Settling
+from components.ingest.splits import Policy, check_counts, count
+from components.ingest.statistics import channel_statistics
+from components.interchange.artifact import write_card
+from components.interchange.dataset import ORIGINALS_FOLDER, SPLITS, ChannelStatistics, SplitName
+from components.interchange.ledgers import write_quarantine, write_samples
+from components.interchange.report import write_report
+
+log = logging.getLogger("graft")
+NUM_ORIGINALS = 64
+
+
+def settle(spec: Settling, reading: Reading, found: Found, before: Before) -> int:
+    """Write the dataset and the report on it, and return how many images were taken.
+
+    `reading` is how the images were read; their pixels and the source's files must still be there.
+    """
+    check_bad_fraction(found.broken, found.num_files, spec.max_bad_fraction)
+    placement = placed(found.pictures, before.images, _policy(spec, reading, found.pictures), spec.on_conflict)
+    sides, quarantined = placement.sides, found.broken + placement.quarantined
+    counts = count(((split, one.source.label) for split, side in sides.items() for one in side), found.classes)
+    check_counts(counts, placement.largest_family)
+    written = {split: write_split(spec.dataset, split, side, found.classes) for split, side in sides.items()}
+    statistics = channel_statistics(picture.sums for picture in sides["train"])
+    drift = drift_rows(counts, statistics, before.lineage.facts) if before.lineage else []
+    worth_saying = warnings(counts, placement.largest_family) + (drift_warnings(drift) if drift else [])
+    html = ingest_page(
+        found.num_files, placement, quarantined, counts, spec.val_fraction, spec.test_fraction, statistics, worth_saying
+    )
+    originals = copy_originals(spec.dataset / ORIGINALS_FOLDER, sides["test"], NUM_ORIGINALS)
+    samples = [sample for split in SPLITS for sample in written[split].samples]
+    write_samples(spec.dataset, samples)
+    write_quarantine(spec.dataset, quarantined)
+    manifest = _manifest(spec, reading, found.classes, counts, len(quarantined), sides, written, statistics)
+    write_card(spec.dataset, "dataset", manifest)
+    figures = (
+        rows(counts, found.num_files, quarantined, samples, before.images) + likeness_rows(placement, counts) + drift
+    )
+    told = details(quarantined, manifest, originals) | {"warnings": worth_saying}
+    write_report(spec.report, spec, figures, told, html)
+    for warning in worth_saying:
+        log.warning("%s", warning)
+    log.info("images=%d classes=%d quarantined=%d", len(samples), len(found.classes), len(quarantined))
+    return len(samples)
+
+
+def _policy(spec: Settling, reading: Reading, pictures: list[Picture]) -> Policy:
+    frozen = None
+    if spec.test_manifest is not None:
+        frozen = frozen_test(spec.test_manifest, reading.image_column, reading.split_column, pictures)
+    return Policy(spec.val_fraction, spec.test_fraction, spec.max_near_bits, frozen)
+
+
+def _split_by(source: SourceImage) -> str:
+    if source.split is not None:
+        return "source"
+    return "content" if source.group is None else "group"
+
+
+def _manifest(
+    spec: Settling,
+    reading: Reading,
+    classes: list[str],
+    counts: dict[str, dict[str, int]],
+    num_quarantined: int,
+    sides: dict[SplitName, list[Picture]],
+    written: dict[SplitName, WrittenSplit],
+    statistics: ChannelStatistics,
+) -> dict[str, Any]:
+    fractions = {"val_fraction": spec.val_fraction, "test_fraction": spec.test_fraction}
+    split_by = sorted({_split_by(picture.source) for side in sides.values() for picture in side})
+    return {
+        "classes": classes,
+        "stored_size_px": reading.stored_size_px,
+        "interpolation": reading.interpolation,
+        "counts": counts,
+        "quarantined": num_quarantined,
+        "split_policy": {"by": split_by, **fractions, "max_near_bits": spec.max_near_bits},
+        "shards": {split: one.shards for split, one in written.items()},
+        "digests": {split: one.digest for split, one in written.items()},
+        "statistics": statistics.model_dump(mode="json"),
+    }
