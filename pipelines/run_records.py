@@ -27,7 +27,7 @@ def reports_of(store: Store, outputs: Outputs) -> dict[str, Report]:
 
 def put_pages(store: Store, summary: Mapping[str, Any], outputs: Outputs) -> None:
     """Write the page of a run, and beside it copies of those that its steps have made."""
-    from pipelines.run_page import run_page
+    from components.interchange.run_page import run_page
 
     folder = f"runs/{summary['run_id']}"
     own = {step: store.artifact(made["report"]) / PAGE for step, made in outputs.items() if "report" in made}

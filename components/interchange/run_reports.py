@@ -20,12 +20,12 @@ REPORT, PAGE = "report.json", "report.html"
 
 @dataclass(frozen=True)
 class KeptReport:
-    """A step's report. `page` is the URI of its HTML page, if it has one; times are in seconds since the epoch."""
+    """A step's report; times are in seconds since the epoch."""
 
     report: Report
     started: float
     seconds: float
-    page: str | None
+    has_page: bool
 
 
 def keep_report(blobs: Blobs, run_id: str, step: str, folder: Path) -> None:
@@ -49,8 +49,8 @@ def _kept(blobs: Blobs, prefix: str, keys: set[str]) -> KeptReport:
         record = json.loads(blobs.get(prefix + RUN_FILE) or b"{}")
     except (ValidationError, ValueError) as error:
         raise BadInput(f"{blobs.uri}/{prefix}{REPORT} is damaged ({error}).") from None
-    page = f"{blobs.uri}/{prefix}{PAGE}" if prefix + PAGE in keys else None
-    return KeptReport(report, float(record.get("started", 0)), float(record.get("seconds", 0)), page)
+    times = float(record.get("started", 0)), float(record.get("seconds", 0))
+    return KeptReport(report, *times, has_page=prefix + PAGE in keys)
 
 
 def published_model(blobs: Blobs, promotion: Report | None) -> str | None:

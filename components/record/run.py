@@ -6,7 +6,8 @@ import time
 from components.interchange.artifact import to_json
 from components.interchange.blobs import open_blobs
 from components.interchange.errors import BadInput
-from components.interchange.run_reports import published_model, reports_of
+from components.interchange.run_page import run_page
+from components.interchange.run_reports import PAGE, published_model, reports_of
 from components.interchange.step import RunContext
 from components.interchange.summary import summary_of
 from components.record.ending import is_unchanged, reasons_of_failure
@@ -16,7 +17,7 @@ log = logging.getLogger("graft")
 
 
 def run(spec: Record, context: RunContext) -> None:
-    """Read what reports there are and write runs/<run_id>/summary.json."""
+    """Read what reports there are; write runs/<run_id>/summary.json, then the run's page beside it."""
     if context.store is None or context.run_id is None:
         raise BadInput("record writes to the store: give --store and --run-id.")
     blobs = open_blobs(context.store)
@@ -25,15 +26,18 @@ def run(spec: Record, context: RunContext) -> None:
     seconds = {step: round(one.seconds, 3) for step, one in kept.items()}
     started = min((one.started for one in kept.values()), default=time.time())
     seconds["total"] = round(time.time() - started, 3)
+    folder = f"runs/{context.run_id}"
     summary = summary_of(
         context.run_id,
         reports,
         model=published_model(blobs, reports.get("promote")),
-        page=kept["evaluate"].page if "evaluate" in kept else None,
+        page=f"{blobs.uri}/{folder}/{PAGE}",
         seconds=seconds,
         unchanged=is_unchanged(reports),
         failed=reasons_of_failure(spec.status, reports),
     )
     summary["model_name"] = context.model_name
-    blobs.put(f"runs/{context.run_id}/summary.json", to_json(summary).encode())
+    blobs.put(f"{folder}/summary.json", to_json(summary).encode())
+    pages = [f"reports/{step}/{PAGE}" for step, one in kept.items() if one.has_page]
+    blobs.put(f"{folder}/{PAGE}", run_page(summary, reports, pages).encode())
     log.info("run_id=%s verdict=%s", context.run_id, summary["verdict"])
