@@ -9,6 +9,8 @@ from components.export_onnx.spec import ExportOnnx
 from components.feature_extraction.spec import FeatureExtraction
 from components.finetune.spec import Finetune
 from components.gate.spec import Gate
+from components.ingest.merge.spec import IngestMerge
+from components.ingest.share.spec import IngestShare
 from components.ingest.spec import Ingest
 from components.interchange.step import Spec
 from components.latency.spec import Latency
@@ -124,6 +126,20 @@ STEPS = (
 CLUSTER_STEPS = (
     Step("changes", Changes, cpu=1, memory_gib=1),
     Step("record", Record, cpu=1, memory_gib=1, pod_retries=3),
+)
+
+# What a cluster runs in the place of ingest where its work is divided.
+SHARDED_STEPS = (
+    Step("ingest_share", IngestShare, cpu=2, memory_gib=4, extra="ingest", timeout_s=6 * HOUR_S),
+    Step(
+        "ingest_merge",
+        IngestMerge,
+        cpu=2,
+        memory_gib=4,
+        extra="ingest",
+        timeout_s=6 * HOUR_S,
+        inputs={"shares": "ingest_share.share"},
+    ),
 )
 
 BY_NAME = {step.name: step for step in STEPS}

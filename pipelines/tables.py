@@ -1,25 +1,26 @@
 """The README's tables of the steps, written from their specs: `python -m pipelines.tables README.md`."""
 
+import inspect
 import sys
 import types
 import typing
 from pathlib import Path
 
 from components.interchange.step import Parameter, Port, Spec, parameters, ports, step_name
-from pipelines.steps import CLUSTER_STEPS, STEPS
+from pipelines.steps import CLUSTER_STEPS, SHARDED_STEPS, STEPS
 
 BEGIN, END = "<!-- steps: written by `make docs` -->", "<!-- end of steps -->"
 
 
 def step_tables() -> str:
     """Markdown: one heading and two tables (artifacts, parameters) a step."""
-    return "\n".join(_step(step.spec) for step in [*STEPS, *CLUSTER_STEPS])
+    return "\n".join(_step(step.spec) for step in [*STEPS, *SHARDED_STEPS, *CLUSTER_STEPS])
 
 
 def _step(spec: type[Spec]) -> str:
     rows = [_artifact(port, "reads") for port in ports(spec, "in")]
     rows += [_artifact(port, "writes") for port in ports(spec, "out")]
-    lines = [f"### `{step_name(spec)}`", "", f"{spec.__doc__}", ""]
+    lines = [f"### `{step_name(spec)}`", "", f"{inspect.getdoc(spec)}", ""]
     lines += ["| artifact | kind | |", "|---|---|---|", *rows, ""]
     given = [_parameter(parameter) for parameter in parameters(spec)]
     if given:
@@ -28,8 +29,8 @@ def _step(spec: type[Spec]) -> str:
 
 
 def _artifact(port: Port, verb: str) -> str:
-    optional = ", optional" if port.optional else ""
-    return f"| {verb} `--{_flag(port.name)}` | {port.kind}{optional} | {port.help} |"
+    more = ", optional" if port.optional else ", several" if port.many else ""
+    return f"| {verb} `--{_flag(port.name)}` | {port.kind}{more} | {port.help} |"
 
 
 def _parameter(parameter: Parameter) -> str:

@@ -66,4 +66,7 @@ class Settling(Spec):
 
 
 class Ingest(Settling, Reading):
-    """Ingest and normalise: decode every image once, quarantine what is broken, split by the hash of the content."""
+    """Ingest and normalise: decode every image once, quarantine what is broken, split by the hash of the content.
+
+    With --shard K/N it is `ingest_share`: it reads one share of the files, and `ingest_merge` joins all N.
+    """

@@ -13,8 +13,14 @@ from typing import Any
 from components.interchange.errors import BadInput, listed
 
 RUN_FILE = "run.json"
-VERSIONS = {"dataset": 1, "classifier": 1, "onnx_model": 1, "report": 1}
-CARDS = {"dataset": "manifest.json", "classifier": "card.json", "onnx_model": "card.json", "report": "report.json"}
+VERSIONS = {"dataset": 1, "classifier": 1, "onnx_model": 1, "report": 1, "share": 1}
+CARDS = {
+    "dataset": "manifest.json",
+    "classifier": "card.json",
+    "onnx_model": "card.json",
+    "report": "report.json",
+    "share": "share.json",
+}
 
 
 def to_json(content: Any) -> str:

@@ -25,10 +25,10 @@ from pydantic_settings.exceptions import SettingsError
 from components.interchange.artifact import RUN_FILE, digest, to_json
 from components.interchange.blobs import open_blobs
 from components.interchange.errors import BadInput, disk_is_full, listed
-from components.interchange.executor_output import write_executor_output
+from components.interchange.executor_output import given_folders, write_executor_output
 from components.interchange.heartbeat import beating
 from components.interchange.run_reports import keep_report
-from components.interchange.step import RunContext, Spec, given_parameters, input_folders, ports, step_name
+from components.interchange.step import RunContext, Spec, given_parameters, input_folders, ports, step_name, task_name
 
 log = logging.getLogger("graft")
 S = TypeVar("S", bound=Spec)
@@ -55,11 +55,12 @@ class _CommandLineOnly(BaseSettings):
 def parse(spec_type: type[S], argv: Sequence[str]) -> tuple[S, RunContext]:
     """A spec and a run context from `--flag value` pairs; BadInput lists every wrong value."""
     name = f"python -m {_package(spec_type)}"
+    argv = [*argv, *_lists(spec_type, argv)]
     command = create_model(
         spec_type.__name__, __base__=cast(Any, (spec_type, RunContext, _CommandLineOnly)), __doc__=spec_type.__doc__
     )
     try:
-        both = command(_cli_parse_args=list(argv), _cli_prog_name=name, _cli_implicit_flags=False)
+        both = command(_cli_parse_args=argv, _cli_prog_name=name, _cli_implicit_flags=False)
     except ValidationError as error:
         raise BadInput(_sentence(error)) from None
     except SettingsError as error:
@@ -69,13 +70,28 @@ def parse(spec_type: type[S], argv: Sequence[str]) -> tuple[S, RunContext]:
     return spec_type(**values), RunContext(**context)
 
 
+def _lists(spec_type: type[Spec], argv: Sequence[str]) -> list[str]:
+    """Flags of ports for many that Kubeflow has given in its --executor-input alone."""
+    try:
+        executor_input = argv[argv.index("--executor-input") + 1]
+    except (ValueError, IndexError):
+        return []
+    absent = [port.name for port in ports(spec_type, "in") if port.many and _flag(port.name) not in argv]
+    found = [(_flag(name), given_folders(executor_input, name)) for name in absent]
+    return [word for flag, folders in found for word in (flag, json.dumps([str(folder) for folder in folders]))]
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
 def _package(spec_type: type[Spec]) -> str:
     return spec_type.__module__.rpartition(".")[0]
 
 
 def _sentence(error: ValidationError) -> str:
     def one(problem: Any) -> str:
-        flag = "--" + ".".join(str(part) for part in problem["loc"]).replace("_", "-")
+        flag = _flag(".".join(str(part) for part in problem["loc"]))
         message = problem["msg"].removeprefix("Value error, ")
         message = message[:1].lower() + message[1:]
         return f"{flag}: {message}, got {problem['input']!r}" if problem["loc"] else message
@@ -91,7 +107,7 @@ def argv_of(spec: Spec, context: RunContext | None = None) -> list[str]:
         if value is None:
             continue
         text = json.dumps(value) if isinstance(value, bool | list | dict) else str(value)
-        flags += [f"--{name.replace('_', '-')}", text]
+        flags += [_flag(name), text]
     return flags
 
 
@@ -119,7 +135,7 @@ def _run(name: str, spec: Spec, context: RunContext) -> None:
     outputs = ports(type(spec), "out")
     log.debug("step=%s spec=%s", name, json.dumps(given_parameters(spec)))
     put = None if context.store is None else open_blobs(context.store).put
-    with beating(put, context.run_id, name), _whole_or_nothing(spec) as staged:
+    with beating(put, context.run_id, task_name(spec)), _whole_or_nothing(spec) as staged:
         facts = importlib.import_module(f"{_package(type(spec))}.run").run(staged, context) or {}
         record = {
             "step": name,
@@ -140,7 +156,7 @@ def _run(name: str, spec: Spec, context: RunContext) -> None:
     if context.executor_input is not None and _publishes():
         written = {port.name: getattr(spec, port.name) for port in outputs}
         if context.store is not None and context.run_id is not None and "report" in written:
-            keep_report(open_blobs(context.store), context.run_id, name, written["report"])
+            keep_report(open_blobs(context.store), context.run_id, task_name(spec), written["report"])
         write_executor_output(context.executor_input, written)
     log.info("step=%s done seconds=%.1f", name, time.time() - started)
 

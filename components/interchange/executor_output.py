@@ -1,4 +1,4 @@
-"""What Kubeflow reads when a task is done: every output by name, figures and a page for its user interface.
+"""What Kubeflow tells a task, and reads when it is done: every output by name, figures and a page to show.
 
 The launcher gives `--executor-input`, a JSON object that says where each output belongs and where it looks for this
 file. An output that is not listed there does not exist for the tasks behind it.
@@ -16,6 +16,20 @@ from components.interchange.report import Report, read_report
 
 PAGE = "report.html"
 DIGEST = "_digest"  # An output parameter `dataset_digest` is the digest of the output artifact `dataset`.
+
+
+def given_folders(executor_input: str, name: str) -> list[Path]:
+    """The folders of an input that is a list of artifacts, for which the launcher knows no placeholder.
+
+    BadInput when `executor_input` is not what Kubeflow gives.
+    """
+    try:
+        artifacts = json.loads(executor_input)["inputs"]["artifacts"][name]["artifacts"]
+        return [Path(local_path(artifact["uri"])) for artifact in artifacts]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadInput(
+            f"--executor-input is not Kubeflow's JSON: expected inputs.artifacts.{name} ({error})."
+        ) from None
 
 
 def write_executor_output(executor_input: str, outputs: Mapping[str, Path]) -> None:

@@ -3,6 +3,7 @@
 The command line, the Kubeflow component, the Prefect task and the README's tables are derived from it.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -10,13 +11,18 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
-ArtifactKind = Literal["dataset", "classifier", "onnx_model", "report", "verdict"]
+ArtifactKind = Literal["dataset", "classifier", "onnx_model", "report", "verdict", "share"]
 
 
 class Spec(BaseModel):
     """Base of every step's spec: frozen, and closed to names it does not declare."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @property
+    def part(self) -> str:
+        """Which it is of several tasks of this step in one run; empty where there is one."""
+        return ""
 
 
 class RunContext(BaseModel):
@@ -28,9 +34,9 @@ class RunContext(BaseModel):
     executor_input: str | None = Field(default=None, description="Kubeflow's own: where it expects the task's outputs")
 
 
-def reads(kind: ArtifactKind, help: str, *, optional: bool = False) -> Any:
-    """Declare an input artifact: a folder that another step wrote."""
-    extra: dict[str, Any] = {"artifact": kind, "direction": "in"}
+def reads(kind: ArtifactKind, help: str, *, optional: bool = False, many: bool = False) -> Any:
+    """Declare an input artifact: a folder that another step wrote; with `many` a tuple of them."""
+    extra: dict[str, Any] = {"artifact": kind, "direction": "in", "many": many}
     return Field(default=None if optional else ..., description=help, json_schema_extra=extra)
 
 
@@ -56,6 +62,7 @@ class Port:
     kind: ArtifactKind
     help: str
     optional: bool
+    many: bool
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,7 @@ def _extra(field: FieldInfo) -> dict[str, Any]:
 def ports(spec: type[Spec], direction: Literal["in", "out"]) -> list[Port]:
     """The artifacts that a step reads (`in`) or writes (`out`), in the order of declaration."""
     return [
-        Port(name, extra["artifact"], field.description or "", not field.is_required())
+        Port(name, extra["artifact"], field.description or "", not field.is_required(), extra.get("many", False))
         for name, field in spec.model_fields.items()
         if (extra := _extra(field)).get("direction") == direction
     ]
@@ -104,14 +111,25 @@ def parameters(spec: type[Spec]) -> list[Parameter]:
 
 
 def step_name(spec: type[Spec]) -> str:
-    """The step that a spec belongs to: the name of its package."""
-    return spec.__module__.split(".")[-2]
+    """The step that a spec belongs to: its class's name with underscores."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", spec.__name__).lower()
+
+
+def task_name(spec: Spec) -> str:
+    """The step of a spec, and which of its tasks it is where a run has several."""
+    return "_".join(filter(None, (step_name(type(spec)), spec.part)))
 
 
 def input_folders(spec: Spec) -> dict[str, Path]:
-    """Input artifacts that were given, by port name."""
-    found = {port.name: getattr(spec, port.name) for port in ports(type(spec), "in")}
-    return {name: path for name, path in found.items() if path is not None}
+    """Input artifacts that were given, by port name; those of a port for many are numbered from 1."""
+    found: dict[str, Path] = {}
+    for port in ports(type(spec), "in"):
+        given = getattr(spec, port.name)
+        if port.many:
+            found |= {f"{port.name} {number}": path for number, path in enumerate(given, 1)}
+        elif given is not None:
+            found[port.name] = given
+    return found
 
 
 def given_parameters(spec: Spec) -> dict[str, Any]:

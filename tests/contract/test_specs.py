@@ -4,6 +4,7 @@ import importlib
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,8 @@ from components.interchange.step import RunContext, Spec, given_parameters, para
 
 NAMES = {
     "ingest": "Ingest",
+    "ingest.share": "IngestShare",
+    "ingest.merge": "IngestMerge",
     "feature_extraction": "FeatureExtraction",
     "finetune": "Finetune",
     "finetune.find_lr": "FindLr",
@@ -31,8 +34,11 @@ SPECS: list[type[Spec]] = [
 
 def example(spec: type[Spec]) -> Spec:
     """A spec with every artifact given and the defaults elsewhere."""
-    artifacts = {port.name: Path(f"/in out/{port.name}") for port in ports(spec, "in") + ports(spec, "out")}
-    required = {p.name: "somewhere" for p in parameters(spec) if p.required}
+    artifacts: dict[str, Any] = {}
+    for port in ports(spec, "in") + ports(spec, "out"):
+        place = Path(f"/in out/{port.name}")
+        artifacts[port.name] = (place / "1", place / "2") if port.many else place
+    required = {p.name: "1/2" if p.name == "shard" else "somewhere" for p in parameters(spec) if p.required}
     return spec.model_validate({**artifacts, **required})
 
 

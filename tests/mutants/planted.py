@@ -15,6 +15,20 @@ class Mutant(NamedTuple):
 
 MUTANTS = (
     Mutant(
+        "a share is lost",
+        "components/ingest/merge/joining.py",
+        "    return (next(read[share_of(image.path, len(shares))]) for image in images)",
+        "    return (next(read[n]) for n in (share_of(one.path, len(shares)) for one in images) if n != 2)",
+        ("tests/ingest/test_ingest_shares.py",),
+    ),
+    Mutant(
+        "pixels of another image",
+        "components/ingest/shares.py",
+        "            file.seek(self.offset)\n",
+        "            file.seek(0)\n",
+        ("tests/ingest/test_ingest_shares.py",),
+    ),
+    Mutant(
         "a rate from beyond the explosion",
         "components/finetune/find_lr/sweep.py",
         "slopes_S[: lowest + 1].argmin()",

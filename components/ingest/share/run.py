@@ -1,0 +1,39 @@
+"""The order of work of a share: list the source, choose, read and decode. What needs the other shares waits."""
+
+import logging
+import time
+from collections import Counter
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from components.ingest.parallel import num_cores
+from components.ingest.reading import listed, read_images
+from components.ingest.share.spec import IngestShare
+from components.ingest.shares import Passing, is_in_share, write_share
+from components.interchange.report import Row, write_report
+from components.interchange.step import RunContext
+
+log = logging.getLogger("graft")
+
+
+def run(spec: IngestShare, context: RunContext) -> dict[str, object]:
+    """Write a share and a report on it; the facts returned are rates."""
+    started = time.perf_counter()
+    spec.share.mkdir(parents=True)
+    with TemporaryDirectory(dir=spec.share) as scratch:
+        listing = listed(spec, Path(scratch))
+        chosen = [image for image in listing.images if is_in_share(image.path, spec.number, spec.of)]
+        reasons = write_share(spec.share, spec, spec.number, spec.of, listing, read_images(spec, chosen, Passing()))
+    seconds = time.perf_counter() - started
+    log.info("shard=%s files=%d broken=%d", spec.shard, len(chosen), sum(reasons.values()))
+    write_report(spec.report, spec, _rows(len(listing.images), len(chosen), reasons))
+    return {"source": spec.source, "num_threads": num_cores(), "images_per_s": len(chosen) / seconds}
+
+
+def _rows(num_listed: int, num_chosen: int, reasons: Counter[str]) -> list[Row]:
+    return [
+        Row(name="sources", value=num_listed, unit="files", of="all shares"),
+        Row(name="sources", value=num_chosen, unit="files"),
+        Row(name="broken", value=sum(reasons.values()), unit="files"),
+        *(Row(name="broken", value=reasons[name], unit="files", of=name) for name in sorted(reasons)),
+    ]

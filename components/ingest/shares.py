@@ -1,0 +1,241 @@
+"""A share artifact: what ingest has read of some of a source's files, to be joined with the other shares.
+
+    share.json  images.parquet  pixels-00000.bin …
+
+images.parquet has a row for each of the share's files in the order of the listing: what makes a picture, or a reason
+why it is none. A picture's pixels are stored height * width * 3 bytes (RGB) at `offset` of the file `pixels`.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from components.ingest.layouts import Listing, SourceImage
+from components.ingest.perceptual import Look
+from components.ingest.pictures import Picture
+from components.ingest.spec import Reading
+from components.ingest.spool import StoredBytes
+from components.ingest.statistics import PixelSums
+from components.interchange.artifact import read_card, to_json, write_card
+from components.interchange.dataset import BYTES_PER_SHARD
+from components.interchange.errors import BadInput, listed
+from components.interchange.ledgers import Quarantined, read_table, write_table
+from components.interchange.step import given_parameters
+
+IMAGES_FILE = "images.parquet"
+DECIDE_PIXELS = ("graft", "pillow", "cykooz-resizer")  # Packages; of another version, they may decode otherwise.
+SCHEMA = pa.schema(
+    [
+        ("path", pa.string()),
+        ("reason", pa.string()),  # Of a file that is no picture; all columns behind `detail` are then null.
+        ("detail", pa.string()),
+        ("id", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("format", pa.string()),
+        ("phash", pa.string()),
+        ("brightness", pa.float64()),
+        ("stored_width", pa.int32()),
+        ("stored_height", pa.int32()),
+        ("pixels_sha256", pa.string()),
+        ("sums", pa.list_(pa.int64())),
+        ("squares", pa.list_(pa.int64())),
+        ("pixels", pa.string()),
+        ("offset", pa.int64()),
+    ]
+)
+
+
+class ShareCard(BaseModel):
+    """What a share is: the `number`-th `of` so many. `listing` is the digest of the whole source's listing."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    number: int
+    of: int
+    reading: dict[str, str | int]
+    versions: dict[str, str]
+    listing: str
+    listed: int
+    images: int
+
+
+class Share(NamedTuple):
+    """A share, opened."""
+
+    folder: Path
+    card: ShareCard
+
+    @property
+    def shown(self) -> str:
+        """The share, in messages."""
+        return f"{self.card.number}/{self.card.of} ({self.folder})"
+
+
+class Passing:
+    """A shelf for pixels that are taken from it at once."""
+
+    def put(self, data: bytes) -> StoredBytes:
+        """The bytes, in memory."""
+        return _InMemory(data)
+
+
+class _InMemory(NamedTuple):
+    data: bytes
+
+    def read(self) -> bytes:
+        return self.data
+
+
+class _InShare(NamedTuple):
+    """Pixels in a share's file."""
+
+    path: Path
+    offset: int
+    num_bytes: int
+    sha256: str
+
+    def read(self) -> bytes:
+        """The bytes; BadInput where they are not those that were written."""
+        with self.path.open("rb") as file:
+            file.seek(self.offset)
+            data = file.read(self.num_bytes)
+        if hashlib.sha256(data).hexdigest() != self.sha256:
+            raise BadInput(f"{self.path} is damaged at byte {self.offset}. Was the share copied whole?")
+        return data
+
+
+def is_in_share(path: str, number: int, of: int) -> bool:
+    """Whether a path belongs to the `number`-th of so many shares: by its hash, and so to exactly one."""
+    return share_of(path, of) == number
+
+
+def share_of(path: str, of: int) -> int:
+    """The share of a path, from 1."""
+    return int.from_bytes(hashlib.sha256(f"graft.share/1 {path}".encode()).digest()[:8]) % of + 1
+
+
+def listing_digest(listing: Listing) -> str:
+    """sha256 over everything that a listing says of its files."""
+    lines = hashlib.sha256()
+    for image in listing.images:
+        lines.update(to_json([image.path, image.label, image.split, image.group, image.attributes]).encode())
+    for entry in sorted(listing.unusable):
+        lines.update(to_json(list(entry)).encode())
+    return lines.hexdigest()
+
+
+def write_share(
+    folder: Path, spec: Reading, number: int, of: int, listing: Listing, entries: Iterable[Picture | Quarantined]
+) -> Counter[str]:
+    """Write the share that has read `entries` of a listing, one at a time; how many files have which reason."""
+    rows: list[tuple[object, ...]] = []
+    with _PixelFiles(folder) as files:
+        for entry in entries:
+            if isinstance(entry, Quarantined):
+                rows.append((*entry, *[None] * (len(SCHEMA) - len(entry))))
+            else:
+                rows.append((entry.source.path, None, None, *_cells(entry), *files.write(entry.stored.read())))
+    write_table(folder / IMAGES_FILE, SCHEMA, rows)
+    names = {name: value for name, value in given_parameters(spec).items() if name in Reading.model_fields}
+    card = ShareCard(
+        number=number,
+        of=of,
+        reading=names,
+        versions={package: version(package) for package in DECIDE_PIXELS},
+        listing=listing_digest(listing),
+        listed=len(listing.images),
+        images=len(rows),
+    )
+    write_card(folder, "share", card.model_dump(mode="json"))
+    return Counter(str(row[1]) for row in rows if row[1] is not None)
+
+
+def open_share(folder: Path) -> Share:
+    """Open a share; BadInput where it is missing, damaged or of a newer format."""
+    try:
+        return Share(folder, ShareCard.model_validate(read_card(folder, "share")))
+    except ValidationError as error:
+        wrong = listed(problem["loc"][0] for problem in error.errors())
+        raise BadInput(f"{folder / 'share.json'} is damaged: missing or wrong: {wrong}.") from None
+
+
+def read_entries(share: Share, sources: list[SourceImage]) -> list[Picture | Quarantined]:
+    """What became of each file of a share; `sources` are its files in the order of the listing.
+
+    BadInput where the share holds others.
+    """
+    rows = read_table(share.folder / IMAGES_FILE, SCHEMA)
+    if [row[0] for row in rows] != [source.path for source in sources]:
+        raise BadInput(f"share {share.shown} does not hold the files that belong to it. Make it again.")
+    return [_entry(share.folder, row, source) for row, source in zip(rows, sources, strict=True)]
+
+
+def _cells(picture: Picture) -> tuple[object, ...]:
+    return (
+        picture.id,
+        picture.width_px,
+        picture.height_px,
+        picture.format,
+        *picture.look,
+        picture.stored_width_px,
+        picture.stored_height_px,
+        picture.pixels_sha256,
+        list(picture.sums.sums_C),
+        list(picture.sums.squares_C),
+    )
+
+
+def _entry(folder: Path, row: tuple, source: SourceImage) -> Picture | Quarantined:  # type: ignore[type-arg]
+    path, reason, detail, *cells = row
+    if reason is not None:
+        return Quarantined(path, reason, detail)
+    image_id, width, height, kind, phash, brightness, stored_width, stored_height, sha256, sums, squares, *place = cells
+    num_pixels = stored_width * stored_height
+    stored = _InShare(folder / place[0], place[1], 3 * num_pixels, sha256)
+    return Picture(
+        image_id,
+        source,
+        width,
+        height,
+        kind,
+        Look(phash, brightness),
+        stored_width,
+        stored_height,
+        sha256,
+        PixelSums(num_pixels, tuple(sums), tuple(squares)),
+        stored,
+    )
+
+
+class _PixelFiles:
+    """Files of about BYTES_PER_SHARD, written one after the other."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._file: IO[bytes] | None = None
+        self._names: list[str] = []
+
+    def __enter__(self) -> "_PixelFiles":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def write(self, data: bytes) -> tuple[str, int]:
+        """Append some bytes; the file's name and where in it they begin."""
+        if self._file is None or self._file.tell() >= BYTES_PER_SHARD:
+            if self._file is not None:
+                self._file.close()
+            self._names.append(f"pixels-{len(self._names):05d}.bin")
+            self._file = (self._folder / self._names[-1]).open("wb")
+        offset = self._file.tell()
+        self._file.write(data)
+        return self._names[-1], offset
