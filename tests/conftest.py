@@ -18,8 +18,9 @@ from PIL import Image
 
 from components.ingest.perceptual import look
 from components.interchange.artifact import write_card
-from components.interchange.dataset import SPLITS, StoredImage, write_shards
+from components.interchange.dataset import SPLITS
 from components.interchange.ledgers import Sample, write_samples
+from components.interchange.stored_images import Encoding, stored_image, write_shards
 from tests.s3_server import S3Server, seaweedfs
 
 CLASSES = ["blue", "green", "red"]
@@ -70,7 +71,9 @@ def write_source(folder: Path, images_per_class: int, seed: int = 0, classes: li
     return folder
 
 
-def write_dataset(folder: Path, seed: int = 0, counts: dict[str, int] | None = None) -> Path:
+def write_dataset(
+    folder: Path, seed: int = 0, counts: dict[str, int] | None = None, encoding: Encoding = "raw"
+) -> Path:
     """A dataset artifact of coloured images, made without the ingest step. `counts` are images a class and split."""
     rng = np.random.default_rng(seed)
     (folder / "originals").mkdir(parents=True)
@@ -87,12 +90,12 @@ def write_dataset(folder: Path, seed: int = 0, counts: dict[str, int] | None = N
             Image.fromarray(pixels).save(path)
             source_id = hashlib.sha256(path.read_bytes()).hexdigest()
             path.rename(path.with_name(f"{source_id}.png")) if split == "test" else path.unlink()
-            images.append(StoredImage(source_id, label, pixels))
+            images.append(stored_image(source_id, label, pixels, encoding))
             name, looks = CLASSES[label], look(Image.fromarray(pixels))
             path_in_source = f"{name}/{split}{number}.png"
             samples.append(Sample(source_id, path_in_source, name, split, None, 48, 40, "PNG", *looks, None))
-        shards[split] = write_shards(folder, split, images)
-        digests[split] = hashlib.sha256(b"".join(image.pixels_HWC.tobytes() for image in images)).hexdigest()
+        shards[split] = write_shards(folder, split, images, encoding)
+        digests[split] = hashlib.sha256(b"".join(image.data for image in images)).hexdigest()
     write_samples(folder, samples)
     write_card(
         folder,
@@ -101,6 +104,7 @@ def write_dataset(folder: Path, seed: int = 0, counts: dict[str, int] | None = N
             "classes": CLASSES,
             "stored_size_px": 40,
             "interpolation": "bicubic",
+            "encoding": encoding,
             "counts": {split: dict.fromkeys(CLASSES, sizes[split]) for split in SPLITS},
             "quarantined": 0,
             "split_policy": {"by": "content"},

@@ -73,7 +73,7 @@ def prepared_batches(
         if preprocessing.resize_short_px == stored_size_px:
             yield split.center_crops(indices, preprocessing.crop_px)
         else:
-            yield np.stack([_resized_crop(split.images[index], preprocessing) for index in indices])
+            yield np.stack([_resized_crop(image, preprocessing) for image in split.images.many(indices)])
 
 
 def _resized_crop(image_HWC: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.uint8]:

@@ -74,7 +74,7 @@ def epoch_batches(
         of, rows_N, draws = len(rows_N), rows_N[part], drawn.each(lambda each, part=part: each[part])  # type: ignore[misc]
         size_px = how.window_px if how.warps else how.crop_px
         if resident is None:
-            images = [split.images[int(row)] for row in rows_N]
+            images = split.images.many(rows_N)
             pixels_NHWC = torch.from_numpy(windows(images, size_px, draws.places_N2))
         else:
             pixels_NHWC = resident.windows(rows_N, size_px, draws.places_N2)

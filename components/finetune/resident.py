@@ -14,18 +14,21 @@ from components.interchange.dataset import Split
 
 log = logging.getLogger("graft")
 SHARE_OF_FREE_MEMORY = 0.4
+COPIED_AT_ONCE = 256
 
 
 class ResidentImages:
     """All images of a split, uint8, end to end on a device."""
 
     def __init__(self, split: Split, device: torch.device) -> None:
-        shapes_N2 = np.array([image.shape[:2] for image in split.images], np.int64)
+        shapes_N2 = split.images.shapes_N2.astype(np.int64)
         sizes_N = shapes_N2.prod(axis=1) * 3
         self._pixels = torch.empty(int(sizes_N.sum()), dtype=torch.uint8, device=device)
         starts_N = np.concatenate([[0], np.cumsum(sizes_N)])
-        for image, start, end in zip(split.images, starts_N[:-1], starts_N[1:], strict=True):
-            self._pixels[start:end] = torch.tensor(image).flatten()
+        for first in range(0, len(split), COPIED_AT_ONCE):
+            images = split.images.many(range(first, min(first + COPIED_AT_ONCE, len(split))))
+            for row, image in enumerate(images, first):
+                self._pixels[starts_N[row] : starts_N[row + 1]] = torch.tensor(image).flatten()
         self._starts_N = torch.from_numpy(starts_N[:-1]).to(device)
         self._shapes_N2 = torch.from_numpy(shapes_N2).to(device)
 
@@ -46,7 +49,7 @@ def resident_if_fitting(split: Split, device: torch.device) -> ResidentImages | 
     """The split's images on a GPU that has room for them and for training; None elsewhere."""
     if device.type != "cuda":
         return None
-    needed = sum(image.nbytes for image in split.images)
+    needed = 3 * int(split.images.shapes_N2.astype(np.int64).prod(axis=1).sum())
     free, _ = torch.cuda.mem_get_info(device)
     fits = needed <= SHARE_OF_FREE_MEMORY * free
     log.info("images_bytes=%d gpu_free_bytes=%d images_on_gpu=%s", needed, free, fits)

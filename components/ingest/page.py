@@ -4,9 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import median
 
-import numpy as np
-
-from components.ingest.pictures import Picture
+from components.ingest.pictures import Picture, stored_pixels
 from components.ingest.placement import Placement
 from components.interchange import page
 from components.interchange.dataset import SPLITS, ChannelStatistics, SplitName
@@ -26,8 +24,12 @@ def ingest_page(
     test_fraction: float,
     statistics: ChannelStatistics,
     warnings: Sequence[str],
+    storage: Sequence[str],
 ) -> str:
-    """The page as HTML. The fractions are those asked for; the pictures' pixels must still be there to read."""
+    """The page as HTML; the pictures' pixels must still be there to read.
+
+    The fractions are those asked for; `storage` says how the images are kept.
+    """
     asked = {"train": 1 - val_fraction - test_fraction, "val": val_fraction, "test": test_fraction}
     pictures = [picture for split in SPLITS for picture in placement.sides[split]]
     classes = list(counts["train"])
@@ -44,6 +46,7 @@ def ingest_page(
         Section("Classes and splits", [_splits(counts, asked)]),
         Section("Examples", _examples(classes, placement)),
         Section("Sizes, formats, colours", _properties(pictures, statistics)),
+        Section("Storage", [Text(sentence) for sentence in storage]),
         Section("Left out", [_reasons(quarantined), _left_out(quarantined)]),
         Section("One picture under several labels", _sets(placement.conflicts, placement)),
         Section("Look-alikes", _sets(_telling(placement.families), placement)),
@@ -139,6 +142,4 @@ def _lines(one: Picture, side: SplitName | None) -> list[str]:
 
 
 def _picture(one: Picture, lines: Sequence[str]) -> page.Picture:
-    shape = (one.stored_height_px, one.stored_width_px, 3)
-    pixels_HWC = np.frombuffer(one.stored.read(), np.uint8).reshape(shape)
-    return page.Picture(page.picture_uri(pixels_HWC, PICTURE_PX), lines)
+    return page.Picture(page.picture_uri(stored_pixels(one), PICTURE_PX), lines)

@@ -1,19 +1,15 @@
 """Work on all cores in threads (Pillow and hashlib release the GIL), results in order, a bounded number in memory."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from components.interchange.cores import num_cores as num_cores
+
 T = TypeVar("T")
 R = TypeVar("R")
 WAITING_PER_THREAD = 4
-
-
-def num_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def in_order(

@@ -4,7 +4,11 @@ Legend: H height, W width, C 3 channels (RGB); pixels are uint8.
 """
 
 import hashlib
+from collections.abc import Callable
 from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from components.ingest.files import SourceFile, bytes_digest
 from components.ingest.layouts import SourceImage
@@ -14,10 +18,14 @@ from components.ingest.statistics import PixelSums, pixel_sums
 from components.interchange.ledgers import Quarantined
 from components.interchange.pixels import BrokenImage, decode_short
 from components.interchange.preprocessing import Interpolation
+from components.interchange.stored_images import Encoding, jpeg_of, pixels_of_jpeg
+
+Chosen = Callable[[int], Encoding]  # From the bytes of an image's pixels: how they are put aside.
 
 
 class Picture(NamedTuple):
-    """One image that can be used. `id` is the sha256 of its source's bytes, `pixels_sha256` that of its pixels.
+    """One image that can be used. `id` is the sha256 of its source's bytes, `pixels_sha256` that of its pixels before
+    they were encoded; `stored` are those of it that were put aside, in `encoding`.
 
     `width_px` and `height_px` and `format` (Pillow's name) are the source's; the stored picture has a size of its own.
     """
@@ -33,10 +41,11 @@ class Picture(NamedTuple):
     pixels_sha256: str
     sums: PixelSums
     stored: StoredBytes
+    encoding: Encoding = "raw"
 
 
 def read_picture(
-    source: SourceImage, file: SourceFile, short_px: int, interpolation: Interpolation, shelf: Shelf
+    source: SourceImage, file: SourceFile, short_px: int, interpolation: Interpolation, shelf: Shelf, chosen: Chosen
 ) -> Picture | Quarantined:
     """Read, identify and decode the file of one image, and put its pixels aside; or say why it cannot be used."""
     problem = file.problem()
@@ -48,6 +57,7 @@ def read_picture(
     except BrokenImage as broken:
         return Quarantined(source.path, broken.reason, broken.detail)
     pixels = decoded.image.tobytes()
+    encoding = chosen(len(pixels))
     return Picture(
         id=bytes_digest(data),
         source=source,
@@ -59,5 +69,14 @@ def read_picture(
         stored_height_px=decoded.image.height,
         pixels_sha256=hashlib.sha256(pixels).hexdigest(),
         sums=pixel_sums(decoded.image),
-        stored=shelf.put(pixels),
+        stored=shelf.put(pixels if encoding == "raw" else jpeg_of(decoded.image)),
+        encoding=encoding,
     )
+
+
+def stored_pixels(picture: Picture) -> NDArray[np.uint8]:
+    """The pixels [H, W, 3] that were put aside, after whatever their encoding did to them."""
+    data = picture.stored.read()
+    if picture.encoding == "jpeg":
+        return pixels_of_jpeg(data)
+    return np.frombuffer(data, np.uint8).reshape(picture.stored_height_px, picture.stored_width_px, 3)

@@ -8,7 +8,7 @@ from components.ingest.files import SourceFile
 from components.ingest.layouts import Listing, SourceImage
 from components.ingest.manifests import Columns
 from components.ingest.parallel import in_order, num_cores
-from components.ingest.pictures import Picture, read_picture
+from components.ingest.pictures import Chosen, Picture, read_picture
 from components.ingest.remote import fetched_ahead
 from components.ingest.sources import read_source
 from components.ingest.spec import Reading
@@ -16,6 +16,7 @@ from components.ingest.spool import Shelf
 from components.interchange.ledgers import Quarantined
 from components.interchange.progress import progress
 from components.interchange.s3_objects import SCHEME
+from components.interchange.stored_images import Encoding
 
 
 class Found(NamedTuple):
@@ -40,11 +41,18 @@ def listed(spec: Reading, scratch: Path) -> Listing:
     return read_source(spec.source, _columns(spec), scratch)
 
 
-def read_images(spec: Reading, images: Sequence[SourceImage], shelf: Shelf) -> Iterator[Picture | Quarantined]:
-    """Read and decode the images on all cores, in their order; pixels are put on the shelf."""
+def all_raw(raw_bytes: int) -> Encoding:
+    """Every image is put aside as raw pixels."""
+    return "raw"
+
+
+def read_images(
+    spec: Reading, images: Sequence[SourceImage], shelf: Shelf, chosen: Chosen = all_raw
+) -> Iterator[Picture | Quarantined]:
+    """Read and decode the images on all cores, in their order; pixels are put on the shelf, encoded as is chosen."""
 
     def read(image: tuple[SourceImage, SourceFile]) -> Picture | Quarantined:
-        return read_picture(*image, spec.stored_size_px, spec.interpolation, shelf)
+        return read_picture(*image, spec.stored_size_px, spec.interpolation, shelf, chosen)
 
     files = fetched_ahead(images) if spec.source.startswith(SCHEME) else ((one, one.file) for one in images)
     return iter(progress(in_order(read, files, num_cores()), "ingest: reading images", total=len(images)))

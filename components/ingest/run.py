@@ -5,6 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from components.ingest.earlier import known_before
+from components.ingest.encoding import Choice
 from components.ingest.parallel import num_cores
 from components.ingest.reading import found_in, listed, read_images
 from components.ingest.settlement import settle
@@ -20,7 +21,8 @@ def run(spec: Ingest, context: RunContext) -> dict[str, object]:
     with TemporaryDirectory(dir=spec.dataset) as scratch, open_spool(spec.dataset) as spool:
         listing = listed(spec, Path(scratch))
         before = known_before(spec.previous, context)
-        found = found_in(listing, list(read_images(spec, listing.images, spool)))
+        chosen = Choice(spec.encoding, spec.raw_limit_gib).with_another
+        found = found_in(listing, list(read_images(spec, listing.images, spool, chosen)))
         read_s = time.perf_counter() - started
         num_images = settle(spec, spec, found, before)
     seconds = time.perf_counter() - started

@@ -5,6 +5,7 @@ from typing import Any
 
 from components.ingest.drift import drift_rows, drift_warnings
 from components.ingest.earlier import Before, frozen_test
+from components.ingest.encoding import Choice, Cost, difference_from, encoded_as
 from components.ingest.findings import check_bad_fraction, details, likeness_rows, rows, warnings
 from components.ingest.layouts import SourceImage
 from components.ingest.originals import copy_originals
@@ -20,6 +21,7 @@ from components.interchange.artifact import write_card
 from components.interchange.dataset import ORIGINALS_FOLDER, SPLITS, ChannelStatistics, SplitName
 from components.interchange.ledgers import write_quarantine, write_samples
 from components.interchange.report import write_report
+from components.interchange.stored_images import Encoding
 
 log = logging.getLogger("graft")
 NUM_ORIGINALS = 64
@@ -31,32 +33,68 @@ def settle(spec: Settling, reading: Reading, found: Found, before: Before) -> in
     `reading` is how the images were read; their pixels and the source's files must still be there.
     """
     check_bad_fraction(found.broken, found.num_files, spec.max_bad_fraction)
-    placement = placed(found.pictures, before.images, _policy(spec, reading, found.pictures), spec.on_conflict)
+    choice = _choice(spec, found.pictures)
+    pictures = [encoded_as(picture, choice.encoding) for picture in found.pictures]
+    placement = placed(pictures, before.images, _policy(spec, reading, pictures), spec.on_conflict)
     sides, quarantined = placement.sides, found.broken + placement.quarantined
     counts = count(((split, one.source.label) for split, side in sides.items() for one in side), found.classes)
     check_counts(counts, placement.largest_family)
-    written = {split: write_split(spec.dataset, split, side, found.classes) for split, side in sides.items()}
+    written = {
+        split: write_split(spec.dataset, split, side, found.classes, choice.encoding) for split, side in sides.items()
+    }
+    originals = copy_originals(spec.dataset / ORIGINALS_FOLDER, sides["test"], NUM_ORIGINALS)
+    cost = _cost(spec, reading, choice, sides, written)
     statistics = channel_statistics(picture.sums for picture in sides["train"])
     drift = drift_rows(counts, statistics, before.lineage.facts) if before.lineage else []
     worth_saying = warnings(counts, placement.largest_family) + (drift_warnings(drift) if drift else [])
     html = ingest_page(
-        found.num_files, placement, quarantined, counts, spec.val_fraction, spec.test_fraction, statistics, worth_saying
+        found.num_files,
+        placement,
+        quarantined,
+        counts,
+        spec.val_fraction,
+        spec.test_fraction,
+        statistics,
+        worth_saying,
+        cost.sentences(),
     )
-    originals = copy_originals(spec.dataset / ORIGINALS_FOLDER, sides["test"], NUM_ORIGINALS)
     samples = [sample for split in SPLITS for sample in written[split].samples]
     write_samples(spec.dataset, samples)
     write_quarantine(spec.dataset, quarantined)
-    manifest = _manifest(spec, reading, found.classes, counts, len(quarantined), sides, written, statistics)
-    write_card(spec.dataset, "dataset", manifest)
-    figures = (
-        rows(counts, found.num_files, quarantined, samples, before.images) + likeness_rows(placement, counts) + drift
+    manifest = _manifest(
+        spec, reading, choice.encoding, found.classes, counts, len(quarantined), sides, written, statistics
     )
-    told = details(quarantined, manifest, originals) | {"warnings": worth_saying}
+    write_card(spec.dataset, "dataset", manifest)
+    figures = rows(counts, found.num_files, quarantined, samples, before.images)
+    figures += likeness_rows(placement, counts) + drift + cost.rows()
+    told = details(quarantined, manifest, originals) | {"warnings": worth_saying, "storage": cost.sentences()}
     write_report(spec.report, spec, figures, told, html)
     for warning in worth_saying:
         log.warning("%s", warning)
-    log.info("images=%d classes=%d quarantined=%d", len(samples), len(found.classes), len(quarantined))
+    facts = (len(samples), len(found.classes), len(quarantined), choice.encoding)
+    log.info("images=%d classes=%d quarantined=%d encoding=%s", *facts)
     return len(samples)
+
+
+def _choice(spec: Settling, pictures: list[Picture]) -> Choice:
+    choice = Choice(spec.encoding, spec.raw_limit_gib)
+    choice.with_another(3 * sum(picture.sums.num_pixels for picture in pictures))
+    return choice
+
+
+def _cost(
+    spec: Settling,
+    reading: Reading,
+    choice: Choice,
+    sides: dict[SplitName, list[Picture]],
+    written: dict[SplitName, WrittenSplit],
+) -> Cost:
+    lost = None
+    if choice.encoding == "jpeg":
+        by_id = {picture.id: picture for picture in sides["test"]}
+        lost = difference_from(spec.dataset / ORIGINALS_FOLDER, by_id, reading.stored_size_px, reading.interpolation)
+    raw_bytes = 3 * sum(picture.sums.num_pixels for side in sides.values() for picture in side)
+    return Cost(choice.encoding, choice.because(), sum(one.num_bytes for one in written.values()), raw_bytes, lost)
 
 
 def _policy(spec: Settling, reading: Reading, pictures: list[Picture]) -> Policy:
@@ -75,6 +113,7 @@ def _split_by(source: SourceImage) -> str:
 def _manifest(
     spec: Settling,
     reading: Reading,
+    encoding: Encoding,
     classes: list[str],
     counts: dict[str, dict[str, int]],
     num_quarantined: int,
@@ -88,6 +127,7 @@ def _manifest(
         "classes": classes,
         "stored_size_px": reading.stored_size_px,
         "interpolation": reading.interpolation,
+        "encoding": encoding,
         "counts": counts,
         "quarantined": num_quarantined,
         "split_policy": {"by": split_by, **fractions, "max_near_bits": spec.max_near_bits},

@@ -23,10 +23,10 @@ from components.ingest.spec import Reading
 from components.ingest.spool import StoredBytes
 from components.ingest.statistics import PixelSums
 from components.interchange.artifact import read_card, to_json, write_card
-from components.interchange.dataset import BYTES_PER_SHARD
 from components.interchange.errors import BadInput, listed
 from components.interchange.ledgers import Quarantined, read_table, write_table
 from components.interchange.step import given_parameters
+from components.interchange.stored_images import BYTES_PER_SHARD
 
 IMAGES_FILE = "images.parquet"
 DECIDE_PIXELS = ("graft", "pillow", "cykooz-resizer")  # Packages; of another version, they may decode otherwise.

@@ -37,6 +37,15 @@ class Settling(Spec):
     dataset: Path = writes("dataset", "Decoded, resized images in three splits")
     report: Path = writes("report", "Counts, quarantine and statistics")
 
+    encoding: Literal["raw", "jpeg", "auto"] = param(
+        "How pixels are stored; jpeg (quality 95) where there are too many for raw", default="auto"
+    )
+    raw_limit_gib: float = param(
+        "With --encoding auto: pixels are stored raw up to so much, which a training's file cache should hold",
+        default=4.0,
+        unit="GiB",
+        gt=0,
+    )
     val_fraction: float = param("Share of the images for val", default=0.2, gt=0, lt=1)
     test_fraction: float = param("Share of the images for test", default=0.2, gt=0, lt=1)
     max_near_bits: int = param(

@@ -13,7 +13,7 @@ from typing import Any
 from components.interchange.errors import BadInput, listed
 
 RUN_FILE = "run.json"
-VERSIONS = {"dataset": 1, "classifier": 1, "onnx_model": 1, "report": 1, "share": 1}
+VERSIONS = {"dataset": 2, "classifier": 1, "onnx_model": 1, "report": 1, "share": 1}
 CARDS = {
     "dataset": "manifest.json",
     "classifier": "card.json",

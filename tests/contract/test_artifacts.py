@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from components.interchange.artifact import digest, read_card, write_card
+from components.interchange.artifact import VERSIONS, digest, read_card, write_card
 from components.interchange.cli import main
 from components.interchange.errors import BadInput, listed, near
 from components.promote.spec import Promote
@@ -16,9 +16,10 @@ from components.promote.spec import Promote
 def test_a_newer_format_is_refused_by_name(kind: str, tmp_path: Path) -> None:
     write_card(tmp_path, kind, {})
     card = next(tmp_path.iterdir())
-    card.write_text(card.read_text().replace(f"graft.{kind}/1", f"graft.{kind}/2"))
+    known = VERSIONS[kind]
+    card.write_text(card.read_text().replace(f"graft.{kind}/{known}", f"graft.{kind}/{known + 1}"))
 
-    with pytest.raises(BadInput, match=rf"graft\.{kind}/2.*reads up to graft\.{kind}/1.*Upgrade"):
+    with pytest.raises(BadInput, match=rf"graft\.{kind}/{known + 1}.*reads up to graft\.{kind}/{known}.*Upgrade"):
         read_card(tmp_path, kind)
 
 

@@ -72,9 +72,14 @@ EXTRAS = st.lists(
 
 
 @settings(max_examples=5, deadline=None, derandomize=True)
-@given(extras=EXTRAS, num_shares=st.integers(1, 4), on_conflict=st.sampled_from(["quarantine", "first"]))
+@given(
+    extras=EXTRAS,
+    num_shares=st.integers(1, 4),
+    on_conflict=st.sampled_from(["quarantine", "first"]),
+    encoding=st.sampled_from(["raw", "jpeg"]),
+)
 def test_shares_merge_to_the_bytes_of_one_run(
-    extras: list[tuple[str, int, str]], num_shares: int, on_conflict: str
+    extras: list[tuple[str, int, str]], num_shares: int, on_conflict: str, encoding: str
 ) -> None:
     with TemporaryDirectory() as folder:
         place, source = Path(folder), Path(folder) / "source"
@@ -84,7 +89,7 @@ def test_shares_merge_to_the_bytes_of_one_run(
                 picture(number).save(source / label / f"{number}.png")
         for number, (kind, of, label) in enumerate(extras):
             write_extra(source, number, kind, of, label)
-        settling = [*SETTLING, "--on-conflict", on_conflict]
+        settling = [*SETTLING, "--on-conflict", on_conflict, "--encoding", encoding]
         one = run(Ingest, source, *READING, *settling, *outputs(place / "one"))
         shards = [share(source, place / f"{k}", f"{k}/{num_shares}") for k in range(num_shares, 0, -1)]
         assert run(IngestMerge, source, *named(shards), *settling, *outputs(place / "merged")) == one == 0

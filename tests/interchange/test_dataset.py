@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from numpy.typing import NDArray
 
-from components.interchange import dataset as module
-from components.interchange.dataset import StoredImage, open_dataset, write_shards
+from components.interchange import stored_images as module
+from components.interchange.dataset import Split, open_dataset
 from components.interchange.errors import BadInput
 from components.interchange.ledgers import (
     Quarantined,
@@ -19,41 +20,81 @@ from components.interchange.ledgers import (
     write_samples,
 )
 from components.interchange.pixels import center_crop
+from components.interchange.stored_images import Encoding, StoredImage, pixels_of_jpeg, stored_image, write_shards
 
 
-def stored(count: int) -> list[StoredImage]:
+def stored(count: int, encoding: Encoding = "raw") -> list[StoredImage]:
     rng = np.random.default_rng(1)
-    return [
-        StoredImage(f"{number:064x}", number % 2, rng.integers(0, 256, (5 + number % 3, 6, 3), dtype=np.uint8))
-        for number in range(count)
-    ]
+    sizes = [(5 + number % 3, 6, 3) for number in range(count)]
+    images = [rng.integers(0, 256, size, dtype=np.uint8) for size in sizes]
+    return [stored_image(f"{number:064x}", number % 2, image, encoding) for number, image in enumerate(images)]
 
 
-def opened(copy: Path, names: list[str]) -> module.Split:
+def opened(copy: Path, names: list[str], encoding: Encoding = "raw") -> Split:
     card = json.loads((copy / "manifest.json").read_text())
-    card["shards"]["train"] = names
+    card["shards"]["train"], card["encoding"] = names, encoding
     (copy / "manifest.json").write_text(json.dumps(card))
     return open_dataset(copy).split("train")
 
 
+def pixels(image: StoredImage, encoding: Encoding) -> NDArray[np.uint8]:
+    if encoding == "jpeg":
+        return pixels_of_jpeg(image.data)
+    return np.frombuffer(image.data, np.uint8).reshape(image.height_px, image.width_px, 3)
+
+
+@pytest.mark.parametrize("encoding", ["raw", "jpeg"])
 @pytest.mark.parametrize("bounds", [{}, {"ROWS_PER_BATCH": 4}, {"BYTES_PER_BATCH": 200, "BYTES_PER_SHARD": 500}])
 def test_images_come_back_as_they_were_however_they_are_cut(
-    bounds: dict[str, int], tiny_dataset: Path, copied, monkeypatch: pytest.MonkeyPatch
+    bounds: dict[str, int], encoding: Encoding, tiny_dataset: Path, copied, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in bounds.items():
         monkeypatch.setattr(module, name, value)
-    copy, images = copied(tiny_dataset), stored(21)
-    names = write_shards(copy, "train", iter(images))
+    copy, images = copied(tiny_dataset), stored(21, encoding)
+    names = write_shards(copy, "train", iter(images), encoding)
     assert (len(names) > 1) == ("BYTES_PER_SHARD" in bounds)
-    split = opened(copy, names)
+    split = opened(copy, names, encoding)
     assert split.ids == [image.id for image in images]
     assert split.labels_N.tolist() == [image.label for image in images]
-    assert all(np.array_equal(found, image.pixels_HWC) for found, image in zip(split.images, images, strict=True))
+    expected = [pixels(image, encoding) for image in images]
+    assert split.images.shapes_N2.tolist() == [list(each.shape[:2]) for each in expected]
+    for found, each in zip(split.images, expected, strict=True):
+        assert np.array_equal(found, each)
+    for row, found in zip([20, 0, 7, 7], split.images.many(np.array([20, 0, 7, 7])), strict=True):
+        assert np.array_equal(found, expected[row])
+    assert np.array_equal(split.images[-1], expected[-1])
+    assert len(split.images[3:9:2]) == 3
+
+
+def test_a_damaged_jpeg_of_a_shard_is_named(tiny_dataset: Path, copied) -> None:
+    copy, (first, second) = copied(tiny_dataset), stored(2, "jpeg")
+    shards = write_shards(copy, "train", [first, second._replace(data=second.data[:300])], "jpeg")
+    images = opened(copy, shards, "jpeg").images
+    with pytest.raises(BadInput, match=r"image 1 of a split does not decode .* Was the dataset copied whole"):
+        images.many([0, 1])
+    shards = write_shards(copy, "train", [first, second._replace(data=first.data)], "jpeg")
+    with pytest.raises(BadInput, match=r"image 1 of a split has the shape \(5, 6, 3\), not \(6, 6, 3\)"):
+        opened(copy, shards, "jpeg").images.many([1])
+
+
+def test_shards_of_another_encoding_than_the_manifest_says_are_named(tiny_dataset: Path, copied) -> None:
+    copy = copied(tiny_dataset)
+    with pytest.raises(BadInput, match=r"train-00000\.arrow holds no jpeg images, as its manifest says"):
+        opened(copy, write_shards(copy, "train", stored(2), "raw"), "jpeg")
+
+
+def test_a_dataset_of_version_1_is_read_as_raw(tiny_dataset: Path, copied) -> None:
+    copy = copied(tiny_dataset)
+    card = json.loads((copy / "manifest.json").read_text())
+    del card["encoding"]
+    (copy / "manifest.json").write_text(json.dumps(card | {"format": "graft.dataset/1"}))
+    old, new = (open_dataset(folder).split("val").images for folder in (copy, tiny_dataset))
+    assert all(np.array_equal(one, other) for one, other in zip(old, new, strict=True))
 
 
 def test_a_split_without_images_is_empty(tiny_dataset: Path, copied) -> None:
     copy = copied(tiny_dataset)
-    assert write_shards(copy, "train", []) == []
+    assert write_shards(copy, "train", [], "raw") == []
     assert len(opened(copy, [])) == 0
 
 
@@ -135,6 +176,6 @@ def test_a_manifest_without_a_field_is_named(tiny_dataset: Path, copied) -> None
 def test_a_newer_format_is_refused_by_name(tiny_dataset: Path, copied) -> None:
     copy = copied(tiny_dataset)
     card = (copy / "manifest.json").read_text()
-    (copy / "manifest.json").write_text(card.replace("graft.dataset/1", "graft.dataset/2"))
-    with pytest.raises(BadInput, match=r"has format graft\.dataset/2; this Graft reads up to graft\.dataset/1"):
+    (copy / "manifest.json").write_text(card.replace("graft.dataset/2", "graft.dataset/3"))
+    with pytest.raises(BadInput, match=r"has format graft\.dataset/3; this Graft reads up to graft\.dataset/2"):
         open_dataset(copy)
