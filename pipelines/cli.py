@@ -12,6 +12,7 @@ from pipelines import (
     champion_commands,
     cluster_commands,
     conformance_commands,
+    doctor_commands,
     find_lr_commands,
     predict_commands,
     recommend_commands,
@@ -21,17 +22,20 @@ from pipelines import (
     store_commands,
     weights_commands,
 )
-from pipelines.cluster_commands import EndpointOption, NamespaceOption, TokenOption
+from pipelines.cluster_options import EndpointOption, NamespaceOption, TokenOption
 from pipelines.options import (
     BackboneOption,
+    ImagePrefixOption,
+    ImageTagOption,
     JsonOption,
     RecipeOption,
+    RunnerOption,
     SetOption,
     StoreOption,
     StrategyOption,
     exit_codes,
 )
-from pipelines.run_options import DEFAULT_STORE, NOTIFY, Engine, Runner, RunOptions
+from pipelines.run_options import DEFAULT_STORE, NOTIFY, Engine, RunOptions
 
 app = typer.Typer(
     name="graft",
@@ -48,6 +52,7 @@ app.command("compile")(cluster_commands.compile_pipeline)
 app.command()(cluster_commands.submit)
 app.command()(cluster_commands.schedule)
 app.command()(conformance_commands.conformance)
+app.command()(doctor_commands.doctor)
 app.command()(find_lr_commands.find_lr)
 app.command()(recommend_commands.recommend)
 app.command()(report_commands.report)
@@ -57,15 +62,6 @@ app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options"
 
 
 EngineOption = Annotated[Engine, typer.Option(help="Prefect keeps a history; none runs the same plan without it.")]
-RunnerOption = Annotated[
-    Runner, typer.Option(help="Each step in a process of its own, all in this one, or each in its container.")
-]
-ImagePrefixOption = Annotated[
-    str, typer.Option(envvar="GRAFT_IMAGE_PREFIX", help="For docker: images are PREFIX + family + : + TAG.")
-]
-ImageTagOption = Annotated[
-    str | None, typer.Option(envvar="GRAFT_IMAGE_TAG", help="For docker: the tag that make images has printed.")
-]
 RequireOption = Annotated[Literal["promote"] | None, typer.Option(help="Exit with 3 unless the verdict is this.")]
 ForceOption = Annotated[
     list[str] | None,

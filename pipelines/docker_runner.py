@@ -27,6 +27,14 @@ MISSING = (
 
 def check(steps: Iterable[Step], images: Cluster) -> None:
     """BadInput where there is no engine, or where an image of these steps is not on this machine."""
+    there = check_engine()
+    names = [name for name in dict.fromkeys(image_of(step, images) for step in steps) if name not in there]
+    if names:
+        raise BadInput(f"--runner docker: no image {', '.join(names)} on this machine. Build them: make images.")
+
+
+def check_engine() -> set[str]:
+    """The images on this machine, by name and tag; BadInput where there is no engine."""
     try:
         listing = ["docker", "images", "--format", "{{.Repository}}:{{.Tag}}"]
         found = subprocess.run(listing, capture_output=True, text=True)
@@ -34,11 +42,7 @@ def check(steps: Iterable[Step], images: Cluster) -> None:
         raise BadInput(MISSING.format("there is no command docker")) from None
     if found.returncode != 0:
         raise BadInput(MISSING.format(found.stderr.strip().splitlines()[-1]))
-    lacking = dict.fromkeys(image_of(step, images) for step in steps)
-    there = set(found.stdout.split())
-    names = [name for name in lacking if name not in there]
-    if names:
-        raise BadInput(f"--runner docker: no image {', '.join(names)} on this machine. Build them: make images.")
+    return set(found.stdout.split())
 
 
 def command_of(

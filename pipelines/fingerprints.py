@@ -8,7 +8,7 @@ import ctypes
 import os
 import platform
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -64,7 +64,12 @@ def versions_of(extra: str | None) -> dict[str, str | None]:
         name = re.match(r"[A-Za-z0-9._-]+", wanted.strip())
         if extra and name and re.search(rf"extra == ['\"]{extra}['\"]", marker):
             names.add(name[0])
-    return {name: _version(name) for name in sorted(names)}
+    return versions_of_packages(sorted(names))
+
+
+def versions_of_packages(names: Iterable[str]) -> dict[str, str | None]:
+    """Installed version by package; None where one is not installed."""
+    return {name: _version(name) for name in names}
 
 
 def _version(name: str) -> str | None:
@@ -101,8 +106,13 @@ def device_kind(device: str) -> str:
     cuda = _cuda() if device != "cpu" else None
     if cuda or device == "cuda":
         return cuda or "cuda"
-    flags = set(_cpu_field("flags").split()) | set(_cpu_field("Features").split())
+    flags = cpu_flags()
     return " ".join(["cpu", platform.machine(), *(name for name in INSTRUCTIONS if name in flags)])
+
+
+def cpu_flags() -> set[str]:
+    """What the processor says that it can do, in Linux' words; empty where it is not told."""
+    return set(_cpu_field("flags").split()) | set(_cpu_field("Features").split())
 
 
 def processor() -> str:

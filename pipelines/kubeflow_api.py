@@ -4,6 +4,7 @@ Uses the generated client alone: kfp's own keeps a namespace in the user's home 
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -86,9 +87,15 @@ class Kubeflow:
 
     def check(self) -> None:
         """BadInput where the server does not answer as Kubeflow does, or where it needs a namespace."""
-        health = self._call(self._health.healthz_service_get_healthz)
-        if health.multi_user and self.namespace is None:
+        if self._call(self._health.healthz_service_get_healthz).multi_user and self.namespace is None:
             raise BadInput(f"{self.endpoint} serves several users: give --namespace, or set KF_PIPELINES_NAMESPACE.")
+
+    def release(self) -> str | None:
+        """Kubeflow's version, which its health has and the published model lacks; None where it does not tell."""
+        answer = self._call(self._health.healthz_service_get_healthz, _preload_content=False)
+        health = json.loads(answer.data)
+        told = health.get("tag_name") or health.get("apiServerTagName")  # The user interface has its own spelling.
+        return None if told in (None, "", "unknown") else str(told)
 
     def version_of(self, package: Package) -> Any:
         """The pipeline's version of this content, uploaded unless it is there: its pipeline_id and its own id."""

@@ -1,5 +1,6 @@
 """Runs and schedules on a cluster: start, follow, list, and keep a schedule as it was asked for."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,8 +18,11 @@ ENDED = ("SUCCEEDED", "SKIPPED", "FAILED", "CANCELED")
 LOST_ANSWERS = 5
 
 
-def follow(server: Kubeflow, run_id: str, tell: Callable[[str], None], every_s: float = 10.0) -> str:
-    """Wait for a run's end and return its last state. `tell` hears of every new state.
+def follow(
+    server: Kubeflow, run_id: str, tell: Callable[[str], None], every_s: float = 10.0, until: float = math.inf
+) -> str:
+    """Wait for a run's end, or until `until` of the monotonic clock, and return its last state. `tell` hears of every
+    new state.
 
     A few lost answers in a row are no end: a server may be restarted under a long run.
     """
@@ -36,6 +40,8 @@ def follow(server: Kubeflow, run_id: str, tell: Callable[[str], None], every_s: 
             tell(state)
             known = state
         if known not in ENDED:
+            if time.monotonic() > until:
+                break
             time.sleep(every_s)
     return known
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.run_options import Strategy
+from pipelines.run_options import Runner, Strategy
 
 StoreOption = Annotated[
     str, typer.Option(help="Folder, file:// or s3://BUCKET/PREFIX for artifacts, runs and champions.")
@@ -20,6 +20,15 @@ BackboneOption = Annotated[str | None, typer.Option(help="Another timm classifie
 StrategyOption = Annotated[Strategy, typer.Option(help="Leave one of the two trainings out.")]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="STEP.PARAM=VALUE", help="Set one parameter of one step.")
+]
+RunnerOption = Annotated[
+    Runner, typer.Option(help="Each step in a process of its own, all in this one, or each in its container.")
+]
+ImagePrefixOption = Annotated[
+    str, typer.Option(envvar="GRAFT_IMAGE_PREFIX", help="Images are PREFIX + family + : + TAG.")
+]
+ImageTagOption = Annotated[
+    str | None, typer.Option(envvar="GRAFT_IMAGE_TAG", help="Of the images: the tag that make images has printed.")
 ]
 
 

@@ -16,7 +16,7 @@ from components.interchange.errors import listed
 from components.interchange.step import given_parameters
 from pipelines import fingerprints
 from pipelines.parameters import Values, nowhere, spec_of
-from pipelines.run_options import Runner, Strategy
+from pipelines.run_options import Runner, RunOptions, Strategy
 from pipelines.source_listing import source_listing
 from pipelines.steps import Step, graph_for
 from pipelines.store import Store
@@ -40,7 +40,7 @@ class Request:
     runner: Runner
     values: dict[str, Values]
     force: tuple[str, ...] = ()
-    image_prefix: str = "graft-"
+    image_prefix: str = RunOptions.image_prefix
     image_tag: str | None = None
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from components.changes.spec import Changes
+from components.doctor.spec import Doctor
 from components.evaluate.spec import Evaluate
 from components.export_onnx.spec import ExportOnnx
 from components.feature_extraction.spec import FeatureExtraction
@@ -141,6 +142,9 @@ SHARDED_STEPS = (
         inputs={"shares": "ingest_share.share"},
     ),
 )
+
+# `graft doctor --cluster` alone: in the image that has torch, with the GPU and the shared memory of a training.
+DOCTOR = Step("doctor", Doctor, cpu=1, memory_gib=3, extra="train", gpu=True, shm_gib=2, timeout_s=900, pod_retries=0)
 
 BY_NAME = {step.name: step for step in STEPS}
 LEFT_OUT: dict[Strategy, str] = {"feature_extraction": "finetune", "finetune": "feature_extraction"}

@@ -8,6 +8,7 @@ import hashlib
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime
+from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -171,6 +172,19 @@ class S3Place:
             return True
 
         return self._requests.asked(write, "s3:PutObject", self.prefix + key)
+
+    def server_time(self) -> datetime:
+        """The store's own clock, by the header `Date` of an answer (UTC, whole seconds)."""
+        ask = partial(self._requests.client.list_objects_v2, Bucket=self.bucket, Prefix=self.prefix, MaxKeys=1)
+        answer = self._requests.asked(ask, "s3:ListBucket", self.prefix)
+        return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+
+    def identity(self) -> str:
+        """Where the credentials come from, in boto3's words: `env`, `assume-role-with-web-identity`, …; no secret."""
+        import boto3
+
+        found = boto3.session.Session().get_credentials()
+        return "nowhere" if found is None else str(found.method)
 
     def _mark(self, key: str) -> str | None:
         def read() -> str | None:

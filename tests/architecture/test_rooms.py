@@ -9,9 +9,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 STEPS = ["ingest", "feature_extraction", "finetune", "evaluate", "export_onnx", "latency", "gate", "promote"]
-STEPS += ["changes", "record"]
+STEPS += ["changes", "record", "doctor"]
 ENGINE_FILES = {
-    "kfp": {"pipelines/kfp_adapter.py", "pipelines/kfp_pipeline.py"},
+    "kfp": {"pipelines/kfp_adapter.py", "pipelines/kfp_pipeline.py", "pipelines/kfp_doctor.py"},
     "prefect": {"pipelines/prefect_adapter.py", "pipelines/prefect_flow.py", "pipelines/prefect_schedule.py"},
 }
 HEAVY = ["torch", "timm", "onnxruntime", "onnx", "kfp", "prefect", "pyarrow", "numpy"]

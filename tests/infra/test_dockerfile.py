@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from pipelines.cluster import Cluster, image_of
-from pipelines.steps import CLUSTER_STEPS, STEPS
+from pipelines.steps import CLUSTER_STEPS, DOCTOR, STEPS
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "docker" / "Dockerfile"
@@ -25,7 +25,7 @@ def test_hadolint_has_nothing_to_say() -> None:
 
 
 def test_every_step_is_in_the_image_of_its_family_and_in_no_other() -> None:
-    for step in [*STEPS, *CLUSTER_STEPS]:
+    for step in [*STEPS, *CLUSTER_STEPS, DOCTOR]:
         family = image_of(step, Cluster("", "1")).partition(":")[0]
         there = {name for name, text in stages().items() if f"COPY components/{step.name} " in text}
         assert there - {"latency-gpu"} == {family}, step.name

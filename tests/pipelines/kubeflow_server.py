@@ -5,7 +5,7 @@ second pipeline or version of one name, lets several schedules have one name, an
 import json
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -34,7 +34,10 @@ def read(kind: str, body: bytes) -> Any:
 
 @dataclass
 class Cluster:
-    """The server's state. `states` are what a run shows at each further look; `refuse` answers instead of it."""
+    """The server's state. `states` are what a run shows at each further look; `refuse` answers instead of it.
+
+    `packages` are the uploaded files by version; `started` is called with a new run, and may change it.
+    """
 
     token: str | None = None
     multi_user: bool = False
@@ -46,6 +49,9 @@ class Cluster:
     states: list[str] = field(default_factory=lambda: ["PENDING", "RUNNING", "SUCCEEDED"])
     refuse: dict[str, int] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
+    packages: dict[str, bytes] = field(default_factory=dict)
+    release: str = "2.17.0"
+    started: Callable[[Any], None] = lambda run: None
     address: str = ""
 
     def writes(self) -> list[str]:
@@ -102,7 +108,7 @@ class Handler(BaseHTTPRequestHandler):
     def _do(self, method: str, path: str, query: dict[str, str], body: bytes) -> Any:
         cluster, last = self.cluster, path.rpartition("/")[2]
         if path == "healthz":
-            return api.V2beta1GetHealthzResponse(multi_user=cluster.multi_user)
+            return {"tag_name": cluster.release, "multi_user": cluster.multi_user}  # The published model lacks the tag.
         if path == "pipelines/upload":
             return self._pipeline(query["name"], query["name"], body)
         if path == "pipelines/upload_version":
@@ -150,13 +156,17 @@ class Handler(BaseHTTPRequestHandler):
         if any((one.pipeline_id, one.name) == (pipeline_id, name) for one in self.cluster.versions.values()):
             raise Refusal(409, f"version {name} exists")
         one = api.V2beta1PipelineVersion(pipeline_id=pipeline_id, name=name, display_name=name)
-        return self._keep(self.cluster.versions, "pipeline_version_id", one)
+        kept = self._keep(self.cluster.versions, "pipeline_version_id", one)
+        self.cluster.packages[kept.pipeline_version_id] = body
+        return kept
 
     def _start(self, run: Any) -> Any:
         if run.pipeline_version_reference.pipeline_version_id not in self.cluster.versions:
             raise ValueError("no such version")
         run.state, run.finished_at = "PENDING", datetime(1970, 1, 1, tzinfo=UTC)
-        return self._keep(self.cluster.runs, "run_id", run)
+        kept = self._keep(self.cluster.runs, "run_id", run)
+        self.cluster.started(kept)
+        return kept
 
     def _look(self, run_id: str) -> Any:
         if run_id not in self.cluster.runs:

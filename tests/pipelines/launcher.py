@@ -47,8 +47,8 @@ def written_edges(tasks: dict[str, dict[str, Any]]) -> set[tuple[str, str]]:
 class Launcher:
     """One run of a compiled pipeline, below `root`. `done` has every task's process, `values` what it wrote."""
 
-    def __init__(self, spec: dict[str, Any], given: dict[str, Any], root: Path) -> None:
-        self.spec, self.root = spec, root
+    def __init__(self, spec: dict[str, Any], given: dict[str, Any], root: Path, run_id: str = RUN_ID) -> None:
+        self.spec, self.root, self.run_id = spec, root, run_id
         self.given = {**dict.fromkeys(spec["root"]["inputDefinitions"]["parameters"]), **given}
         self.done: dict[str, subprocess.CompletedProcess[str]] = {}
         self.values: dict[str, dict[str, Any]] = {}
@@ -90,7 +90,7 @@ class Launcher:
 
     def _parameter(self, found: dict[str, Any], scope: Scope) -> Any:
         if "runtimeValue" in found:
-            return found["runtimeValue"]["constant"].replace("{{$.pipeline_job_uuid}}", RUN_ID)
+            return found["runtimeValue"]["constant"].replace("{{$.pipeline_job_uuid}}", self.run_id)
         if "componentInputParameter" in found:
             return scope["parameters"][found["componentInputParameter"]]
         if "taskFinalStatus" in found:
@@ -108,13 +108,14 @@ class Launcher:
         container = self.spec["deploymentSpec"]["executors"][component["executorLabel"]]["container"]
         (self.root / name).mkdir()
         asked = self._asked(inside, component.get("outputDefinitions", {}), self.root / name)
-        words = [word for argument in container["args"] for word in _filled(argument, asked)]
+        words = [word for argument in container.get("args", []) for word in _filled(argument, asked)]
         command = [sys.executable, *container["command"][1:], *words]
         self.done[name] = done = subprocess.run(command, capture_output=True, text=True, timeout=300)
         if done.returncode != 0:
             self.failed.append(name)
             return
-        written = json.loads(Path(asked["outputs"]["outputFile"]).read_text())
+        told = Path(asked["outputs"]["outputFile"])  # A task without outputs need not write it.
+        written = json.loads(told.read_text()) if told.exists() else {"artifacts": {}, "parameterValues": {}}
         declared = component.get("outputDefinitions", {})
         assert written["artifacts"].keys() == declared.get("artifacts", {}).keys(), name
         assert written["parameterValues"].keys() == declared.get("parameters", {}).keys(), name

@@ -1,0 +1,133 @@
+"""`graft doctor`: whether this machine, or a cluster, has what a run needs, and what to change where it has not."""
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipelines.cluster import Cluster
+from pipelines.cluster_options import (
+    AccountOption,
+    EndpointOption,
+    ExperimentOption,
+    GpuNodeSelectorOption,
+    GpuOption,
+    NamespaceOption,
+    NodeSelectorOption,
+    PullPolicyOption,
+    PullSecretOption,
+    ResourceOption,
+    S3EndpointOption,
+    S3SecretOption,
+    SecretEnvOption,
+    TokenOption,
+    TolerationOption,
+    UserOption,
+)
+from pipelines.options import ImagePrefixOption, ImageTagOption, JsonOption, RunnerOption, StoreOption, exit_codes
+from pipelines.run_options import RunOptions
+
+if TYPE_CHECKING:
+    from components.doctor.check import Check
+
+
+def doctor(
+    store: StoreOption = RunOptions.store,
+    runner: RunnerOption = RunOptions.runner,
+    image_prefix: ImagePrefixOption = RunOptions.image_prefix,
+    image_tag: ImageTagOption = RunOptions.image_tag,
+    cluster: Annotated[
+        bool, typer.Option("--cluster", help="Look from inside a pod instead; what follows is for this alone.")
+    ] = False,
+    endpoint: EndpointOption = None,
+    namespace: NamespaceOption = None,
+    token: TokenOption = None,
+    experiment: ExperimentOption = "graft",
+    service_account: AccountOption = None,
+    gpu: GpuOption = None,
+    resource: ResourceOption = None,
+    node_selector: NodeSelectorOption = None,
+    gpu_node_selector: GpuNodeSelectorOption = None,
+    toleration: TolerationOption = None,
+    pull_policy: PullPolicyOption = Cluster.pull_policy,
+    pull_secret: PullSecretOption = None,
+    s3_secret: S3SecretOption = None,
+    s3_endpoint: S3EndpointOption = None,
+    secret_env: SecretEnvOption = None,
+    user: UserOption = Cluster.user,
+    poll_s: Annotated[float, typer.Option(min=0.01, help="Seconds between two looks at the run.")] = 10.0,
+    wait_s: Annotated[float, typer.Option(min=1, help="Seconds to wait for the run at most.")] = 900.0,
+    json: JsonOption = False,
+) -> None:
+    """Check what a run needs, on this machine or on a cluster; exit with 2 where something fails."""
+    with exit_codes():
+        if not cluster:
+            checks = _machine(store, runner, image_prefix, image_tag)
+        else:
+            from components.interchange.errors import BadInput
+            from pipelines.cluster import cluster_of
+            from pipelines.cluster_commands import connected
+            from pipelines.cluster_doctor import look
+
+            if image_tag is None:
+                raise BadInput("--cluster: which images? Give --image-prefix and --image-tag, as to graft compile.")
+            asked = cluster_of(
+                image_prefix=image_prefix,
+                image_tag=image_tag,
+                gpu=gpu,
+                resource=resource,
+                node_selector=node_selector,
+                gpu_node_selector=gpu_node_selector,
+                toleration=toleration,
+                pull_policy=pull_policy,
+                pull_secret=pull_secret,
+                s3_secret=s3_secret,
+                s3_endpoint=s3_endpoint,
+                secret_env=secret_env,
+                user=user,
+            )
+            server = connected(endpoint, namespace, token)
+            checks = look(server, asked, store, experiment, service_account, _tell, poll_s, wait_s)
+        _show(checks, json)
+    if any(check.state == "fail" for check in checks):
+        raise typer.Exit(2)
+
+
+def _tell(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)
+
+
+def _machine(store: str, runner: str, image_prefix: str, image_tag: str | None) -> "list[Check]":
+    from components.doctor.store import store_checks
+    from pipelines import doctor_machine
+    from pipelines.shelf import user_cache
+
+    on_s3 = store.startswith("s3://")
+    folder = user_cache() if on_s3 else Path(store.removeprefix("file://"))
+    places = {"copies of artifacts" if on_s3 else "store": folder, "temporary": doctor_machine.temporary_folder()}
+    checks = [
+        doctor_machine.python_check(),
+        *doctor_machine.package_checks(),
+        doctor_machine.processor_check(),
+        doctor_machine.memory_check(),
+        doctor_machine.gpu_on_this_machine_check(),
+        *doctor_machine.disk_checks(places),
+        *store_checks(store),
+        doctor_machine.prefect_check(folder / "prefect"),
+    ]
+    return [*checks, doctor_machine.docker_check(image_prefix, image_tag)] if runner == "docker" else checks
+
+
+def _show(checks: "list[Check]", json: bool) -> None:
+    from pipelines import terminal
+
+    if json:
+        terminal.as_json({"checks": [asdict(check) for check in checks]})
+        return
+    width = max(len(check.name) for check in checks)
+    for check in checks:
+        print(f"{check.state:<5} {check.name:<{width}}  {check.found}")
+        if check.remedy:
+            print(f"{'':<6}{'':<{width}}  -> {check.remedy}")
