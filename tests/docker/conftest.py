@@ -1,40 +1,43 @@
-"""What the proofs in containers share: images, and a place that their user may write to."""
+"""What the proofs in containers share: images, and places that their user may write to."""
 
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from components.interchange.artifact import digest
 from tests.conftest import TINY_BACKBONE, TINY_INPUT_PX
+from tests.docker.closed_store import ClosedStore, running
 
 ROOT = Path(__file__).parents[2]
 PREFIX = os.environ.get("GRAFT_IMAGE_PREFIX", "graft-test-")
 TAG = os.environ.get("GRAFT_IMAGE_TAG", "")
 USER = 1000
+WEIGHTS = "weights.safetensors"
 BUDGETS = {"max_p99_ms": 10000.0, "min_top1": 0.0, "min_gain": -1.0}  # kfp's local runner needs every parameter.
+THREADS = {"OMP_NUM_THREADS": "1"}  # As on this side: sums of floats depend on it.
 
 
 def docker(*words: object, check: bool = True) -> str:
+    """What `docker` prints; with `check` it has to end well."""
     done = subprocess.run(["docker", *(str(word) for word in words)], capture_output=True, text=True)
     assert not check or done.returncode == 0, done.stderr
     return done.stdout
 
 
-def settings_of_the_run(weights: Path) -> list[str]:
-    """--set for a tiny backbone; weights are a file."""
+def settings_of_the_run(weights: str, weights_sha256: str) -> list[str]:
+    """--set for a tiny backbone; `weights` are a file or an s3:// URI."""
     shared = {
         "ingest.stored-size-px": 40,
-        "feature_extraction.weights": weights,
-        "feature_extraction.input-size-px": TINY_INPUT_PX,
-        "finetune.weights": weights,
-        "finetune.input-size-px": TINY_INPUT_PX,
         "finetune.num-epochs": 2,
         "finetune.base-lr": 5e-3,
         "evaluate.bootstrap-samples": 500,
@@ -43,61 +46,92 @@ def settings_of_the_run(weights: Path) -> list[str]:
         "latency.max-warmup-runs": 60,
         "latency.throughput-s": 0.1,
     }
-    return [
-        "--backbone",
-        TINY_BACKBONE,
-        *(word for key, value in shared.items() for word in ("--set", f"{key}={value}")),
-    ]
+    for step in ("feature_extraction", "finetune"):
+        shared |= {f"{step}.weights": weights, f"{step}.weights-sha256": weights_sha256}
+        shared[f"{step}.input-size-px"] = TINY_INPUT_PX
+    sets = [word for key, value in shared.items() for word in ("--set", f"{key}={value}")]
+    return ["--backbone", TINY_BACKBONE, *sets]
 
 
 @dataclass(frozen=True)
 class Ended:
+    """How a run on Kubeflow's local runner ended; `root` is its pipeline root."""
+
     code: int
     out: str
     root: Path
+
+    def digests(self) -> dict[str, str]:
+        """Digest of every artifact that the run left in its pipeline root, by `step.port`."""
+        return {
+            f"{place.parent.name.replace('-', '_')}.{place.name}": digest(place)
+            for place in self.root.glob("graft-*/*/*")
+            if place.is_dir() and any(place.iterdir())
+        }
 
 
 RunPipeline = Callable[..., Ended]
 
 
 def graft(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `graft` and wait for it."""
     command = [sys.executable, "-m", "pipelines.cli", *(str(word) for word in words)]
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, **environment})
 
 
 @pytest.fixture(scope="session")
+def weights_sha256(tiny_weights: Path) -> str:
+    return hashlib.sha256(tiny_weights.read_bytes()).hexdigest()
+
+
+@pytest.fixture(scope="session")
 def place(tmp_path_factory: pytest.TempPathFactory, tiny_source: Path, tiny_weights: Path) -> Path:
-    """A folder of the containers' user with source and weights in it."""
+    """A folder of the containers' user with `source` and weights in it; the pipeline roots of the runs lie in it."""
     folder = tmp_path_factory.mktemp("place")
     shutil.copytree(tiny_source, folder / "source")
-    shutil.copy(tiny_weights, folder / "weights.safetensors")
-    for path in [folder, *folder.rglob("*")]:
-        os.chown(path, USER, 0)
+    shutil.copy(tiny_weights, folder / WEIGHTS)
+    given_away(folder)
     for parent in folder.parents:
         if parent.is_relative_to("/tmp") and parent != Path("/tmp"):
             parent.chmod(0o755)
     return folder
 
 
-@pytest.fixture
-def run_pipeline(place: Path, tmp_path_factory: pytest.TempPathFactory) -> RunPipeline:
-    """Compile and run the pipeline through kfp's DockerRunner: `run_pipeline(name, parameters, settings, *compile)`."""
+def given_away(folder: Path) -> None:
+    """Make a folder, and all that is in it, the containers' user's."""
+    for path in [folder, *folder.rglob("*")]:
+        os.chown(path, USER, 0)
 
-    def run(name: str, parameters: dict[str, Any], settings: dict[str, Any], *words: object) -> Ended:
-        folder = tmp_path_factory.mktemp("compiled")
-        compiled = graft(
-            *("compile", "--output", folder / "pipeline.yaml", "--image-prefix", PREFIX, "--image-tag", TAG),
-            *settings_of_the_run(place / "weights.safetensors"),
-            *words,
-        )
-        assert compiled.returncode == 0, compiled.stderr
+
+@pytest.fixture(scope="session")
+def closed_store(place: Path) -> Iterator[ClosedStore]:
+    """A real SeaweedFS in a container on a network without a way out, with source and weights in its bucket."""
+    with running(f"{PREFIX}control:{TAG}", docker) as store:
+        store.fill(place / "source", place / WEIGHTS)
+        yield store
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A pipeline that was compiled, and run by kfp's DockerRunner in `run`."""
+
+    yaml: Path
+    root: Path
+
+    def change(self, task: str, *command: str) -> None:
+        """Let a task of the pipeline run another command, without arguments."""
+        spec, platform = yaml.safe_load_all(self.yaml.read_text())
+        container = spec["deploymentSpec"]["executors"][f"exec-{task}"]["container"]
+        container["command"], container["args"] = list(command), []
+        self.yaml.write_text(yaml.safe_dump_all([spec, platform]))
+
+    def run(self, parameters: dict[str, Any], settings: dict[str, Any]) -> Ended:
+        """`settings` are docker's; the user is that of the images."""
+        folder = self.yaml.parent
         given = {"user": f"{USER}:0", **settings}
         (folder / "parameters.json").write_text(json.dumps({"model_name": "tiny", "seed": 0, **BUDGETS, **parameters}))
         (folder / "settings.json").write_text(json.dumps(given))
-        root = place / name
-        root.mkdir(exist_ok=True)
-        os.chown(root, USER, 0)
-        command = [sys.executable, "-m", "tests.docker.kfp_local", folder / "pipeline.yaml", root]
+        command = [sys.executable, "-m", "tests.docker.kfp_local", self.yaml, self.root]
         command += [folder / "parameters.json", folder / "settings.json"]
         # kfp's runner keeps the pipeline root for this user; the containers write as theirs.
         umask = os.umask(0o000)
@@ -105,6 +139,26 @@ def run_pipeline(place: Path, tmp_path_factory: pytest.TempPathFactory) -> RunPi
             done = subprocess.run([str(word) for word in command], capture_output=True, text=True, cwd=ROOT)
         finally:
             os.umask(umask)
-        return Ended(done.returncode, done.stdout + done.stderr, root)
+        return Ended(done.returncode, done.stdout + done.stderr, self.root)
 
-    return run
+
+Compile = Callable[..., Compiled]
+
+
+@pytest.fixture
+def compile_pipeline(place: Path, tmp_path_factory: pytest.TempPathFactory, weights_sha256: str) -> Compile:
+    """`compile_pipeline(name, weights, *words)`: compiled for these images, its pipeline root a folder of that name."""
+
+    def compiled(name: str, weights: str, *words: object) -> Compiled:
+        written = tmp_path_factory.mktemp("compiled") / "pipeline.yaml"
+        done = graft(
+            *("compile", "--output", written, "--image-prefix", PREFIX, "--image-tag", TAG),
+            *settings_of_the_run(weights, weights_sha256),
+            *words,
+        )
+        assert done.returncode == 0, done.stderr
+        (place / name).mkdir()
+        os.chown(place / name, USER, 0)
+        return Compiled(written, place / name)
+
+    return compiled
