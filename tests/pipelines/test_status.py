@@ -18,7 +18,7 @@ from pipelines.store import open_store
 
 
 def waited(store: str, state: str) -> dict[str, object]:
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while time.monotonic() < until:
         [step] = status(open_store(store), "r1")["steps"] or [{"state": ""}]
         if step["state"] == state:
