@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from components.interchange.errors import BadInput, near
 
-Value = str | int | float | bool | None
+Value = str | int | float | bool | tuple[str | int | float, ...] | None
 TIMM = "input size / crop_pct of timm's pretrained_cfg"
 DEFAULT = "default of the step's spec"
 FABRIC = "fine-tuned on 1,200 images of woven fabric, batch 32"

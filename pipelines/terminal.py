@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pipelines.plan import Planned
     from pipelines.predict import Answer
+    from pipelines.recipes import Setting
     from pipelines.runner import Outcome
 
 SHOWN_CLASSES = 5
@@ -119,18 +120,30 @@ def _cell(name: str, value: Any) -> str:
 
 
 def recipe_tables() -> None:
-    """Every recipe with every value, its source, and whether it was measured."""
-    from rich.console import Console
-    from rich.table import Table
-
+    """Every recipe with every value, then every other default: its source, and whether it was measured."""
+    from pipelines.defaults import defaults
     from pipelines.recipes import RECIPES
 
     for recipe in RECIPES:
-        table = Table("parameter", "value", "source", "measured", title=f"{recipe.name}: {recipe.purpose}")
-        table.title_justify = "left"
-        for setting in recipe.settings:
-            table.add_row(setting.name, str(setting.value), setting.source, "yes" if setting.measured else "no")
-        Console().print(table)
+        _settings_table(f"{recipe.name}: {recipe.purpose}", recipe.settings)
+    _settings_table("defaults, wherever the recipe does not say otherwise", defaults())
+
+
+def _settings_table(title: str, settings: "Iterable[Setting]") -> None:
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    table = Table(Column("parameter", no_wrap=True), "value", "source", "measured", title=title, title_justify="left")
+    for setting in settings:
+        table.add_row(setting.name, _value_text(setting.value), setting.source, "yes" if setting.measured else "no")
+    Console().print(table)
+
+
+def _value_text(value: object) -> str:
+    """A value as `--set` takes it."""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def predictions(found: "Iterable[Answer]", as_objects: bool) -> int:

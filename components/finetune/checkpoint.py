@@ -23,7 +23,7 @@ from components.interchange.errors import BadInput, listed
 
 log = logging.getLogger("graft")
 BLOB = "training.safetensors"
-FORMAT = "graft.checkpoint/1"
+FORMAT = "graft.checkpoint/2"
 
 
 class Checkpoints:

@@ -82,7 +82,7 @@ def take_step(state: State, plan: Plan, factor: float) -> None:
     state.optimizer.step()
     if state.average is not None:
         state.average.update_parameters(state.model)
-    state.progress.factors.append(factor)
+    state.progress.steps += 1
     state.progress.batch += 1
     state.tick()
 

@@ -33,12 +33,11 @@ log = logging.getLogger("graft")
 class Fitted:
     """`history` holds one record an epoch: epoch (from 1), train_loss, val_top1, val_nll, lr by group at its last step.
 
-    `factors` is the schedule's factor of every step: a group's rate was its peak times that. `best_state` is the state
-    dict after `best_epoch`, on the CPU; `seconds` and `images_per_s` are one an epoch; `rates` one a step, by group.
+    `best_state` is the state dict after `best_epoch`, on the CPU; `seconds` and `images_per_s` are one an epoch;
+    `rates` one a step, by group.
     """
 
     history: list[dict[str, Any]]
-    factors: list[float]
     best_epoch: int
     best_state: dict[str, Tensor]
     device_batch: int
@@ -84,9 +83,7 @@ def fit(
     if checkpoints is not None:
         checkpoints.finish()
     at = state.progress
-    return Fitted(
-        at.history, at.factors, at.best_epoch, state.best, at.device_batch, at.seconds, at.images_per_s, at.rates
-    )
+    return Fitted(at.history, at.best_epoch, state.best, at.device_batch, at.seconds, at.images_per_s, at.rates)
 
 
 def thaw(state: State, groups: Callable[[], list[ParamGroup]], plan: Plan) -> None:
@@ -113,7 +110,7 @@ def _close_epoch(state: State, scores: Scores, images_per_s: float, plan: Plan, 
         "train_loss": sum(at.losses) / len(at.losses),
         "val_top1": scores.top1,
         "val_nll": scores.nll,
-        "lr": {group["name"]: at.factors[-1] * group["peak_lr"] for group in state.optimizer.param_groups},
+        "lr": {name: rates[-1] for name, rates in at.rates.items()},
     }
     at.history.append(record)
     state.keep_if_best()

@@ -26,8 +26,3 @@ def by_rates(ledger: Mapping[str, Sequence[float]]) -> dict[str, Sequence[float]
             return dict(ledger)
         found[owner] = rates
     return found
-
-
-def peaks(ledger: Mapping[str, Sequence[float]]) -> dict[str, float]:
-    """The highest rate that each group had."""
-    return {name: max(rates) for name, rates in ledger.items()}

@@ -20,9 +20,9 @@ from components.interchange.errors import BadInput, listed
 class Progress(BaseModel):
     """Where a training stands. `batch` is the next one of `epoch` (from 1); all of them done, validation is next.
 
-    `history` holds one record an epoch; `losses` those of the epoch at hand; `factors` the schedule's factor of every
-    step so far, `rates` what the optimiser used; `seconds` of the epochs that are done and `elapsed_s` of all, restarts
-    left out.
+    `history` holds one record an epoch; `losses` those of the epoch at hand; `steps` counts those that were taken,
+    `rates` holds what the optimiser used; `seconds` of the epochs that are done and `elapsed_s` of all, restarts left
+    out.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -31,7 +31,7 @@ class Progress(BaseModel):
     batch: int = 0
     device_batch: int
     losses: list[float] = []
-    factors: list[float] = []
+    steps: int = 0
     rates: Ledger = {}
     history: list[dict[str, Any]] = []
     best_epoch: int = 0
@@ -85,7 +85,7 @@ class State:
 
     def _step(self) -> int:
         """Number of the first step whose loss nobody has seen."""
-        return len(self.progress.factors) - self.progress.batch + len(self.progress.losses)
+        return self.progress.steps - self.progress.batch + len(self.progress.losses)
 
     def _not_finite(self, loss: float, ids: list[str]) -> str:
         at = self.progress

@@ -13,6 +13,8 @@ class Mutant(NamedTuple):
     tests: tuple[str, ...]
 
 
+RESUME = "tests/finetune/test_resume.py"
+
 MUTANTS = (
     Mutant(
         "a share is lost",
@@ -113,6 +115,27 @@ MUTANTS = (
         ("tests/finetune/test_report.py",),
     ),
     Mutant(
+        "the place in the epoch lost on resume",
+        "components/finetune/epoch.py",
+        "plan.augmentation, plan.seed, at.epoch, at.batch,",
+        "plan.augmentation, plan.seed, at.epoch, 0,",
+        (f"{RESUME}::test_killed_three_times_it_ends_with_the_same_bytes",),
+    ),
+    Mutant(
+        "the optimiser's moments lost on resume",
+        "components/finetune/state.py",
+        "            if saved:\n",
+        "            if False:\n",
+        (f"{RESUME}::test_killed_three_times_it_ends_with_the_same_bytes",),
+    ),
+    Mutant(
+        "the moving average not saved",
+        "components/finetune/state.py",
+        'found |= {f"average/{name}": tensor for name, tensor in self.average.state_dict().items()}',
+        'found |= {f"average/{name}": tensor for name, tensor in AveragedModel(self.model).state_dict().items()}',
+        (f"{RESUME}::test_killed_three_times_it_ends_with_the_same_bytes",),
+    ),
+    Mutant(
         "normalisation not that of the weights",
         "components/interchange/classifier.py",
         'mean=tuple(config["mean"])',
@@ -171,15 +194,15 @@ MUTANTS = (
     Mutant(
         "temperature forgotten by predict",
         "pipelines/predict.py",
-        "softmax(logits_NC / card.temperature)",
-        "softmax(logits_NC)",
+        " / card.temperature)",
+        ")",
         ("tests/pipelines/test_predict.py",),
     ),
     Mutant(
         "flips not counted",
         "components/export_onnx/parity.py",
-        "flips.append(Flip(ids[row], int(expected_N[row]), int(top_N[row]), batch))",
-        "pass",
+        "turned = np.flatnonzero(top_N != expected_N).tolist()",
+        "turned = []",
         ("tests/export_onnx",),
     ),
     Mutant(
@@ -269,8 +292,8 @@ MUTANTS = (
     Mutant(
         "a damaged artifact is used",
         "components/interchange/artifact.py",
-        '    lines = [f"{file_digest(file)}  {name}\\n" for name, file in content_files(path).items()]',
-        '    lines = [f"{name}\\n" for name, file in content_files(path).items()]',
+        'lines = [f"{sha256_by_name[name]}  {name}\\n"',
+        'lines = [f"{name}\\n"',
         ("tests/contract", "tests/pipelines"),
     ),
     Mutant(

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from components.interchange.errors import BadInput
+from components.interchange.step import parameters
+from pipelines.defaults import SOURCES, defaults
 from pipelines.parameters import for_backbone, merged, nowhere, parsed, seeded, spec_of, values_of
 from pipelines.recipes import RECIPES, recipe
 from pipelines.run_options import RunOptions
@@ -114,3 +116,13 @@ def test_images_are_stored_at_the_size_that_the_weights_were_made_for(name: str)
     config = timm.get_pretrained_cfg(str(chosen.value("backbone")))
     assert chosen.value("stored_size_px") == round(config.input_size[-1] / config.crop_pct)
     assert chosen.value("interpolation") == config.interpolation
+
+
+def test_every_default_is_listed_and_every_source_speaks_of_one() -> None:
+    listed = {setting.name for setting in defaults()}
+    assert SOURCES.keys() <= listed
+    for recipe_ in RECIPES:
+        shown = listed | {setting.name for setting in recipe_.settings}
+        for step in STEPS:
+            names = {parameter.name for parameter in parameters(step.spec) if not parameter.required}
+            assert not {name for name in names if not {name, f"{step.name}.{name}"} & shown}
