@@ -39,14 +39,15 @@ class SecretValue:
 class Cluster:
     """What `graft compile` was told of a cluster.
 
-    `gpu` is a GPU's resource name and count a pod; selectors are node labels, those of `gpu_selectors` for steps with
-    a GPU alone. `secrets`, `s3_secret` and `s3_endpoint` reach every step that gets the store. `resources` are changes
-    of single steps, by step and field.
+    `gpu` is a GPU's resource name and count a pod; with `latency_gpu` latency measures on one too. Selectors are node
+    labels, those of `gpu_selectors` for steps with a GPU alone. `secrets`, `s3_secret` and `s3_endpoint` reach every
+    step that gets the store. `resources` are changes of single steps, by step and field.
     """
 
     image_prefix: str
     image_tag: str
     gpu: tuple[str, int] | None = None
+    latency_gpu: bool = False
     pull_policy: PullPolicy = "IfNotPresent"
     pull_secrets: tuple[str, ...] = ()
     selectors: tuple[tuple[str, str], ...] = ()
@@ -65,6 +66,8 @@ class Cluster:
                 f"--image-tag {self.image_tag!r}: expected the tag of one build, like a version and a commit. A moving "
                 "tag runs one pipeline with two codes."
             )
+        if self.latency_gpu and self.gpu is None:
+            raise BadInput("--latency-gpu: which GPU? Expected --gpu RESOURCE=COUNT as well, like nvidia.com/gpu=1.")
         if self.user == 0:
             raise BadInput("--user 0: no step runs as root. Expected a user id above 0; the images are made for 1000.")
 
@@ -77,6 +80,8 @@ def image_of(step: Step, cluster: Cluster) -> str:
 def cluster_graph(strategy: Strategy, cluster: Cluster) -> dict[str, Step]:
     """Every step that a cluster runs, by name, with the resources that were asked for."""
     graph = {step.name: step for step in [*graph_for(strategy), *CLUSTER_STEPS]}
+    if cluster.latency_gpu:
+        graph["latency"] = replace(graph["latency"], gpu=True, extra="latency-gpu")
     for name, field, value in cluster.resources:
         changed: dict[str, Any] = {field: value}
         if name in graph:
@@ -96,6 +101,7 @@ def cluster_of(
     image_prefix: str,
     image_tag: str,
     gpu: str | None,
+    latency_gpu: bool,
     resource: Words,
     node_selector: Words,
     gpu_node_selector: Words,
@@ -112,6 +118,7 @@ def cluster_of(
         image_prefix=image_prefix,
         image_tag=image_tag,
         gpu=gpu_of(gpu) if gpu is not None else None,
+        latency_gpu=latency_gpu,
         pull_policy=pull_policy,
         pull_secrets=tuple(pull_secret or ()),
         selectors=selectors_of(node_selector or (), "--node-selector"),

@@ -16,6 +16,9 @@ ImageTagOption = Annotated[str, typer.Option(help="Tag of one build; never lates
 GpuOption = Annotated[
     str | None, typer.Option(metavar="RESOURCE=COUNT", help="Like nvidia.com/gpu=1; finetune uses all of them.")
 ]
+LatencyGpuOption = Annotated[
+    bool, typer.Option("--latency-gpu", help="Measure latency on a GPU as well, for a model that is served from one.")
+]
 ResourceOption = Annotated[
     Words, typer.Option(metavar="STEP.RESOURCE=NUMBER", help="cpu, memory-gib, shm-gib, timeout-s or pod-retries.")
 ]

@@ -6,16 +6,17 @@ from typing import Any
 
 from kfp import compiler, dsl
 
-from pipelines.cluster import Cluster, image_of
+from pipelines.cluster import Cluster, cluster_graph, image_of
 from pipelines.kfp_adapter import component
 from pipelines.kfp_pipeline import placed
-from pipelines.steps import DOCTOR, STEPS, Step
+from pipelines.steps import DOCTOR, Step
 
 
 def pipeline(cluster: Cluster) -> Any:
     """`store` is its one parameter. Every other image gets a task that starts in it and ends."""
     values = {"gpus": cluster.gpu[1] if cluster.gpu else 0, "shm_gib": DOCTOR.shm_gib}
-    families = {image_of(step, cluster): step for step in STEPS if image_of(step, cluster) != image_of(DOCTOR, cluster)}
+    families = {image_of(step, cluster): step for step in cluster_graph("both", cluster).values()}
+    families.pop(image_of(DOCTOR, cluster))
 
     @dsl.pipeline(name="graft-doctor", description="Whether this cluster has what Graft needs.")  # type: ignore[untyped-decorator]
     def doctor(store: str) -> None:
@@ -36,7 +37,7 @@ def _pull(step: Step, image: str) -> Callable[..., Any]:
     def pull() -> dsl.ContainerSpec:
         return dsl.ContainerSpec(image=image, command=["python", "-c", "print('pulled')"])
 
-    pull.__name__ = f"pull_{step.extra or 'control'}"
+    pull.__name__ = f"pull_{(step.extra or 'control').replace('-', '_')}"
     made: Callable[..., Any] = dsl.container_component(pull)
     return made
 

@@ -20,6 +20,8 @@ def present() -> list[str]:
 
 def with_fallback(provider: str) -> list[str]:
     """What to ask onnxruntime for: operators that the provider lacks run on the CPU."""
+    if provider == CUDA_PROVIDER:
+        ort.preload_dlls()  # CUDA and cuDNN come as Python packages, where no loader looks by itself.
     return [provider] if provider == CPU_PROVIDER else [provider, CPU_PROVIDER]
 
 

@@ -92,6 +92,14 @@ def test_what_the_cluster_gives_reaches_the_tasks(compile_pipeline: Compile) -> 
     assert all(task["retryPolicy"]["backoffDuration"] == "30s" for task in tasks.values())
 
 
+def test_latency_is_measured_on_a_gpu_where_the_model_is_served_from_one(compile_pipeline: Compile) -> None:
+    words = ["--recipe", "demo", "--strategy", "feature_extraction", "--gpu", "nvidia.com/gpu=2", "--latency-gpu"]
+    container = compile_pipeline(*words)[0]["deploymentSpec"]["executors"]["exec-latency"]["container"]
+    assert container["image"] == "registry/graft-latency-gpu:0.1.0-abc"
+    assert container["resources"]["accelerator"]["resourceCount"] == "1"
+    assert container["args"][container["args"].index("--device") + 1] == "cuda"
+
+
 def test_no_output_of_a_step_is_the_beginning_of_another() -> None:
     """Kubeflow 2.16 downloads an artifact by its key as a prefix, and would bring its neighbour along."""
     from components.interchange.step import ports
@@ -107,6 +115,7 @@ def test_wrong_words_for_the_cluster_are_refused() -> None:
         lambda: Cluster("registry/", "latest"),
         lambda: Cluster("registry/", ""),
         lambda: Cluster("registry/", "1", user=0),
+        lambda: Cluster("registry/", "1", latency_gpu=True),
         lambda: gpu_of("nvidia.com/gpu"),
         lambda: gpu_of("gpu=0"),
         lambda: selectors_of(["a=b", "zone"], "--node-selector"),
