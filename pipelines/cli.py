@@ -35,7 +35,7 @@ from pipelines.options import (
     StrategyOption,
     exit_codes,
 )
-from pipelines.run_options import DEFAULT_STORE, NOTIFY, Engine, RunOptions
+from pipelines.run_options import DEFAULT_STORE, NOTIFY, Engine, OnDrift, RunOptions
 
 app = typer.Typer(
     name="graft",
@@ -76,6 +76,12 @@ NotifyOption = Annotated[
         help="Give it the summary as JSON at the end, however the run ends: standard input of a command, or POST.",
     ),
 ]
+OnDriftOption = Annotated[
+    OnDrift | None,
+    typer.Option(
+        show_default="warn", help="stop: end before training, with the verdict keep, when the images drifted too far."
+    ),
+]
 SeedOption = Annotated[int | None, typer.Option(min=0, help="Seed of every step that has one.")]
 
 
@@ -114,6 +120,7 @@ def run(
     ),
     strategy: StrategyOption = RunOptions.strategy,
     seed: SeedOption = RunOptions.seed,
+    on_drift: OnDriftOption = RunOptions.on_drift,
     set: SetOption = None,
     force: ForceOption = None,
     engine: EngineOption = RunOptions.engine,
@@ -134,6 +141,7 @@ def run(
             model_name=model_name,
             strategy=strategy,
             seed=seed,
+            on_drift=on_drift,
             set=tuple(set or ()),
             force=tuple(force or ()),
             engine=engine,

@@ -47,7 +47,8 @@ def pipeline(strategy: Strategy, values: Mapping[str, Mapping[str, Any]], cluste
             compared = made("changes", dataset_digest=str, seed=int, **BUDGETS)(
                 dataset_digest=data.outputs["dataset_digest"], seed=seed, **budgets, **context
             )
-            with dsl.If(compared.outputs["word"] == "changed", name="changed"):
+            alike = dsl.If(data.outputs["drift"] == "go_on", name="not-drifted")
+            with alike, dsl.If(compared.outputs["word"] == "changed", name="changed"):
                 dataset = data.outputs["dataset"]
                 trained = {}
                 if strategy != "finetune":

@@ -152,35 +152,46 @@ def inputs_of(step: Step, made: Mapping[str, Mapping[str, str]]) -> dict[str, st
 def plan(request: Request, store: Store) -> list[Planned]:
     """Every step of a run in order, with what can be said before anything has run."""
     made: dict[str, dict[str, str]] = {}
+    skipped: dict[str, str] = {}
     found = []
     for step in graph_for(request.strategy):
-        planned = _planned(request, store, step, made)
-        if planned.outputs is not None:
+        planned = _planned(request, store, step, made, skipped)
+        if planned.action == "skip":
+            skipped[step.name] = planned.why
+        elif planned.outputs is not None:
             made[step.name] = planned.outputs
         found.append(planned)
     return found
 
 
-def _planned(request: Request, store: Store, step: Step, made: Mapping[str, Mapping[str, str]]) -> Planned:
+def _planned(
+    request: Request, store: Store, step: Step, made: Mapping[str, Mapping[str, str]], skipped: Mapping[str, str]
+) -> Planned:
     spec_of(step, request.values.get(step.name, {}), nowhere(step))
+    refusal = refused(step, store, made, skipped)
+    if refusal:
+        return Planned(step, "skip", refusal)
     inputs = inputs_of(step, made)
     if inputs is None:
         awaited = dict.fromkeys(ref.split(".")[0] for ref in step.inputs.values() if ref.split(".")[0] not in made)
         return Planned(step, "waits", f"after {listed(awaited)}")
-    refusal = refused(step, store, made)
-    if refusal:
-        return Planned(step, "skip", refusal)
     return look_up(request, store, step, inputs)
 
 
-def refused(step: Step, store: Store, made: Mapping[str, Mapping[str, str]]) -> str | None:
-    """Why a step that waits for a verdict is skipped; None when it may run."""
-    if step.only_on is None:
+def refused(step: Step, store: Store, made: Mapping[str, Mapping[str, str]], skipped: Mapping[str, str]) -> str | None:
+    """Why a step is skipped; None when it may run, or when what decides has not run yet.
+
+    `skipped` are the steps that were skipped so far, and why.
+    """
+    sources = [ref.split(".")[0] for ref in step.inputs.values()]
+    cause = next((skipped[source] for source in sources if source in skipped), None)
+    if cause is not None or step.only_on is None:
+        return cause
+    source, output = step.only_on.verdict.split(".")
+    if source not in made:
         return None
-    ref, wanted = step.only_on
-    source, output = ref.split(".")
     word = store.word(made[source][output])
-    return None if word == wanted else f"the verdict is {word}"
+    return None if word == step.only_on.word else step.only_on.otherwise.format(word=word)
 
 
 def _difference(earlier: Mapping[str, Any] | None, now: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from prefect import flow
 from pipelines.plan import Request
 from pipelines.prefect_adapter import StepTasks
 from pipelines.runner import Outcome
-from pipelines.steps import Strategy
+from pipelines.steps import NOT_DRIFTED, PROMOTED, Strategy, graph_for
 from pipelines.store import open_store
 from pipelines.terminal import tell
 
@@ -21,8 +21,12 @@ class Steps(Protocol):
 
 
 def graph(step: Steps, strategy: Strategy) -> None:
-    """The eight steps, or seven: what feeds what, and when promote is left out."""
+    """The eight steps, or seven: what feeds what, and what is left out when."""
     ingest = step("ingest")
+    if step.word(ingest["drift"]) == "stop":
+        for left_out in graph_for(strategy)[1:]:
+            step.skip(left_out.name, NOT_DRIFTED.otherwise)
+        return
     baseline = candidate = None
     if strategy != "finetune":
         baseline = step("feature_extraction", dataset=ingest["dataset"])["classifier"]
@@ -42,7 +46,7 @@ def graph(step: Steps, strategy: Strategy) -> None:
     if verdict == "promote":
         step("promote", onnx_model=export["onnx_model"], gate_report=gate["report"])
     else:
-        step.skip("promote", f"the verdict is {verdict}")
+        step.skip("promote", PROMOTED.otherwise.format(word=verdict))
 
 
 @flow(name="graft", flow_run_name="{request[run_id]}", validate_parameters=False, persist_result=False)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 Strategy = Literal["both", "feature_extraction", "finetune"]
 Engine = Literal["prefect", "none"]
+OnDrift = Literal["warn", "stop"]
 Runner = Literal["process", "inline", "docker"]
 
 DEFAULT_STORE = "./graft-store"
@@ -26,6 +27,7 @@ class RunOptions:
     model_name: str = "model"
     strategy: Strategy = "both"
     seed: int | None = None
+    on_drift: OnDrift | None = None
     set: tuple[str, ...] = ()
     force: tuple[str, ...] = ()
     engine: Engine = "prefect"

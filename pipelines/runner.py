@@ -182,14 +182,17 @@ def loop(request: Request, store: Store, tell: Tell) -> dict[str, Outcome]:
     """Every step of a run in order, without an engine."""
     made: dict[str, dict[str, str]] = {}
     outcomes: dict[str, Outcome] = {}
+    skipped: dict[str, str] = {}
     for step in graph_for(request.strategy):
-        inputs = inputs_of(step, made)
-        assert inputs is not None, f"{step.name} stands before a step that it reads from"
-        refusal = refused(step, store, made)
-        outcome = (
-            Outcome(step.name, "skip", refusal, 0.0, {}) if refusal else perform(request, store, step.name, inputs)
-        )
-        made[step.name] = outcome.outputs
+        refusal = refused(step, store, made, skipped)
+        if refusal:
+            skipped[step.name] = refusal
+            outcome = Outcome(step.name, "skip", refusal, 0.0, {})
+        else:
+            inputs = inputs_of(step, made)
+            assert inputs is not None, f"{step.name} stands before a step that it reads from"
+            outcome = perform(request, store, step.name, inputs)
+            made[step.name] = outcome.outputs
         outcomes[step.name] = outcome
         tell(outcome)
     return outcomes

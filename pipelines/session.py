@@ -40,9 +40,8 @@ def new_run_id() -> str:
 def request_for(asked: RunOptions) -> Request:
     """What was asked for on the command line. Later wins: recipe, backbone, seed, set, force."""
     place = asked.source if "://" in asked.source else str(Path(asked.source).absolute())
-    values = values_for(
-        asked.recipe, asked.backbone, asked.strategy, asked.seed, asked.set, {"ingest": {"source": place}}
-    )
+    more = {"source": place} | ({"on_drift": asked.on_drift} if asked.on_drift else {})
+    values = values_for(asked.recipe, asked.backbone, asked.strategy, asked.seed, asked.set, {"ingest": more})
     forced = forced_steps(asked.force, graph_for(asked.strategy))
     if "promote" in forced:
         values["gate"]["allow_rolled_back"] = True
@@ -136,7 +135,8 @@ def _done(
     else:
         outcomes = loop(request, store, tell) if engine == "none" else _under_prefect(request, store)
     summary = _summed(request, store, outcomes, nothing_to_do, started)
-    return summary, store.word(outcomes["gate"].outputs["verdict"])
+    gate = outcomes["gate"].outputs
+    return summary, store.word(gate["verdict"]) if gate else "keep"  # Without a gate, drift has ended the run.
 
 
 def _put_failure(request: Request, store: Store, why: str, started: float) -> None:

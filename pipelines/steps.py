@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from components.changes.spec import Changes
 from components.doctor.spec import Doctor
@@ -20,12 +21,20 @@ from components.record.spec import Record
 from pipelines.run_options import Strategy as Strategy
 
 
+class Condition(NamedTuple):
+    """What a step waits for: a verdict artifact, the word it must say, and why the step is left out otherwise."""
+
+    verdict: str
+    word: str
+    otherwise: str
+
+
 @dataclass(frozen=True)
 class Step:
     """One step. `inputs` maps each of its ports to `step.port`; `gpu` says whether one is of use.
 
-    `extra` names the extra of pyproject.toml whose versions enter its key. `only_on` is a verdict artifact and the
-    word it must say for the step to run. `retries` are of a step that this machine killed, most likely for want of
+    `extra` names the extra of pyproject.toml whose versions enter its key. A step whose `only_on` does not hold is left
+    out, and so is what reads its outputs. `retries` are of a step that this machine killed, most likely for want of
     memory. `shm_gib`, `timeout_s` (from a pod's start on a node) and `pod_retries` (with
     back-off; what failed for its input's sake fails again) are for a cluster alone.
     """
@@ -38,13 +47,15 @@ class Step:
     extra: str | None = None
     gpu: bool = False
     retries: int = 1
-    only_on: tuple[str, str] | None = None
+    only_on: Condition | None = None
     shm_gib: int = 0
     timeout_s: int = 3600
     pod_retries: int = 1
 
 
 HOUR_S = 3600
+NOT_DRIFTED = Condition("ingest.drift", "go_on", "the images drifted since the champion")
+PROMOTED = Condition("gate.verdict", "promote", "the verdict is {word}")
 STEPS = (
     Step("ingest", Ingest, cpu=2, memory_gib=4, extra="ingest", timeout_s=6 * HOUR_S),
     Step(
@@ -57,6 +68,7 @@ STEPS = (
         timeout_s=6 * HOUR_S,
         extra="train",
         inputs={"dataset": "ingest.dataset"},
+        only_on=NOT_DRIFTED,
     ),
     Step(
         "finetune",
@@ -69,6 +81,7 @@ STEPS = (
         pod_retries=3,  # Each goes on from the last checkpoint.
         extra="train",
         inputs={"dataset": "ingest.dataset"},
+        only_on=NOT_DRIFTED,
     ),
     Step(
         "evaluate",
@@ -119,7 +132,7 @@ STEPS = (
         cpu=1,
         memory_gib=1,
         inputs={"onnx_model": "export_onnx.onnx_model", "gate_report": "gate.report"},
-        only_on=("gate.verdict", "promote"),
+        only_on=PROMOTED,
     ),
 )
 

@@ -61,7 +61,7 @@ def build(
         failed=failed,
     )
     summary["model_name"] = model_name
-    if "evaluate" in outputs:
+    if outputs.get("evaluate"):
         summary["test"]["evaluation"] = outputs["evaluate"]["report"]
         summary["test"]["uses"] = looks_at_test_set(store, summary)
     put_pages(store, summary, outputs)

@@ -53,34 +53,28 @@ def table(summary: dict[str, Any]) -> None:
         rows.add_row(name, value)
     Console(soft_wrap=False).print(rows, markup=False)
     for name, path in (("HTML report", summary["report"]), ("ONNX model", summary["onnx"]["path"])):
-        print(f"{name}: {_near(path)}")
+        if path is not None:
+            print(f"{name}: {_near(path)}")
 
 
 def _rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
     test, onnx, latency, seconds = (summary[name] for name in ("test", "onnx", "latency", "seconds"))
     parity = onnx["parity"]
     found = [("verdict", summary["verdict"]), ("because", "\n".join(summary["reasons"]))]
-    found += [("selected", summary["selected"] or "")]
+    if summary["selected"] is not None:
+        found.append(("selected", summary["selected"]))
     for who in ("baseline", "candidate"):
         if test[f"{who}_top1"] is not None:
             found.append((f"test top1, {who}", f"{test[f'{who}_top1']:.4f} (n {test['n']})"))
     if test["difference"] is not None:
         low, high = test["interval"]
         found.append(("difference", f"{test['difference']:+.4f} (95 % interval {low:+.4f} to {high:+.4f})"))
-    found.append(
-        (
-            "ONNX",
-            f"opset {onnx['opset']}; {parity['flips']} flips in {parity['samples']} images, "
-            f"largest logit difference {parity['max_abs_diff']:.1e}",
-        )
-    )
-    found.append(
-        (
-            "latency",
-            f"p50 {latency['p50_ms']:.2f} ms, p99 {latency['p99_ms']:.2f} ms at batch {latency['batch']} "
-            f"(n {latency['n']}, {latency['provider']})",
-        )
-    )
+    if onnx["opset"] is not None:
+        told = f"opset {onnx['opset']}; {parity['flips']} flips in {parity['samples']} images, "
+        found.append(("ONNX", f"{told}largest logit difference {parity['max_abs_diff']:.1e}"))
+    if latency["p99_ms"] is not None:
+        told = f"p50 {latency['p50_ms']:.2f} ms, p99 {latency['p99_ms']:.2f} ms at batch {latency['batch']} "
+        found.append(("latency", f"{told}(n {latency['n']}, {latency['provider']})"))
     found.append(("seconds", f"{seconds['total']:.1f}"))
     return found
 

@@ -14,7 +14,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageEnhance
 
 from components.ingest.perceptual import look
 from components.interchange.artifact import write_card
@@ -120,6 +120,15 @@ def write_dataset(
 def tiny_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A source folder: three classes, 30 small images each, PNG and JPEG, spaces in the names."""
     return write_source(tmp_path_factory.mktemp("source") / "colours", 30)
+
+
+@pytest.fixture(scope="session")
+def darker_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A source folder like `tiny_source`, of other images in much less light."""
+    folder = write_source(tmp_path_factory.mktemp("source") / "darker", 30, seed=1)
+    for file in sorted(folder.rglob("*.*")):
+        ImageEnhance.Brightness(Image.open(file)).enhance(0.4).save(file)
+    return folder
 
 
 @pytest.fixture(scope="session")

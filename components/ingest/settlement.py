@@ -46,7 +46,8 @@ def settle(spec: Settling, reading: Reading, found: Found, before: Before) -> in
     cost = _cost(spec, reading, choice, sides, written)
     statistics = channel_statistics(picture.sums for picture in sides["train"])
     drift = drift_rows(counts, statistics, before.lineage.facts) if before.lineage else []
-    worth_saying = warnings(counts, placement.largest_family) + (drift_warnings(drift) if drift else [])
+    drifted = drift_warnings(drift) if drift else []
+    worth_saying = warnings(counts, placement.largest_family) + drifted
     html = ingest_page(
         found.num_files,
         placement,
@@ -67,8 +68,11 @@ def settle(spec: Settling, reading: Reading, found: Found, before: Before) -> in
     write_card(spec.dataset, "dataset", manifest)
     figures = rows(counts, found.num_files, quarantined, samples, before.images)
     figures += likeness_rows(placement, counts) + drift + cost.rows()
-    told = details(quarantined, manifest, originals) | {"warnings": worth_saying, "storage": cost.sentences()}
-    write_report(spec.report, spec, figures, told, html)
+    stopped = bool(drifted) and spec.on_drift == "stop"
+    said = {"warnings": worth_saying, "drifted": drifted, "stopped": stopped, "storage": cost.sentences()}
+    write_report(spec.report, spec, figures, details(quarantined, manifest, originals) | said, html)
+    if spec.drift is not None:
+        spec.drift.write_text("stop" if stopped else "go_on", encoding="utf-8")  # No newline: Kubeflow compares it.
     for warning in worth_saying:
         log.warning("%s", warning)
     facts = (len(samples), len(found.classes), len(quarantined), choice.encoding)

@@ -36,6 +36,9 @@ class Settling(Spec):
     )
     dataset: Path = writes("dataset", "Decoded, resized images in three splits")
     report: Path = writes("report", "Counts, quarantine and statistics")
+    drift: Path | None = writes(
+        "verdict", "One word: go_on, or stop where --on-drift stop met drift since the champion", optional=True
+    )
 
     encoding: Literal["raw", "jpeg", "auto"] = param(
         "How pixels are stored; jpeg (quality 95) where there are too many for raw", default="auto"
@@ -60,6 +63,10 @@ class Settling(Spec):
     )
     test_manifest: str | None = param(
         "Table that names the test images (by id, image or path), and freezes the test set", default=None, location=True
+    )
+    on_drift: Literal["warn", "stop"] = param(
+        "Where classes or colours moved too far since the champion: only say so, or end the run before training",
+        default="warn",
     )
     max_bad_fraction: float = param("Share of broken files above which the run is refused", default=0.02, ge=0, le=1)
 

@@ -132,7 +132,7 @@ def main(spec_type: type[Spec], argv: Sequence[str] | None = None) -> int:
 def _run(name: str, spec: Spec, context: RunContext) -> None:
     started = time.time()
     inputs = {port: digest(path) for port, path in input_folders(spec).items() if path.exists()}
-    outputs = ports(type(spec), "out")
+    outputs = [port for port in ports(type(spec), "out") if getattr(spec, port.name) is not None]
     log.debug("step=%s spec=%s", name, json.dumps(given_parameters(spec)))
     put = None if context.store is None else open_blobs(context.store).put
     with beating(put, context.run_id, task_name(spec)), _whole_or_nothing(spec) as staged:
@@ -179,7 +179,8 @@ def _publishes() -> bool:
 @contextmanager
 def _whole_or_nothing(spec: S) -> Iterator[S]:
     """Outputs are written beside their place and moved there together when the step is done."""
-    finals = {port.name: getattr(spec, port.name) for port in ports(type(spec), "out")}
+    asked = {port.name: getattr(spec, port.name) for port in ports(type(spec), "out")}
+    finals = {name: path for name, path in asked.items() if path is not None}
     taken = [str(path) for path in finals.values() if path.is_file() or (path.is_dir() and any(path.iterdir()))]
     if taken:
         raise BadInput(f"output is there already: {listed(taken)}. Remove it or name another place.")

@@ -8,8 +8,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from components.interchange.figures import key_figure, number, shown, tone
-from components.interchange.page import Badge, Bar, Bars, Cell, KeyFigure, Notes, Section, Table, Text, Tone, render
+from components.interchange.page import (
+    Badge,
+    Bar,
+    Bars,
+    Block,
+    Cell,
+    KeyFigure,
+    Notes,
+    Section,
+    Table,
+    Text,
+    Tone,
+    render,
+)
 from components.interchange.report import Report, Row
+from components.interchange.summary import stopped_because
 
 TONES: dict[str, Tone] = {"promote": "good", "keep": "bad", "inconclusive": "unsure", "failed": "bad"}
 OUTCOMES: dict[str, Tone] = {"holds": "good", "violated": "bad", "open": "unsure"}
@@ -25,7 +39,7 @@ def run_page(summary: Mapping[str, Any], reports: Reports, pages: Sequence[str] 
     verdict = summary["verdict"]
     sections = [
         _verdict(summary, reports.get("gate")),
-        *_data(reports.get("ingest")),
+        *_data(reports.get("ingest"), reports.get("feature_extraction")),
         *_training(reports),
         *_scores(reports.get("evaluate")),
         *_slices(reports.get("evaluate")),
@@ -54,6 +68,8 @@ def _lead(summary: Mapping[str, Any], reports: Reports) -> str:
         "unchanged": "Nothing had to run: sources, parameters and code are as they were.",
         "failed": f"The run did not come to its end: {'; '.join(summary['reasons']).rstrip('.')}.",
     }.get(verdict, f"The verdict is {verdict}.")
+    if stopped_because(reports):
+        return "The images drifted since the champion, and the run ended before training: the champion stays."
     if evaluate is None:
         return told
     who = WHO[evaluate.details["selected"]]
@@ -107,7 +123,7 @@ def _verdict(summary: Mapping[str, Any], gate: Report | None) -> Section:
     return Section("Why", [Notes(lines)])
 
 
-def _data(ingest: Report | None) -> list[Section]:
+def _data(ingest: Report | None, features: Report | None) -> list[Section]:
     if ingest is None:
         return []
     images = {row.of: row.value for row in ingest.rows if row.name == "images"}
@@ -120,7 +136,21 @@ def _data(ingest: Report | None) -> list[Section]:
     quarantined = [row for row in ingest.rows if row.name == "quarantined" and row.of and row.value]
     why = ", ".join(f"{row.of} {number(row.value)}" for row in quarantined)
     words = f"Left out: {why}." if why else "No file had to be left out."
-    return [Section("Data", [Table(["class", *SPLITS], [total, *rows], caption), Text(words)])]
+    blocks: list[Block] = [Table(["class", *SPLITS], [total, *rows], caption), Text(words)]
+    return [Section("Data", [*blocks, *_drift(ingest, features)])]
+
+
+def _drift(ingest: Report, features: Report | None) -> list[Block]:
+    """How far the images, and their frozen features, moved since the champion, and what of it is too far."""
+    rows = [[row.of, number(row.value), row.unit] for row in ingest.rows if row.name == "drift"]
+    if not rows:
+        return []
+    moved = features.row("feature_drift", split="train") if features else None
+    if moved is not None:
+        rows.append(["features", number(moved.value), moved.unit])
+    table = Table(["drift since the champion", "", "unit"], rows, "Means in the champion's own standard deviations.")
+    warned = ingest.details.get("drifted", []) + (features.details.get("warnings", []) if features else [])
+    return [table, Notes([("bad", words) for words in warned] or [("good", "as the champion's images were")])]
 
 
 def _training(reports: Reports) -> list[Section]:

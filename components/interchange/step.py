@@ -40,9 +40,13 @@ def reads(kind: ArtifactKind, help: str, *, optional: bool = False, many: bool =
     return Field(default=None if optional else ..., description=help, json_schema_extra=extra)
 
 
-def writes(kind: ArtifactKind, help: str) -> Any:
-    """Declare an output artifact: a folder (for a verdict: a file) that the step makes."""
-    return Field(description=help, json_schema_extra={"artifact": kind, "direction": "out"})
+def writes(kind: ArtifactKind, help: str, *, optional: bool = False) -> Any:
+    """Declare an output artifact: a folder (for a verdict: a file) that the step makes.
+
+    The graphs ask for every output; by hand an optional one may be left out, and the step writes none.
+    """
+    extra: dict[str, Any] = {"artifact": kind, "direction": "out"}
+    return Field(default=None if optional else ..., description=help, json_schema_extra=extra)
 
 
 def param(help: str, *, default: Any = ..., unit: str = "", location: bool = False, **bounds: Any) -> Any:

@@ -22,7 +22,7 @@ def summary_of(
     HTML report lie; `seconds` holds `total` and one number a step.
     """
     evaluate, export, latency = (reports.get(step) for step in ("evaluate", "export_onnx", "latency"))
-    verdict, reasons = _verdict(reports.get("gate"), unchanged, failed)
+    verdict, reasons = _verdict(reports, unchanged, failed)
     return {
         "run_id": run_id,
         "verdict": verdict,
@@ -44,14 +44,31 @@ def summary_of(
     }
 
 
-def _verdict(gate: Report | None, unchanged: bool, failed: Sequence[str]) -> tuple[str, list[str]]:
-    word = str(gate.details.get("verdict")) if gate else ""
+def judged(reports: Mapping[str, Report]) -> tuple[str, list[str]]:
+    """The verdict that a run's reports hold, and its reasons: the gate's, or `keep` where drift ended the run.
+
+    An empty word where neither is there.
+    """
+    gate, drifted = reports.get("gate"), stopped_because(reports)
+    if gate is not None:
+        return str(gate.details.get("verdict")), list(gate.details.get("reasons", []))
+    return ("keep", ["stopped before training, by --on-drift stop", *drifted]) if drifted else ("", [])
+
+
+def stopped_because(reports: Mapping[str, Report]) -> list[str]:
+    """The drift for whose sake ingest ended the run before training, in words; empty where it did not."""
+    details = reports["ingest"].details if "ingest" in reports else {}
+    return list(details["drifted"]) if details.get("stopped") else []
+
+
+def _verdict(reports: Mapping[str, Report], unchanged: bool, failed: Sequence[str]) -> tuple[str, list[str]]:
+    word, reasons = judged(reports)
     if failed:
         return "failed", list(failed)
     if unchanged:
         was = f", whose verdict was {word}" if word else ""
         return "unchanged", [f"nothing changed since the last run{was}"]
-    return word, list(gate.details.get("reasons", [])) if gate else []
+    return word, reasons
 
 
 def _test(report: Report | None) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from components.interchange.report import Report
+from components.interchange.summary import stopped_because
 
 
 def is_unchanged(reports: Mapping[str, Report]) -> bool:
@@ -20,7 +21,8 @@ def reasons_of_failure(status: str, reports: Mapping[str, Report]) -> list[str]:
     """Why a run did not come to its end; empty where its reports say that it did."""
     gate = reports.get("gate")
     promoted = gate is not None and gate.details.get("verdict") == "promote"
-    if is_unchanged(reports) or (gate is not None and (not promoted or "promote" in reports)):
+    judged = gate is not None and (not promoted or "promote" in reports)
+    if is_unchanged(reports) or stopped_because(reports) or judged:
         return []
     done = ", ".join(reports) or "none"
     return [f"the run did not come to its end; steps with a report: {done}", f"Kubeflow says {_said(status)}"]

@@ -124,6 +124,28 @@ def test_a_changed_candidate_meets_the_champion(first: Ended, tiny_run: Run, tin
     assert report.row("top1_difference", of="selected-champion", split="test") is not None
 
 
+def test_drift_stops_a_run_before_training_where_asked(
+    first: Ended, tiny_run: Run, darker_source: Path, store: Path
+) -> None:
+    pointer = store / "champions" / "tiny.json"
+    before = pointer.read_bytes()
+
+    stopped = tiny_run(darker_source, store, "--on-drift", "stop")
+
+    assert stopped.code == 0, stopped.err
+    assert (stopped.summary["verdict"], stopped.ran) == ("keep", {"ingest"})
+    by_whom, because = stopped.summary["reasons"]
+    assert by_whom == "stopped before training, by --on-drift stop"
+    assert because.startswith("Since the champion, the mean of ")
+    skipped = {name: step["why"] for name, step in stopped.steps(store).items() if step["action"] == "skip"}
+    assert skipped == dict.fromkeys(ALL_STEPS - {"ingest"}, "the images drifted since the champion")
+    page = Path(stopped.summary["report"]).read_text()
+    assert "the run ended before training" in page and "red mean" in page
+    again = tiny_run(darker_source, store, "--on-drift", "stop", "--require", "promote")
+    assert (again.code, again.summary["verdict"], again.ran) == (3, "unchanged", set())
+    assert pointer.read_bytes() == before
+
+
 def test_kubeflow_gets_the_edges_that_this_run_recorded(first: Ended, store: Path, tmp_path: Path) -> None:
     """Every step's report names the digests of its inputs; traced to who made them, they are the YAML's edges."""
     path = tmp_path / "pipeline.yaml"

@@ -55,6 +55,8 @@ def test_images_keep_the_champions_sides_and_nothing_drifted(animals: Path, inge
         }
     )
     assert "drift" not in {row.name for row in report_of(before).rows}
+    ingest(animals, "--store", store, "--on-drift", "stop", "--drift", str(tmp_path / "word"), to="stopping")
+    assert (tmp_path / "word").read_text() == "go_on"
 
 
 def test_drift_of_classes_and_light_is_told(animals: Path, ingest, tmp_path: Path) -> None:
@@ -70,6 +72,13 @@ def test_drift_of_classes_and_light_is_told(animals: Path, ingest, tmp_path: Pat
     classes, colours = report.details["warnings"]
     assert classes.startswith("Since the champion, 17% of the images changed their class's share (over 10%)")
     assert colours.startswith("Since the champion, the mean of ")
+    assert report.details["drifted"] == [classes, colours] and not report.details["stopped"]
+    for asked, word in (("warn", "go_on"), ("stop", "stop")):
+        told = tmp_path / f"word-{asked}"
+        words = ["--store", store, "--on-drift", asked, "--drift", str(told)]
+        after = report_of(ingest(animals, *words, to=f"after-{asked}"))
+        assert told.read_text() == word
+        assert after.details["stopped"] == (asked == "stop")
 
 
 def test_a_champion_of_an_older_graft_is_passed_over_with_a_word(

@@ -134,6 +134,7 @@ def spec(compile_pipeline: Compile, tiny_weights: Path) -> dict[str, Any]:
     """The pipeline of the tiny backbone; the baseline alone, for speed."""
     sets = {
         "ingest.stored-size-px": 40,
+        "ingest.on-drift": "stop",
         "feature_extraction.weights": tiny_weights,
         "feature_extraction.input-size-px": TINY_INPUT_PX,
         "export_onnx.parity-samples": 8,
@@ -154,7 +155,7 @@ def first(spec: dict[str, Any], tiny_source: Path, tmp_path_factory: pytest.Temp
 
 
 def summary_of(launcher: Launcher) -> dict[str, Any]:
-    return dict(json.loads((Path(launcher.given["store"]) / "runs" / "run-1" / "summary.json").read_text()))
+    return dict(json.loads((Path(launcher.given["store"]) / "runs" / launcher.run_id / "summary.json").read_text()))
 
 
 def test_the_commands_of_the_yaml_make_a_champion(first: Launcher) -> None:
@@ -183,6 +184,17 @@ def test_the_same_again_ends_early(first: Launcher, spec: dict[str, Any], tmp_pa
     assert not again.failed
     assert set(again.done) == {"ingest", "changes", "record"}
     assert summary_of(again)["verdict"] == "unchanged"
+
+
+def test_a_source_that_drifted_ends_the_run_before_training(
+    first: Launcher, spec: dict[str, Any], darker_source: Path, tmp_path: Path
+) -> None:
+    drifted = Launcher(spec, {**first.given, "source": str(darker_source)}, tmp_path, "run-2").run()
+
+    assert not drifted.failed
+    assert set(drifted.done) == {"ingest", "changes", "record"}
+    summary = summary_of(drifted)
+    assert summary["verdict"] == "keep" and "the mean of" in summary["reasons"][1]
 
 
 def test_a_run_that_fails_is_recorded(spec: dict[str, Any], tmp_path: Path) -> None:

@@ -15,35 +15,37 @@ from pipelines.prefect_flow import graph
 from pipelines.steps import BY_NAME
 
 class Recorder:
-    def __init__(self, word):
-        self.verdict, self.found, self.left_out = word, {}, []
+    def __init__(self, **words):
+        self.words, self.found, self.left_out = words, {}, []
     def __call__(self, name, **inputs):
         self.found[name] = {(ref, f"{name}.{port}") for port, ref in inputs.items() if ref is not None}
         return {port.name: f"{name}.{port.name}" for port in ports(BY_NAME[name].spec, "out")}
     def word(self, digest):
-        assert digest == "gate.verdict"
-        return self.verdict
+        return self.words[digest.partition(".")[0]]
     def skip(self, name, why):
         self.left_out.append((name, why))
 
 for strategy in ("both", "feature_extraction", "finetune"):
-    recorder = Recorder("promote")
+    recorder = Recorder(ingest="go_on", gate="promote")
     graph(recorder, strategy)
     print((strategy, list(recorder.found), set().union(*recorder.found.values())))
-recorder = Recorder("keep")
-graph(recorder, "both")
-print((list(recorder.found)[-1], recorder.left_out))
+for words in ({"ingest": "go_on", "gate": "keep"}, {"ingest": "stop"}):
+    recorder = Recorder(**words)
+    graph(recorder, "both")
+    print((list(recorder.found)[-1], recorder.left_out))
 """
 
 
 def test_the_flow_has_the_edges_of_the_steps() -> None:
     done = subprocess.run([sys.executable, "-c", TRACE], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
-    *traced, kept = [ast.literal_eval(line) for line in done.stdout.splitlines()]
+    *traced, kept, stopped = [ast.literal_eval(line) for line in done.stdout.splitlines()]
     for strategy, names, found in traced:
         assert names == [step.name for step in graph_for(strategy)]
         assert found == edges(graph_for(strategy))
     assert kept == ("gate", [("promote", "the verdict is keep")])
+    after_ingest = [step.name for step in graph_for("both")][1:]
+    assert stopped == ("ingest", [(name, "the images drifted since the champion") for name in after_ingest])
 
 
 def test_every_required_input_is_wired_to_an_output_of_its_kind() -> None:
