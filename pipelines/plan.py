@@ -80,12 +80,14 @@ def parts_of(request: Request, store: Store, step: Step, inputs: Mapping[str, st
         parts["source"] = source_listing(given["source"], given["image_column"])
         if given["test_manifest"] is not None:
             parts["test_manifest"] = source_listing(given["test_manifest"], given["image_column"])
-        parts["champion"] = _lineage(request, store, parts)
+        parts["champion"] = _lineage(request, store, step, parts)
     if step.name in ("feature_extraction", "finetune"):
         parts["weights"] = fingerprints.weights(
             given["weights"], given["backbone"], given["weights_sha256"], request.store
         )
         parts["device"] = fingerprints.device_kind(given["device"])
+    if step.name == "feature_extraction":
+        parts["champion"] = _lineage(request, store, step, parts)
     if step.name == "latency":
         parts["processor"] = fingerprints.processor()
         parts["num_threads"] = fingerprints.num_threads(given["num_threads"])
@@ -119,14 +121,14 @@ def look_up(request: Request, store: Store, step: Step, inputs: Mapping[str, str
     return Planned(step, "unchanged", "unchanged", outputs, key, parts)
 
 
-def _lineage(request: Request, store: Store, parts: Mapping[str, Any]) -> str | None:
-    """The champion whose images ingest goes by. One made from these very inputs tells nothing new: as before it."""
+def _lineage(request: Request, store: Store, step: Step, parts: Mapping[str, Any]) -> str | None:
+    """The champion whose images a step goes by. One made from these very inputs tells nothing new: as before it."""
     champion = current(request.store, request.model_name)
-    latest = store.parts_of_latest(request.model_name, "ingest")
+    latest = store.parts_of_latest(request.model_name, step.name)
     if champion is None or latest is None or {**latest, "champion": None} != {**parts, "champion": None}:
         return champion.digest if champion else None
-    outputs = store.outputs_of(key_of(latest)) or {}
-    ours = outputs.get("dataset") == champion.record.dataset_digest
+    known = {**parts["inputs"], **(store.outputs_of(key_of(latest)) or {})}
+    ours = known.get("dataset") == champion.record.dataset_digest
     before: str | None = latest["champion"]
     return before if ours else champion.digest
 

@@ -23,6 +23,7 @@ from components.interchange.artifact import digest
 from components.interchange.champion import Champion, opponent
 from components.interchange.dataset import Dataset, Split, SplitName, open_dataset
 from components.interchange.errors import BadInput
+from components.interchange.feature_statistics import carry_feature_statistics
 from components.interchange.memory import keep_freed_memory
 from components.interchange.report import write_report
 from components.interchange.step import RunContext, given_parameters
@@ -70,6 +71,9 @@ def run(spec: Evaluate, context: RunContext) -> dict[str, object]:
     )
     rows += chosen.rows
     temperature.write_calibrated(folders[winner.of], spec.selected, winner.card, fitted.temperature, chosen.threshold)
+
+    if "baseline" in folders:
+        carry_feature_statistics(folders["baseline"], spec.selected)
 
     columns = slices.columns_of(dataset.samples(), splits["test"].ids)
     parts, left_out = slices.sliced(columns, scoring.hits(winner.logits["test"], labels["test"]))

@@ -30,7 +30,8 @@ from components.interchange.cards import ClassifierCard, OnnxCard, Precision, Va
 from components.interchange.cli import log
 from components.interchange.dataset import Dataset, open_dataset
 from components.interchange.errors import BadInput
-from components.interchange.lineage import LineageImage, write_lineage
+from components.interchange.feature_statistics import carry_feature_statistics
+from components.interchange.lineage import FOLDER, LineageImage, write_lineage
 from components.interchange.memory import keep_freed_memory
 from components.interchange.onnx_model import MODEL_FILE, metadata_of, open_model, variant_file
 from components.interchange.report import write_report
@@ -195,3 +196,4 @@ def _write_lineage(spec: ExportOnnx, dataset: Dataset, made: ClassifierCard) -> 
     }
     images = (LineageImage(one.id, one.label, one.split, one.group, one.phash) for one in dataset.samples())
     write_lineage(spec.onnx_model, images, facts)
+    carry_feature_statistics(spec.selected, spec.onnx_model / FOLDER)

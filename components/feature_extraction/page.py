@@ -3,15 +3,18 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from components.interchange.page import Cell, KeyFigure, Notes, Plot, Section, Table, Text, render
+from components.feature_extraction.drift import FeatureDrift
+from components.interchange.page import Cell, KeyFigure, Notes, Plot, Section, Table, Text, Tone, render
 from components.interchange.plots import lines
 
 SHORT = 12
 COLUMNS = (("train_top1", ".3f"), ("val_top1", ".3f"), ("train_nll", ".3f"), ("val_nll", ".3f"), ("iterations", "d"))
 
 
-def baseline_page(details: Mapping[str, Any], backbone: str, best: Mapping[str, Any], num_val: int) -> str:
-    """The page, from the report's details alone; `best` is the record of the penalty that val chose."""
+def baseline_page(
+    details: Mapping[str, Any], backbone: str, best: Mapping[str, Any], num_val: int, drift: FeatureDrift | None
+) -> str:
+    """The page, from the report's details; `best` is the record of the penalty that val chose."""
     history, frozen = details["history"], details["frozen"]
     expected = details["expectation"]
     return render(
@@ -25,6 +28,7 @@ def baseline_page(details: Mapping[str, Any], backbone: str, best: Mapping[str, 
                 else []
             ),
             _penalties(history, best),
+            *_drift(drift, details["features_not_compared"]),
             _frozen(frozen),
         ],
         figures=[
@@ -63,6 +67,19 @@ def _penalties(history: Sequence[Mapping[str, Any]], best: Mapping[str, Any]) ->
     )
     caption = "The dashed line marks the penalty with the highest val top1, of equals the lowest nll."
     return Section("The path of penalties", [Plot(drawings, caption), table])
+
+
+def _drift(drift: FeatureDrift | None, not_compared: Sequence[str]) -> list[Section]:
+    """How far the features moved since the champion, or why that cannot be told; nothing without a champion."""
+    if drift is None:
+        words = f"Not compared with the champion's features, which are of another origin: {', '.join(not_compared)}."
+        return [Section("Since the champion", [Text(words)])] if not_compared else []
+    told = (
+        f"The features moved by {drift.distance:.3f} (a Fréchet distance, in units of the scatter of the champion's "
+        f"training images); a warning comes above {drift.limit:.3f}."
+    )
+    tone: Tone = "bad" if drift.warning else "good"
+    return [Section("Since the champion", [Notes([(tone, drift.warning or told)])])]
 
 
 def _frozen(frozen: Mapping[str, str]) -> Section:

@@ -4,9 +4,12 @@ import logging
 import time
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from components.feature_extraction.champion import champion_statistics, differences
+from components.feature_extraction.drift import FeatureDrift, drift_rows, feature_drift, halves_distance
 from components.feature_extraction.features import extract, linear_head
 from components.feature_extraction.linear_probe import Fit, LinearHead, fit_each
 from components.feature_extraction.page import baseline_page
@@ -14,6 +17,13 @@ from components.feature_extraction.spec import FeatureExtraction
 from components.interchange import classifier, scoring
 from components.interchange.cards import ClassifierCard
 from components.interchange.dataset import FEW_TRAIN_IMAGES, Split, open_dataset
+from components.interchange.feature_statistics import (
+    FeatureStatistics,
+    moments_of,
+    origin_of,
+    projected,
+    write_feature_statistics,
+)
 from components.interchange.memory import keep_freed_memory
 from components.interchange.report import Row, write_report
 from components.interchange.step import RunContext, given_parameters
@@ -70,14 +80,23 @@ def run(spec: FeatureExtraction, context: RunContext) -> dict[str, object]:
         history=history,
     )
     classifier.save(spec.classifier, model, card)
+    statistics = _statistics(features["train"], card, spec.seed)
+    write_feature_statistics(spec.classifier, statistics)
+    drift, not_compared = _drift(statistics, context)
+    warnings = [drift.warning] if drift is not None and drift.warning else []
+    for warning in warnings:
+        log.warning("%s", warning)
     details = {
         "history": history,
         "frozen": {"digest_before": before, "digest_after": after},
         "num_train": len(train),
         **_expectation(len(train)),
+        "warnings": warnings,
+        "features_not_compared": not_compared,
     }
-    page = baseline_page(details, spec.backbone, history[best], len(val))
-    write_report(spec.report, spec, _rows(history[best], train, val), details, page)
+    rows = _rows(history[best], train, val) + (drift_rows(drift, len(train)) if drift else [])
+    page = baseline_page(details, spec.backbone, history[best], len(val), drift)
+    write_report(spec.report, spec, rows, details, page)
     return {
         "device": str(device),
         "threads": torch.get_num_threads(),
@@ -86,6 +105,21 @@ def run(spec: FeatureExtraction, context: RunContext) -> dict[str, object]:
         "fit_s": fit_s,
         "images_per_s": images_per_s,
     }
+
+
+def _statistics(features_ND: Tensor, card: ClassifierCard, seed: int) -> FeatureStatistics:
+    projected_NK = projected(features_ND.cpu().numpy())
+    halves = halves_distance(projected_NK, np.random.default_rng(seed))
+    return FeatureStatistics(moments_of(projected_NK), len(projected_NK), halves, origin_of(card))
+
+
+def _drift(statistics: FeatureStatistics, context: RunContext) -> tuple[FeatureDrift | None, list[str]]:
+    """Drift since the champion, or why its features cannot be compared with these; neither without a champion."""
+    champion = champion_statistics(context)
+    if champion is None:
+        return None, []
+    different = differences(statistics.origin, champion.origin)
+    return (None, different) if different else (feature_drift(statistics, champion), [])
 
 
 def _backbone_digest(model: nn.Module, head: nn.Linear) -> str:

@@ -2,6 +2,7 @@
 
 lineage/lineage.json   digests, specs, statistics
 lineage/images.parquet  every image of the dataset: id (sha256 of the source bytes), label, split, group, phash
+lineage/features.npz    mean and covariance of the frozen features, where the run had a baseline (feature_statistics.py)
 """
 
 import json
