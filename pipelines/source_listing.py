@@ -10,9 +10,10 @@ from typing import Any
 
 from components.interchange.artifact import file_digest
 from components.interchange.errors import BadInput
-from components.interchange.s3_objects import SCHEME, bucket_and_key
+from components.interchange.s3_objects import SCHEME, S3Object, bucket_and_key
 
 MANIFEST_SUFFIXES = (".csv", ".jsonl", ".parquet")
+ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 EXPECTED = (
     "a folder, a manifest (.csv, .jsonl, .parquet) or an archive (.zip, .tar, .tar.gz, .tgz), on a local disk or at "
     "s3://BUCKET/PREFIX"
@@ -23,7 +24,7 @@ def source_listing(source: str, image_column: str) -> dict[str, Any]:
     """Count and sha256 of a source's listing: relative path, size and modification time (on S3 ETag) of every file.
 
     A manifest counts by its bytes and by the files that it names, an archive as the one file that it is, also where
-    `source` is a manifest inside it. BadInput where there is nothing.
+    `source` is a manifest inside it, on disk and on S3. BadInput where there is nothing.
     """
     if source.startswith(SCHEME):
         return _objects(source)
@@ -45,16 +46,24 @@ def source_listing(source: str, image_column: str) -> dict[str, Any]:
 def _objects(source: str) -> dict[str, Any]:
     """A manifest counts with all objects beside and below it, whichever it names."""
     bucket, key = bucket_and_key(source)
-    folder = key.rpartition("/")[0] if key.lower().endswith(MANIFEST_SUFFIXES) else key
+    is_manifest = key.lower().endswith(MANIFEST_SUFFIXES)
+    archive = bucket.find_around(key, ARCHIVE_SUFFIXES) if is_manifest else None
+    if archive:
+        return _listed([archive], "", key)
+    folder = key.rpartition("/")[0] if is_manifest else key
     found = bucket.objects(f"{folder}/" if folder else "")
     if not found and (single := bucket.find(key)):
         found = [single]
     if not found:
         raise BadInput(f"--source {source}: there is no such object or prefix. Is AWS_ENDPOINT_URL right?")
-    lines = hashlib.sha256()
-    for each in found:
+    return _listed(found, folder)
+
+
+def _listed(objects: list[S3Object], folder: str, more: str = "") -> dict[str, Any]:
+    lines = hashlib.sha256(more.encode())
+    for each in objects:
         lines.update(f"{each.key.removeprefix(folder)}\0{each.num_bytes}\0{each.tag}\n".encode())
-    return {"files": len(found), "listing": lines.hexdigest()}
+    return {"files": len(objects), "listing": lines.hexdigest()}
 
 
 def _folder(source: str, place: Path) -> dict[str, Any]:

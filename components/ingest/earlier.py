@@ -13,6 +13,7 @@ from components.interchange.champion import current
 from components.interchange.dataset import open_dataset
 from components.interchange.errors import BadInput, listed
 from components.interchange.lineage import FOLDER, Lineage, read_lineage
+from components.interchange.s3_objects import SCHEME, ObjectChanged, bucket_and_key
 from components.interchange.step import RunContext
 
 log = logging.getLogger("graft")
@@ -59,12 +60,7 @@ def frozen_test(manifest: str, image_column: str, split_column: str, pictures: S
 
     A dataset's samples.parquet is such a manifest. BadInput where it cannot be read or names images that are not there.
     """
-    path = Path(manifest.removeprefix("file://"))
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise BadInput(f"--test-manifest {manifest} cannot be read ({error.strerror}).") from None
-    cells = read_cells(str(path), data, ("id", image_column, "path", split_column))
+    cells = read_cells(manifest, _bytes_of(manifest), ("id", image_column, "path", split_column))
     by_path = {picture.source.path: picture.id for picture in pictures}
     known: Mapping[str, str] = {picture.id: picture.id for picture in pictures} if "id" in cells else by_path
     column = next((name for name in ("id", image_column, "path") if name in cells), None)
@@ -79,3 +75,20 @@ def frozen_test(manifest: str, image_column: str, split_column: str, pictures: S
             f"source: {listed(missing)}. Expected a whole test set: bring them back, or take them out of the manifest."
         )
     return frozenset(known[name] for name in names)
+
+
+def _bytes_of(manifest: str) -> bytes:
+    """A test manifest, on disk or on S3; BadInput where it is not there or cannot be read."""
+    if not manifest.startswith(SCHEME):
+        try:
+            return Path(manifest.removeprefix("file://")).read_bytes()
+        except OSError as error:
+            raise BadInput(f"--test-manifest {manifest} cannot be read ({error.strerror}).") from None
+    bucket, key = bucket_and_key(manifest)
+    found = bucket.find(key)
+    if found is None:
+        raise BadInput(f"--test-manifest {manifest}: there is no such object. Is AWS_ENDPOINT_URL right?")
+    try:
+        return bucket.read(found)
+    except ObjectChanged as error:
+        raise BadInput(f"--test-manifest {manifest}: {error}. Start again when it is complete.") from None

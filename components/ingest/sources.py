@@ -9,7 +9,7 @@ from components.ingest.manifests import MANIFEST_SUFFIXES, Columns, is_manifest
 from components.ingest.remote import S3Tree
 from components.ingest.trees import FolderTree
 from components.interchange.errors import BadInput
-from components.interchange.s3_objects import SCHEME, ObjectChanged, bucket_and_key
+from components.interchange.s3_objects import SCHEME, Bucket, ObjectChanged, S3Object, bucket_and_key
 
 EXPECTED = f"a folder, a manifest ({', '.join(MANIFEST_SUFFIXES)}) or an archive ({', '.join(SUFFIXES)})"
 
@@ -37,14 +37,19 @@ def _read(source: str, columns: Columns) -> Listing:
         return _with(archive, read_tree(unwrapped(archive.tree), columns))
     around = next((parent for parent in place.parents if parent.is_file() and is_archive(parent)), None)
     if around and is_manifest(place.name):
-        archive = open_archive(around)
-        tree = archive.tree
-        for folder in place.relative_to(around).parts[:-1]:
-            tree = tree.subtree(folder)
-        return _with(archive, read_table(tree, place.name, columns))
+        return _table_in(open_archive(around), place.relative_to(around).as_posix(), columns)
     if place.exists():
         raise BadInput(f"--source {source} is a file: expected {EXPECTED}.")
     raise BadInput(f"there is no source at {source}: expected {EXPECTED}; see --source.")
+
+
+def _table_in(archive: Archive, path: str, columns: Columns) -> Listing:
+    """What a manifest inside an archive names; it means paths relative to its own folder."""
+    *folders, name = path.split("/")
+    tree = archive.tree
+    for folder in folders:
+        tree = tree.subtree(folder)
+    return _with(archive, read_table(tree, name, columns))
 
 
 def _with(archive: Archive, found: Listing) -> Listing:
@@ -54,18 +59,26 @@ def _with(archive: Archive, found: Listing) -> Listing:
 def _read_s3(source: str, columns: Columns, scratch: Path) -> Listing:
     bucket, key = bucket_and_key(source)
     folder, name = posixpath.split(key)
+    around = bucket.find_around(key, SUFFIXES) if is_manifest(name) else None
+    if around:
+        archive = _downloaded(bucket, around, scratch)
+        return _table_in(archive, key.removeprefix(f"{around.key}/"), columns)
     if is_manifest(name):
         return read_table(S3Tree(bucket, folder), name, columns)
     packed = bucket.find(key) if is_archive(Path(name)) else None
     if packed:
-        place = scratch / name
-        try:
-            bucket.download(packed, place)
-        except ObjectChanged as error:
-            raise BadInput(f"--source {source}: {error}. Start again when it is complete.") from None
-        archive = open_archive(place, shown=source)
+        archive = _downloaded(bucket, packed, scratch)
         return _with(archive, read_tree(unwrapped(archive.tree), columns))
     tree = S3Tree(bucket, key)
     if tree.top() == ([], []):
         raise BadInput(f"there is no source at {source}: expected {EXPECTED}; see --source and AWS_ENDPOINT_URL.")
     return read_tree(tree, columns)
+
+
+def _downloaded(bucket: Bucket, packed: S3Object, scratch: Path) -> Archive:
+    shown, place = f"{SCHEME}{bucket.name}/{packed.key}", scratch / posixpath.basename(packed.key)
+    try:
+        bucket.download(packed, place)
+    except ObjectChanged as error:
+        raise BadInput(f"--source {shown}: {error}. Start again when it is complete.") from None
+    return open_archive(place, shown=shown)

@@ -57,8 +57,9 @@ def projected(features_ND: NDArray[np.float32]) -> NDArray[np.float64]:
     bits = hashlib.shake_256(SEED).digest(-(-width * dimensions // 8))
     ones = np.unpackbits(np.frombuffer(bits, np.uint8))[: width * dimensions].reshape(width, dimensions)
     signs_DK: NDArray[np.float32] = 2 * ones.astype(np.float32) - 1
-    projected_NK: NDArray[np.float32] = features_ND @ signs_DK
-    return projected_NK.astype(np.float64) / np.sqrt(dimensions)
+    projected_NK: NDArray[np.float64] = (features_ND @ signs_DK).astype(np.float64)
+    projected_NK /= np.sqrt(dimensions)
+    return projected_NK
 
 
 def moments_of(projected_NK: NDArray[np.float64]) -> Moments:

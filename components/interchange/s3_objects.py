@@ -50,6 +50,12 @@ class Bucket:
         found = self._requests.asked(lambda: unless_missing(ask), "s3:GetObject", key)
         return None if found is None else S3Object(key, int(found["ContentLength"]), str(found["ETag"]))
 
+    def find_around(self, key: str, suffixes: tuple[str, ...]) -> S3Object | None:
+        """The object that has one of these suffixes and would be a folder of the key's: an archive it lies in."""
+        parts = key.split("/")
+        above = ["/".join(parts[:number]) for number in range(len(parts) - 1, 0, -1)]
+        return next((found for one in above if one.lower().endswith(suffixes) and (found := self.find(one))), None)
+
     def read(self, listed: S3Object) -> bytes:
         """The object's bytes; ObjectChanged where it is gone or has another ETag than when it was listed."""
 

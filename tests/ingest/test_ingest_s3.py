@@ -3,6 +3,7 @@
 import tarfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -10,7 +11,10 @@ import pytest
 from components.ingest import remote
 from components.ingest.trees import Entry
 from components.interchange.dataset import SPLITS
-from components.interchange.s3_objects import bucket_and_key
+from components.interchange.s3_objects import Bucket, S3Object, bucket_and_key
+from tests.ingest.test_ingest_ledger import account
+from tests.ingest.test_odd_files import held
+from tests.odd_files import write_corpus
 
 
 @pytest.fixture
@@ -83,6 +87,66 @@ def test_objects_that_vanish_or_change_after_the_listing_end_in_the_ledger(
         "dog/01.png": ("changed", "its ETag is another one now"),
     }
     assert sum(len(dataset.split(name)) for name in SPLITS) == 58
+
+
+@pytest.mark.filterwarnings("ignore:.*EXIF", "ignore::UserWarning:PIL")
+def test_odd_files_end_in_the_ledger_as_on_a_disk_while_objects_vanish_and_change(
+    tmp_path: Path, ingest, uploaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = write_corpus(tmp_path / "odd")
+    uri = uploaded(tmp_path / "odd")
+    bucket, prefix = bucket_and_key(uri)
+    client = boto3.session.Session().client("s3")
+    listed = remote.S3Tree.__init__
+
+    def listed_then_touched(tree: remote.S3Tree, *where: Any) -> None:
+        listed(tree, *where)
+        for number in range(0, 20, 2):
+            client.delete_object(Bucket=bucket.name, Key=f"{prefix}/plain/good {number}.png")
+            client.put_object(Bucket=bucket.name, Key=f"{prefix}/plain/good {number + 1}.png", Body=b"\x89PNG")
+
+    monkeypatch.setattr(remote.S3Tree, "__init__", listed_then_touched)
+    found = account(ingest(uri, "--max-bad-fraction", "1"))
+    client.close()
+    held(found, expected | {f"plain/good {number}.png": "changed" for number in range(20)})
+
+
+def test_a_manifest_in_an_archive_and_one_of_test_images(
+    animals: Path, ingest, uploaded, refused, tmp_path: Path
+) -> None:
+    tests = [sample for sample in ingest(animals, to="first").samples() if sample.split == "test"]
+    (tmp_path / "tests").mkdir()
+    manifest_of(animals)
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as packed:
+        for file in animals.rglob("*.*"):
+            packed.write(file, Path("inside") / file.relative_to(animals))
+    (tmp_path / "tests" / "test.csv").write_text("\n".join(["id", *(sample.id for sample in tests)]))
+    (tmp_path / "all.zip").rename(tmp_path / "tests" / "all.zip")
+    uri = uploaded(tmp_path / "tests")
+
+    how = ("--test-manifest", f"{uri}/test.csv", "--val-fraction", "0.1")
+    from_disk = ingest(tmp_path / "tests" / "all.zip" / "inside" / "all.csv", *how, to="disk")
+    from_s3 = ingest(f"{uri}/all.zip/inside/all.csv", *how, to="s3")
+    assert from_s3.digest() == from_disk.digest()
+    assert {sample.id for sample in from_s3.samples() if sample.split == "test"} == {sample.id for sample in tests}
+    assert "there is no such object" in refused(animals, "--test-manifest", f"{uri}/none.csv")
+
+
+def test_an_archive_that_is_replaced_while_it_is_read_is_refused(
+    animals: Path, uploaded, refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archives_of(animals, tmp_path / "packed")
+    uri = uploaded(tmp_path / "packed")
+    bucket, _ = bucket_and_key(uri)
+    found = Bucket.find
+
+    def found_then_replaced(self: Bucket, key: str) -> S3Object | None:
+        one = found(self, key)
+        boto3.session.Session().client("s3").put_object(Bucket=bucket.name, Key=key, Body=b"another archive")
+        return one
+
+    monkeypatch.setattr(Bucket, "find", found_then_replaced)
+    assert "it changed while it was read. Start again" in refused(f"{uri}/all.zip")
 
 
 def test_nothing_under_a_prefix_is_refused_in_words(s3_store: str, refused) -> None:

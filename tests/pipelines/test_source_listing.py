@@ -99,5 +99,10 @@ def test_a_prefix_on_s3_is_known_by_the_etags_of_its_objects(s3_store: str) -> N
     assert source_listing(s3_store, "image")["listing"] != first["listing"]
     assert source_listing(f"{s3_store}/all.csv", "image")["listing"] != table["listing"]
     client.close()
+    client.put_object(Bucket=bucket, Key=f"{prefix}/some.zip", Body=b"packed")
+    inside = source_listing(f"{s3_store}/some.zip/labels.csv", "image")
+    assert inside["files"] == 1
+    client.put_object(Bucket=bucket, Key=f"{prefix}/some.zip", Body=b"packed anew")
+    assert source_listing(f"{s3_store}/some.zip/labels.csv", "image") != inside
     with pytest.raises(BadInput, match="no such object or prefix"):
         source_listing(f"{s3_store}/nowhere", "image")
