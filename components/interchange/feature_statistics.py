@@ -13,6 +13,7 @@ import json
 import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,11 +87,11 @@ def read_feature_statistics(folder: Path) -> FeatureStatistics | None:
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as found:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as found:
             about = json.loads(str(found["about"]))
             moments = Moments(found["mean_K"].astype(np.float64), found["covariance_KK"].astype(np.float64))
             return FeatureStatistics(moments, about["images"], about["halves_distance"], about["origin"])
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise BadInput(f"{path} is damaged ({error}): expected mean_K, covariance_KK and about.") from None
 
 
