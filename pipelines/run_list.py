@@ -12,9 +12,11 @@ from typing import Any
 
 from components.interchange.artifact import to_json
 from components.interchange.errors import BadInput
+from pipelines.lease import holder
 from pipelines.store import Store
 
-UNFINISHED = "unfinished"  # Under way, or interrupted before its summary.
+UNFINISHED = "unfinished"  # Under way.
+KILLED = "killed"  # No summary, and nobody at work on it.
 INDEX = "index/runs.json"
 READ_AT_ONCE = 16
 
@@ -40,7 +42,7 @@ def runs(store: Store, model_name: str | None, limit: int) -> list[dict[str, Any
 
     wanted = (run for run in seen() if model_name in (None, run["model_name"]))
     listed = list(islice(wanted, limit or None))
-    ended = {run_id: run for run_id, run in found.items() if run["verdict"] != UNFINISHED}
+    ended = {run_id: run for run_id, run in found.items() if run["verdict"] not in (UNFINISHED, KILLED)}
     if not ended.keys() <= known.keys():
         kept = {run_id: known[run_id] for run_id in known.keys() & set(ids)}
         store.blobs.put(INDEX, to_json({"runs": kept | ended}).encode())
@@ -63,13 +65,12 @@ def _index(store: Store) -> dict[str, dict[str, Any]]:
 
 
 def _run(store: Store, run_id: str) -> dict[str, Any]:
-    summary = read(store, f"runs/{run_id}/summary.json") or {}
-    request = {} if "model_name" in summary else read(store, f"runs/{run_id}/request.json") or {}
+    summary, request = ended_or_not(store, run_id)
     test, latency, seconds = (summary.get(name) or {} for name in ("test", "latency", "seconds"))
     return {
         "run_id": run_id,
         "model_name": summary.get("model_name", request.get("model_name")),
-        "verdict": summary.get("verdict", UNFINISHED),
+        "verdict": summary["verdict"],
         "selected": summary.get("selected"),
         "baseline_top1": test.get("baseline_top1"),
         "candidate_top1": test.get("candidate_top1"),
@@ -79,6 +80,26 @@ def _run(store: Store, run_id: str) -> dict[str, Any]:
         "evaluation": test.get("evaluation"),
         "reasons": summary.get("reasons", []),
     }
+
+
+def ended_or_not(store: Store, run_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A run's summary, and its request where the summary has no model name. One without a summary gets a verdict.
+
+    `unfinished`: at work, as its lease says, or on a cluster, which writes a summary whatever becomes of the run.
+    `killed`: it ended without a word. It may become another verdict only where its machine was out of reach for long.
+    """
+    summary = read(store, f"runs/{run_id}/summary.json") or {}
+    if "model_name" in summary:
+        return summary, {}
+    request = read(store, f"runs/{run_id}/request.json") or {}
+    if summary or "runner" not in request:
+        return {"verdict": UNFINISHED, **summary}, request
+    at_work = holder(store, request["model_name"])
+    if at_work is not None and at_work["run_id"] == run_id:
+        return {"verdict": UNFINISHED}, request
+    summary = read(store, f"runs/{run_id}/summary.json") or {}  # It may have ended between the two looks.
+    why = "it ended without a word: killed, or its machine went down. The same command goes on from its last step"
+    return summary or {"verdict": KILLED, "reasons": [why]}, request
 
 
 def read(store: Store, key: str) -> dict[str, Any] | None:

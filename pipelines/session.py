@@ -18,6 +18,7 @@ from components.interchange.champion import pointer_key
 from components.interchange.errors import BadInput
 from components.interchange.summary import summary_of
 from pipelines import recipes
+from pipelines.lease import lease
 from pipelines.lock import no_run, only_run
 from pipelines.notify import notify
 from pipelines.parameters import Values, for_backbone, forced_steps, merged, parsed, seeded, values_of
@@ -101,7 +102,12 @@ def run(
     started = time.monotonic()
     pointer_key(request.model_name)  # Refuses a name that is no file name.
     store = open_store(request.store)
-    with _room_made(store), only_run(store.root, request.model_name, request.run_id), _terminable():
+    with (
+        _room_made(store),
+        only_run(store.root, request.model_name, request.run_id),
+        lease(store, request.model_name, request.run_id),
+        _terminable(),
+    ):
         store.put_record(f"runs/{request.run_id}/request.json", dataclasses.asdict(request))
         for tries_left in reversed(range(MENDED + 1)):
             try:

@@ -13,18 +13,20 @@ SILENT_S = 60.0  # A step beats every few seconds while a loop runs; one long co
 
 
 def status(store: Store, run_id: str | None) -> dict[str, Any]:
-    """The verdict (`unfinished` while there is none) of a run, by default the newest, and its steps' last beats."""
+    """The verdict of a run, by default the newest, and its steps' last beats.
+
+    The verdict is `unfinished` while somebody is at work on it, and `killed` where it ended without a word.
+    """
     known = run_list.newest_first(store)
     chosen = run_id or (known[0] if known else "")
     if chosen not in known:
         raise BadInput(f"--store {store.uri}: no run {chosen!r}.{near(chosen, known)} See graft runs.")
-    summary = run_list.read(store, f"runs/{chosen}/summary.json") or {}
-    request = run_list.read(store, f"runs/{chosen}/request.json") or {}
+    summary, request = run_list.ended_or_not(store, chosen)
     beats = [json.loads(store.blobs.get(key) or b"{}") for key in store.blobs.list(heartbeat_prefix(chosen))]
     return {
         "run_id": chosen,
         "model_name": summary.get("model_name", request.get("model_name")),
-        "verdict": summary.get("verdict", run_list.UNFINISHED),
+        "verdict": summary["verdict"],
         "reasons": summary.get("reasons", []),
         "steps": [_shown(beat) for beat in sorted(beats, key=lambda beat: str(beat.get("when")))],
     }

@@ -8,8 +8,10 @@ from typing import Any
 from components.interchange.artifact import folder_digest
 from components.interchange.blobs import Damaged, FolderManifest
 from components.interchange.champion import ChampionRecord, model_prefix, read_pointer
+from components.interchange.errors import BadInput
 from components.interchange.progress import progress
 from pipelines import run_list
+from pipelines.lease import holders, told
 from pipelines.lock import no_run
 from pipelines.store import Store
 
@@ -165,9 +167,11 @@ def _champions(store: Store) -> list[ChampionRecord]:
 def clear(store: Store, keep_runs: int) -> list[Item]:
     """Remove what is unneeded, while no run is under way: keys first, then the lists of files, then the files.
 
-    On S3, runs of other machines are not kept out, but what they have written lately stays.
+    A run that another machine starts meanwhile is not kept out, but what was written lately on S3 stays.
     """
     with no_run(store.root, "graft store gc"):
+        for at_work in holders(store):
+            raise BadInput(f"a run is under way in {store.uri} ({told(at_work)}). Wait for its end.")
         removed = unneeded(store, keep_runs)
         artifacts = {item.digest for item in removed if item.folder == "artifacts"}
         for key, record in _keys(store):

@@ -3,16 +3,26 @@
 `python -m tests.schedule_proof FOLDER [MINUTES]`: everything that happened is in FOLDER/serve.log.
 """
 
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from tests.conftest import TINY_BACKBONE, write_source
+import numpy as np
+from PIL import Image
 
-MORE = 6  # Images a class that the source grows by.
+from tests.conftest import CLASSES, COLOURS, TINY_BACKBONE
+
+FIRST, MORE, NEW = 40, 6, 60  # Images a class: at first, more of the same, and ones such as no model has seen.
+GROWTH = {1: MORE, 3: NEW, 5: MORE, 7: NEW, 8: MORE}  # By tenth of the time; in the fifth a kill as well.
+LOOKS = {  # The colours of CLASSES: at first, and after each growth by NEW.
+    0: [COLOURS[label] for label in CLASSES],
+    3: [(230, 200, 40), (200, 40, 200), (40, 200, 200)],
+    7: [(245, 245, 245), (25, 25, 25), (128, 128, 128)],
+}
+KILLED, AGAIN = 5, 6
+UNDER_WAY_S = 180.0
 
 
 def arguments(folder: Path) -> list[str]:
@@ -25,20 +35,24 @@ def arguments(folder: Path) -> list[str]:
     return [sys.executable, "-m", "pipelines.cli", *words, *(word for value in sets for word in ("--set", value))]
 
 
-def grow(source: Path, number: int) -> None:
-    """New images of every class, as if someone had put them there."""
-    more = write_source(source.with_name(f"more {number}"), MORE, seed=100 + number)
-    for path in sorted(more.rglob("*.*")):
-        shutil.copy(path, source / path.parent.name / f"{number} {path.name}")
+def grow(source: Path, images_per_class: int, number: int) -> None:
+    """New images of every class, of the looks that came last."""
+    rng = np.random.default_rng(number)
+    looks = LOOKS[max(first for first in LOOKS if first <= number)]
+    for label, colour in zip(CLASSES, looks, strict=True):
+        (source / label).mkdir(parents=True, exist_ok=True)
+        for image in range(images_per_class):
+            pixels = np.clip(np.array(colour) + rng.normal(0, 25, (40, 48, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(source / label / f"{number} {image:03d}.png")
 
 
 def main(folder: Path, minutes: float) -> None:
-    """A tenth of the time between events: grow, grow and kill while the run is under way, start again, grow."""
+    """A tenth of the time between events: GROWTH, a kill while the run that it made is at work, the start again."""
     import timm
     import torch
     from safetensors.torch import save_file
 
-    write_source(folder / "source", 30)
+    grow(folder / "source", FIRST, 0)
     torch.manual_seed(0)
     save_file(timm.create_model(TINY_BACKBONE, num_classes=10).state_dict(), folder / "tiny.safetensors")
     tenth_s = minutes * 6
@@ -53,21 +67,32 @@ def main(folder: Path, minutes: float) -> None:
             return subprocess.Popen(arguments(folder), stdout=log, stderr=log)
 
         serving = served()
-        for number in range(1, 10):
-            time.sleep(tenth_s)
-            if number == 5:
+        started = time.monotonic()
+        for number in range(1, 11):
+            time.sleep(max(0.0, started + number * tenth_s - time.monotonic()))
+            if number in GROWTH:
+                grow(folder / "source", GROWTH[number], number)
+                say(f"the source grew by {3 * GROWTH[number]} images")
+            if number == KILLED:
+                _until_at_work(folder / "serve.log")
                 serving.kill()
                 serving.wait()
                 say("SIGKILL of graft serve")
-            elif number == 6:
+            elif number == AGAIN:
                 serving = served()
-            elif number % 2 == 0 or number == 7:
-                grow(folder / "source", number)
-                say("the source grew")
-        time.sleep(tenth_s)
         serving.send_signal(signal.SIGTERM)
         serving.wait(60)
         say("the end")
+
+
+def _until_at_work(log: Path) -> None:
+    """Wait for the run that follows the last growth to be in its second step."""
+    end = time.monotonic() + UNDER_WAY_S
+    while "\ningest " not in log.read_text().rpartition("the source grew")[2]:
+        if time.monotonic() > end:
+            raise TimeoutError(f"no run in {UNDER_WAY_S:.0f} s; {log} tells")
+        time.sleep(0.5)
+    time.sleep(3)
 
 
 if __name__ == "__main__":
