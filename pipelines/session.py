@@ -24,7 +24,7 @@ from pipelines.notify import notify
 from pipelines.parameters import Values, for_backbone, forced_steps, merged, parsed, seeded, values_of
 from pipelines.plan import Planned, Request, plan
 from pipelines.run_options import Engine, RunOptions, Strategy
-from pipelines.runner import Outcome, StepFailed, Tell, loop, unchanged
+from pipelines.runner import Outcome, StepFailed, Tell, grace_s, loop, unchanged
 from pipelines.steps import graph_for
 from pipelines.store import DamagedArtifact, Store, open_store
 from pipelines.summary import build
@@ -101,6 +101,7 @@ def run(
     """
     started = time.monotonic()
     pointer_key(request.model_name)  # Refuses a name that is no file name.
+    grace_s()  # Refuses what is no number, before anything runs.
     store = open_store(request.store)
     with (
         _room_made(store),

@@ -2,14 +2,18 @@
 
 import dataclasses
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from components.interchange.dataset import open_dataset
+from components.interchange.errors import BadInput
+from pipelines import runner
 from pipelines.plan import Request, look_up, plan
 from pipelines.run_options import RunOptions
 from pipelines.runner import StepFailed, perform
@@ -119,6 +123,69 @@ def test_ending_a_step_ends_everything_it_started() -> None:
         while time.monotonic() < until:
             os.killpg(int(done.stdout), 0)
             time.sleep(0.1)
+
+
+SAVES = """
+import pathlib, signal, sys, time
+def save(signum, frame):
+    time.sleep(float(sys.argv[2]))
+    pathlib.Path(sys.argv[1]).write_text("saved")
+    raise SystemExit(143)
+signal.signal(signal.SIGTERM, save)
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+def ended_while_it_saves(path: Path, seconds: float) -> "subprocess.Popen[bytes]":
+    """A step that takes so long to save its work on SIGTERM, ended."""
+    command = [sys.executable, "-c", SAVES, str(path), str(seconds)]
+    with subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None and child.stdout.readline() == b"ready\n"
+        runner._end(child)
+    return child
+
+
+def test_a_step_has_time_to_save_its_work_as_long_as_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ended_while_it_saves(tmp_path / "a", 2.2).returncode == 143
+    assert (tmp_path / "a").read_text() == "saved"
+    monkeypatch.setenv("GRAFT_GRACE_S", "0.3")
+    assert ended_while_it_saves(tmp_path / "b", 600).returncode == -signal.SIGKILL
+    monkeypatch.setenv("GRAFT_GRACE_S", "soon")
+    with pytest.raises(BadInput, match="GRAFT_GRACE_S='soon': expected seconds"):
+        runner.grace_s()
+
+
+def test_a_second_interrupt_does_not_wait(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell's background jobs ignore it.
+    interrupt = threading.Timer(0.7, lambda: os.kill(os.getpid(), signal.SIGINT))
+    interrupt.start()
+    started = time.monotonic()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            ended_while_it_saves(tmp_path / "a", 600)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert time.monotonic() - started < 10 and not (tmp_path / "a").exists()
+
+
+def test_what_the_kernel_kills_is_tried_again_after_a_wait_and_nothing_else_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(runner, "MEMORY_WAITS_S", (0.0, 0.0, 0.0))
+    tries = tmp_path / "tries"
+
+    def tried(ends: str) -> int:
+        """A process that notes that it ran, and ends so."""
+        tries.write_text("")
+        noted = f"import os; open({str(tries)!r}, 'a').write('x'); {ends}"
+        step = dataclasses.replace(BY_NAME["ingest"], retries=2)
+        return runner._persistently(step, lambda: runner.exit_code_of([sys.executable, "-c", noted]))
+
+    assert tried("os.kill(os.getpid(), 9)") == -signal.SIGKILL and tries.read_text() == "xxx"
+    assert "was killed, most likely for want of memory" in caplog.text
+    assert tried(f"len(open({str(tries)!r}).read()) < 2 and os.kill(os.getpid(), 9)") == 0 and tries.read_text() == "xx"
+    assert tried("raise SystemExit(2)") == 2 and tries.read_text() == "x"
 
 
 def test_a_kill_by_the_kernel_is_told_by_its_signal() -> None:
