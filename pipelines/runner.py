@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.interchange.artifact import SOURCES_FILE
 from components.interchange.cli import argv_of, main
 from components.interchange.errors import BadInput
 from components.interchange.step import RunContext, ports
@@ -81,6 +82,7 @@ def _made(request: Request, store: Store, step: Step, inputs: Mapping[str, str],
     with store.staging() as staging, _checkpoints(store, step, key) as place:
         paths = {port: store.artifact(digest) for port, digest in inputs.items()}
         written = {port.name: staging / port.name for port in ports(step.spec, "out")}
+        place |= _earlier(request, store, step)
         spec = spec_of(step, {**place, **request.values.get(step.name, {})}, {**paths, **written})
         context = RunContext(store=request.store, run_id=request.run_id, model_name=request.model_name)
         argv = argv_of(spec, context)
@@ -89,6 +91,22 @@ def _made(request: Request, store: Store, step: Step, inputs: Mapping[str, str],
         if code != 0:
             raise StepFailed(step.name, code)
         return {port: store.publish(path) for port, path in written.items()}
+
+
+def _earlier(request: Request, store: Store, step: Step) -> dict[str, str]:
+    """The last dataset of this model name that lies here whole, as a parameter: what a step need not decode again.
+
+    It changes no output, so no key holds it. A step that was forced to run does all of its work.
+    """
+    if "reuse" not in step.spec.model_fields or step.name in request.force:
+        return {}
+    latest = store.record(f"latest/{request.model_name}/{step.name}.json") or {}
+    outputs = store.outputs_of(latest.get("key", "")) or {}
+    digest = outputs.get("dataset")
+    if digest is None or store.shelf.faults(digest) != []:
+        return {}
+    place = store.shelf.place(digest)
+    return {"reuse": str(place)} if (place / SOURCES_FILE).is_file() else {}
 
 
 def _how(request: Request, store: Store, step: Step, argv: list[str]) -> Callable[[], int] | None:

@@ -42,9 +42,13 @@ class Choice:
     @property
     def encoding(self) -> Encoding:
         """Raw or JPEG."""
+        return self.encoding_at(self._raw_bytes)
+
+    def encoding_at(self, raw_bytes: int) -> Encoding:
+        """What so many bytes of pixels call for."""
         if self._wanted != "auto":
             return self._wanted
-        return "jpeg" if self._raw_bytes > self._raw_limit_gib * GIB else "raw"
+        return "jpeg" if raw_bytes > self._raw_limit_gib * GIB else "raw"
 
     def because(self) -> str:
         """In words."""

@@ -1,12 +1,15 @@
 """One file of a source, wherever it lies: what is wrong with it, its bytes, its sha256."""
 
 import hashlib
+import time
 from pathlib import Path
+from stat import S_ISREG
 from typing import NamedTuple, Protocol
 
 from components.interchange.pixels import BrokenImage
 
 MAX_FILE_BYTES = 1 << 30
+JUST_NOW_S = 2  # As coarse as the times of any file system are.
 
 
 class Problem(NamedTuple):
@@ -16,8 +19,19 @@ class Problem(NamedTuple):
     detail: str
 
 
+class Stamp(NamedTuple):
+    """What tells that a file is still the one that was read: its URI, size, and what changes with its content."""
+
+    uri: str
+    num_bytes: int
+    changed: str
+
+
 class SourceFile(Protocol):
     """What ingest asks of a file. `read` raises BrokenImage where the bytes cannot be had."""
+
+    def stamp(self) -> Stamp | None:
+        """Taken before the file is read; None where nothing tells a change."""
 
     def problem(self) -> Problem | None:
         """What is to be seen without reading."""
@@ -39,6 +53,16 @@ class DiskFile(NamedTuple):
     """A file of the file system."""
 
     path: Path
+
+    def stamp(self) -> Stamp | None:
+        """By the times of its last change. None within JUST_NOW_S of it: another might leave the same times."""
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        if not S_ISREG(found.st_mode) or time.time_ns() - found.st_mtime_ns < JUST_NOW_S * 10**9:
+            return None
+        return Stamp(str(self.path.absolute()), found.st_size, f"{found.st_mtime_ns} {found.st_ctime_ns}")
 
     def problem(self) -> Problem | None:
         """Missing, not an image (no file), empty or too large."""
@@ -63,6 +87,9 @@ class BrokenFile(NamedTuple):
     """A file that is known to be unusable."""
 
     found: Problem
+
+    def stamp(self) -> None:
+        """There is no file."""
 
     def problem(self) -> Problem | None:
         """What was found."""

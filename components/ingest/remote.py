@@ -4,7 +4,7 @@ import posixpath
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from components.ingest.files import MISSING, BrokenFile, Problem, SourceFile, size_problem
+from components.ingest.files import MISSING, BrokenFile, Problem, SourceFile, Stamp, size_problem
 from components.ingest.layouts import SourceImage
 from components.ingest.parallel import in_order
 from components.ingest.trees import Entry, ListedTree
@@ -18,6 +18,10 @@ class S3File(NamedTuple):
 
     bucket: Bucket
     listed: S3Object
+
+    def stamp(self) -> Stamp:
+        """By the ETag of the listing; only an object that still has it is read."""
+        return Stamp(f"{SCHEME}{self.bucket.name}/{self.listed.key}", self.listed.num_bytes, self.listed.tag)
 
     def problem(self) -> Problem | None:
         """Empty, or too large."""
@@ -35,6 +39,9 @@ class FetchedFile(NamedTuple):
     """A file whose bytes are here already."""
 
     data: bytes
+
+    def stamp(self) -> None:
+        """It is no longer asked for."""
 
     def problem(self) -> Problem | None:
         """Nothing: it was read."""

@@ -17,11 +17,10 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from components.ingest.layouts import Listing, SourceImage
-from components.ingest.perceptual import Look
+from components.ingest.picture_rows import FIELDS, cells_of, picture_of
 from components.ingest.pictures import Picture
 from components.ingest.spec import Reading
 from components.ingest.spool import StoredBytes
-from components.ingest.statistics import PixelSums
 from components.interchange.artifact import read_card, to_json, write_card
 from components.interchange.errors import BadInput, listed
 from components.interchange.ledgers import Quarantined, read_table, write_table
@@ -35,17 +34,7 @@ SCHEMA = pa.schema(
         ("path", pa.string()),
         ("reason", pa.string()),  # Of a file that is no picture; all columns behind `detail` are then null.
         ("detail", pa.string()),
-        ("id", pa.string()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("format", pa.string()),
-        ("phash", pa.string()),
-        ("brightness", pa.float64()),
-        ("stored_width", pa.int32()),
-        ("stored_height", pa.int32()),
-        ("pixels_sha256", pa.string()),
-        ("sums", pa.list_(pa.int64())),
-        ("squares", pa.list_(pa.int64())),
+        *FIELDS,
         ("pixels", pa.string()),
         ("offset", pa.int64()),
     ]
@@ -141,7 +130,7 @@ def write_share(
             if isinstance(entry, Quarantined):
                 rows.append((*entry, *[None] * (len(SCHEMA) - len(entry))))
             else:
-                rows.append((entry.source.path, None, None, *_cells(entry), *files.write(entry.stored.read())))
+                rows.append((entry.source.path, None, None, *cells_of(entry), *files.write(entry.stored.read())))
     write_table(folder / IMAGES_FILE, SCHEMA, rows)
     names = {name: value for name, value in given_parameters(spec).items() if name in Reading.model_fields}
     card = ShareCard(
@@ -177,41 +166,13 @@ def read_entries(share: Share, sources: list[SourceImage]) -> list[Picture | Qua
     return [_entry(share.folder, row, source) for row, source in zip(rows, sources, strict=True)]
 
 
-def _cells(picture: Picture) -> tuple[object, ...]:
-    return (
-        picture.id,
-        picture.width_px,
-        picture.height_px,
-        picture.format,
-        *picture.look,
-        picture.stored_width_px,
-        picture.stored_height_px,
-        picture.pixels_sha256,
-        list(picture.sums.sums_C),
-        list(picture.sums.squares_C),
-    )
-
-
 def _entry(folder: Path, row: tuple, source: SourceImage) -> Picture | Quarantined:  # type: ignore[type-arg]
     path, reason, detail, *cells = row
     if reason is not None:
         return Quarantined(path, reason, detail)
-    image_id, width, height, kind, phash, brightness, stored_width, stored_height, sha256, sums, squares, *place = cells
-    num_pixels = stored_width * stored_height
-    stored = _InShare(folder / place[0], place[1], 3 * num_pixels, sha256)
-    return Picture(
-        image_id,
-        source,
-        width,
-        height,
-        kind,
-        Look(phash, brightness),
-        stored_width,
-        stored_height,
-        sha256,
-        PixelSums(num_pixels, tuple(sums), tuple(squares)),
-        stored,
-    )
+    *cells, name, offset = cells
+    width, height, sha256 = cells[6:9]
+    return picture_of(cells, source, _InShare(folder / name, offset, 3 * width * height, sha256))
 
 
 class _PixelFiles:

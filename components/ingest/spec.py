@@ -86,3 +86,10 @@ class Ingest(Settling, Reading):
 
     With --shard K/N it is `ingest_share`: it reads one share of the files, and `ingest_merge` joins all N.
     """
+
+    reuse: str | None = param(
+        "Folder of an earlier dataset: files that it was made from and that have not changed are not decoded again; "
+        "--previous where not given. The result is the same without",
+        default=None,
+        location=True,
+    )

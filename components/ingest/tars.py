@@ -18,6 +18,9 @@ class TarMember(NamedTuple):
     offset: int
     num_bytes: int
 
+    def stamp(self) -> None:
+        """None: members are read anew whenever the archive is."""
+
     def problem(self) -> Problem | None:
         """Empty, or too large."""
         return size_problem(self.num_bytes)

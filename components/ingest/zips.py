@@ -19,6 +19,9 @@ class ZipMember(NamedTuple):
     archive: zipfile.ZipFile
     info: zipfile.ZipInfo
 
+    def stamp(self) -> None:
+        """None: members are read anew whenever the archive is."""
+
     def problem(self) -> Problem | None:
         """Encrypted, compressed in a way that is not read, empty, or too large."""
         if self.info.flag_bits & ENCRYPTED:

@@ -1,6 +1,7 @@
 """Artifacts: folders with one JSON card each, versioned, digested by content, readable without our code.
 
-`run.json` beside the card holds what is no content: times, versions, host, run id. It is outside the digest.
+`run.json` beside the card holds what is no content: times, versions, host, run id. It is outside the digest, as is a
+dataset's `sources.parquet`: where its source files lay, and when they were changed.
 """
 
 import hashlib
@@ -12,7 +13,8 @@ from typing import Any
 
 from components.interchange.errors import BadInput, listed
 
-RUN_FILE = "run.json"
+RUN_FILE, SOURCES_FILE = "run.json", "sources.parquet"
+NO_CONTENT = (RUN_FILE, SOURCES_FILE)
 VERSIONS = {"dataset": 2, "classifier": 1, "onnx_model": 1, "report": 1, "share": 1}
 CARDS = {
     "dataset": "manifest.json",
@@ -76,11 +78,11 @@ def content_files(path: Path) -> dict[str, Path]:
     if path.is_file():
         return {path.name: path}
     inside = {child.relative_to(path).as_posix(): child for child in path.rglob("*") if child.is_file()}
-    return {name: inside[name] for name in sorted(inside) if name != RUN_FILE}
+    return {name: inside[name] for name in sorted(inside) if name not in NO_CONTENT}
 
 
 def digest(path: Path) -> str:
-    """sha256 of an artifact's content: of the sorted list of its files' names and sha256. `run.json` is left out.
+    """sha256 of an artifact's content: of the sorted list of its files' names and sha256. NO_CONTENT is left out.
 
     A lone file (a verdict) counts by its bytes alone, whatever its name.
     """

@@ -1,5 +1,6 @@
 """Sources on S3, on a real SeaweedFS: the same datasets as from the disk; objects that vanish or change while read."""
 
+import json
 import tarfile
 import zipfile
 from pathlib import Path
@@ -50,8 +51,11 @@ def test_a_prefix_and_a_manifest_give_the_datasets_of_the_folder(animals: Path, 
     (animals / "dog" / "empty.png").touch()
     manifest_of(animals)
     uri = uploaded(animals)
-    assert ingest(animals, to="disk").digest() == ingest(uri, to="s3").digest()
-    assert ingest(animals / "all.csv", to="disk table").digest() == ingest(f"{uri}/all.csv", to="s3 table").digest()
+    prefix = ingest(uri, to="s3")
+    assert ingest(animals, to="disk").digest() == prefix.digest()
+    table = ingest(f"{uri}/all.csv", "--reuse", str(prefix.folder), to="s3 table")
+    assert ingest(animals / "all.csv", to="disk table").digest() == table.digest()
+    assert json.loads((table.folder / "run.json").read_text())["files_read"] == 0
 
 
 def test_archives_are_read_without_unpacking(animals: Path, ingest, uploaded, tmp_path: Path) -> None:

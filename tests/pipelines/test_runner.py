@@ -1,7 +1,9 @@
 """One step through the runner: run, found again, made again when damaged, refused."""
 
 import dataclasses
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from components.interchange.dataset import open_dataset
 from components.interchange.errors import BadInput
@@ -51,6 +54,24 @@ def test_a_step_runs_once_and_again_only_when_its_artifact_is_damaged(
     assert "is damaged: manifest.json has 2 bytes" in third.why
     assert third.outputs == first.outputs
     assert not list((open_store(request_.store).root / "tmp").iterdir())
+
+
+def test_a_source_that_grew_is_read_where_it_is_new(request_: Request, tiny_source: Path, tmp_path: Path) -> None:
+    source = Path(shutil.copytree(tiny_source, tmp_path / "source"))
+    for file in source.rglob("*"):
+        os.utime(file, (1, 1))
+    values = request_.values | {"ingest": request_.values["ingest"] | {"source": str(source)}}
+    ours, store = dataclasses.replace(request_, values=values), open_store(request_.store)
+    perform(ours, store, "ingest", {})
+    Image.new("RGB", (40, 40), "red").save(source / "red" / "new.png")
+    grown = store.artifact(perform(ours, store, "ingest", {}).outputs["dataset"])
+    facts = json.loads((grown / "run.json").read_text())
+    assert (facts["files_read"], facts["files_known"]) == (1, 90)
+    forced = dataclasses.replace(ours, force=("ingest",))
+    assert store.artifact(perform(forced, store, "ingest", {}).outputs["dataset"]) == grown
+    elsewhere = dataclasses.replace(ours, store=str(tmp_path / "elsewhere"))
+    fresh = perform(elsewhere, open_store(elsewhere.store), "ingest", {}).outputs["dataset"]
+    assert fresh == grown.name
 
 
 def test_a_changed_parameter_is_named(request_: Request) -> None:

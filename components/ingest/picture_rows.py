@@ -1,0 +1,62 @@
+"""What makes a picture, but for its pixels, as cells of a table."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from components.ingest.layouts import SourceImage
+from components.ingest.perceptual import Look
+from components.ingest.pictures import Picture
+from components.ingest.spool import StoredBytes
+from components.ingest.statistics import PixelSums
+from components.interchange.stored_images import Encoding
+
+FIELDS: list[tuple[str, pa.DataType]] = [
+    ("id", pa.string()),
+    ("width", pa.int32()),
+    ("height", pa.int32()),
+    ("format", pa.string()),
+    ("phash", pa.string()),
+    ("brightness", pa.float64()),
+    ("stored_width", pa.int32()),
+    ("stored_height", pa.int32()),
+    ("pixels_sha256", pa.string()),
+    ("sums", pa.list_(pa.int64())),
+    ("squares", pa.list_(pa.int64())),
+]
+
+
+def cells_of(picture: Picture) -> tuple[object, ...]:
+    """The cells of FIELDS."""
+    return (
+        picture.id,
+        picture.width_px,
+        picture.height_px,
+        picture.format,
+        *picture.look,
+        picture.stored_width_px,
+        picture.stored_height_px,
+        picture.pixels_sha256,
+        list(picture.sums.sums_C),
+        list(picture.sums.squares_C),
+    )
+
+
+def picture_of(cells: Sequence[Any], source: SourceImage, stored: StoredBytes, encoding: Encoding = "raw") -> Picture:
+    """The picture of a source's file, from the cells of FIELDS and what was kept of its pixels."""
+    image_id, width, height, kind, phash, brightness, stored_width, stored_height, sha256, sums, squares = cells
+    return Picture(
+        image_id,
+        source,
+        width,
+        height,
+        kind,
+        Look(phash, brightness),
+        stored_width,
+        stored_height,
+        sha256,
+        PixelSums(stored_width * stored_height, tuple(sums), tuple(squares)),
+        stored,
+        encoding,
+    )
