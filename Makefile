@@ -14,7 +14,7 @@ export DO_NOT_TRACK := 1
 export HF_HUB_OFFLINE := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: demo test test-million test-faults test-resume test-backbones check format docs mutants bench images test-docker requirements clean test-schedule
+.PHONY: demo test test-million test-faults test-resume test-backbones check format docs mutants bench images test-docker requirements clean test-schedule test-prefect
 
 demo: .venv/demo.installed
 	$(BIN)/graft demo
@@ -34,6 +34,9 @@ test-million: .venv/dev.installed  ## a manifest of a million rows is listed
 test-faults: .venv/dev.installed  ## hundreds of injected faults, 30 kills, full disks, 50 rounds of 8 promotions at once
 	$(BIN)/pytest -m "slow or not slow" -s tests/faults
 	GRAFT_ROUNDS=50 $(BIN)/pytest tests/promote/test_promote.py -k at_once
+
+test-prefect: .venv/dev.installed  ## a run recorded by a Prefect server: flow run, tasks, tables and links
+	$(BIN)/pytest -m slow tests/e2e/test_prefect_server.py
 
 test-schedule: .venv/dev.installed  ## MINUTES (60) of a minute's cron with a growing source; build/schedule/serve.log tells
 	rm -rf build/schedule

@@ -82,6 +82,14 @@ OnDriftOption = Annotated[
         show_default="warn", help="stop: end before training, with the verdict keep, when the images drifted too far."
     ),
 ]
+MetricsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE.prom",
+        envvar="GRAFT_METRICS",
+        help="Write the run's figures for Prometheus, in a folder that node_exporter's textfile collector reads.",
+    ),
+]
 SeedOption = Annotated[int | None, typer.Option(min=0, help="Seed of every step that has one.")]
 
 
@@ -126,6 +134,7 @@ def run(
     engine: EngineOption = RunOptions.engine,
     runner: RunnerOption = RunOptions.runner,
     notify: NotifyOption = None,
+    metrics: MetricsOption = None,
     image_prefix: ImagePrefixOption = RunOptions.image_prefix,
     image_tag: ImageTagOption = RunOptions.image_tag,
     require: RequireOption = None,
@@ -147,6 +156,7 @@ def run(
             engine=engine,
             runner=runner,
             notify=notify,
+            metrics=metrics,
             image_prefix=image_prefix,
             image_tag=image_tag,
         )

@@ -2,7 +2,7 @@
 
 from typing import Any, Protocol
 
-from prefect import flow
+from prefect import flow, runtime
 
 from pipelines.plan import Request
 from pipelines.prefect_adapter import StepTasks
@@ -50,9 +50,12 @@ def graph(step: Steps, strategy: Strategy) -> None:
 
 
 @flow(name="graft", flow_run_name="{request[run_id]}", validate_parameters=False, persist_result=False)
-def graft(request: dict[str, Any]) -> dict[str, Outcome]:
-    """From a source of images to a proven ONNX model. `request` holds the fields of `plan.Request`."""
+def graft(request: dict[str, Any]) -> tuple[dict[str, Outcome], str]:
+    """From a source of images to a proven ONNX model. `request` holds the fields of `plan.Request`.
+
+    What became of each step, and the id of the flow run.
+    """
     asked = Request(**request)
     steps = StepTasks(asked, open_store(asked.store), tell)
     graph(steps, asked.strategy)
-    return steps.outcomes
+    return steps.outcomes, str(runtime.flow_run.id)

@@ -17,7 +17,7 @@ NOTIFY = "GRAFT_NOTIFY"  # The environment variable that stands for --notify.
 class RunOptions:
     """One run as it was asked for, before anything is looked up. `set` are STEP.PARAM=VALUE, `force` names of steps.
 
-    `notify` is a command or an address that may hold a secret: it goes into no record.
+    `notify` is a command or an address that may hold a secret: it goes into no record. `metrics` is a file.
     """
 
     source: str
@@ -35,6 +35,7 @@ class RunOptions:
     image_prefix: str = "graft-"
     image_tag: str | None = None
     notify: str | None = None
+    metrics: str | None = None
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "RunOptions":

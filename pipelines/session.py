@@ -4,12 +4,14 @@ import contextlib
 import dataclasses
 import importlib.util
 import logging
+import os
 import secrets
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -17,7 +19,7 @@ from typing import Any, NoReturn
 from components.interchange.champion import pointer_key
 from components.interchange.errors import BadInput
 from components.interchange.summary import summary_of
-from pipelines import recipes
+from pipelines import metrics, recipes
 from pipelines.lease import lease
 from pipelines.lock import no_run, only_run
 from pipelines.notify import notify
@@ -29,6 +31,7 @@ from pipelines.steps import graph_for
 from pipelines.store import DamagedArtifact, Store, open_store
 from pipelines.summary import build
 
+Summed = tuple[dict[str, Any], str]  # A run's summary, and the word of its gate.
 log = logging.getLogger("graft")
 MENDED = 3  # Times that a run makes damaged artifacts again.
 
@@ -43,6 +46,8 @@ def request_for(asked: RunOptions) -> Request:
     place = asked.source if "://" in asked.source else str(Path(asked.source).absolute())
     more = {"source": place} | ({"on_drift": asked.on_drift} if asked.on_drift else {})
     values = values_for(asked.recipe, asked.backbone, asked.strategy, asked.seed, asked.set, {"ingest": more})
+    if asked.metrics:
+        metrics.check(Path(asked.metrics))
     forced = forced_steps(asked.force, graph_for(asked.strategy))
     if "promote" in forced:
         values["gate"]["allow_rolled_back"] = True
@@ -77,18 +82,23 @@ def values_for(
 
 
 def attempt(asked: RunOptions, tell: Tell, announce: Callable[[list[Planned]], None]) -> tuple[dict[str, Any], str]:
-    """`run` what was asked for, and notify whom it names, however it ends."""
+    """`run` what was asked for; notify whom it names and write the figures for Prometheus, however it ends."""
     request = request_for(asked)
     try:
         summary, verdict = run(request, asked.engine, tell, announce)
     except (StepFailed, BadInput) as error:
-        if asked.notify:
-            failed = summary_of(request.run_id, {}, model=None, page=None, seconds={}, failed=[str(error)])
-            notify(asked.notify, {**failed, "model_name": request.model_name})
+        failed = summary_of(request.run_id, {}, model=None, page=None, seconds={}, failed=[str(error)])
+        _hand_over(asked, {**failed, "model_name": request.model_name})
         raise
+    _hand_over(asked, summary)
+    return summary, verdict
+
+
+def _hand_over(asked: RunOptions, summary: dict[str, Any]) -> None:
+    if asked.metrics:
+        metrics.write(Path(asked.metrics), summary)
     if asked.notify:
         notify(asked.notify, summary)
-    return summary, verdict
 
 
 def run(
@@ -135,15 +145,12 @@ def _done(
     planned = plan(request, store)
     announce(planned)
     outcomes = unchanged(planned, store)
-    nothing_to_do = outcomes is not None
+    for outcome in (outcomes or {}).values():
+        tell(outcome)
+    summed = partial(_summed, request, store, outcomes is not None, started)
     if outcomes is not None:
-        for outcome in outcomes.values():
-            tell(outcome)
-    else:
-        outcomes = loop(request, store, tell) if engine == "none" else _under_prefect(request, store)
-    summary = _summed(request, store, outcomes, nothing_to_do, started)
-    gate = outcomes["gate"].outputs
-    return summary, store.word(gate["verdict"]) if gate else "keep"  # Without a gate, drift has ended the run.
+        return summed(outcomes)
+    return summed(loop(request, store, tell)) if engine == "none" else _under_prefect(request, store, summed)
 
 
 def _put_failure(request: Request, store: Store, why: str, started: float) -> None:
@@ -157,8 +164,8 @@ def _put_failure(request: Request, store: Store, why: str, started: float) -> No
 
 
 def _summed(
-    request: Request, store: Store, outcomes: Mapping[str, Outcome], nothing_to_do: bool, started: float
-) -> dict[str, Any]:
+    request: Request, store: Store, nothing_to_do: bool, started: float, outcomes: Mapping[str, Outcome]
+) -> Summed:
     made = {name: outcome.outputs for name, outcome in outcomes.items()}
     seconds = {name: round(outcome.seconds, 3) for name, outcome in outcomes.items()}
     seconds["total"] = round(time.monotonic() - started, 3)
@@ -166,10 +173,11 @@ def _summed(
     steps = {name: dataclasses.asdict(outcome) for name, outcome in outcomes.items()}
     store.put_record(f"runs/{request.run_id}/steps.json", {"request": dataclasses.asdict(request), "steps": steps})
     store.put_record(f"runs/{request.run_id}/summary.json", summary)
-    return summary
+    gate = outcomes["gate"].outputs
+    return summary, store.word(gate["verdict"]) if gate else "keep"  # Without a gate, drift has ended the run.
 
 
-def _under_prefect(request: Request, store: Store) -> dict[str, Outcome]:
+def _under_prefect(request: Request, store: Store, summed: Callable[[Mapping[str, Outcome]], Summed]) -> Summed:
     if importlib.util.find_spec("prefect") is None:
         raise BadInput("Prefect is not installed. Install graft[prefect], or run with --engine none.")
     from pipelines.prefect_server import prefect_api
@@ -184,12 +192,18 @@ def _under_prefect(request: Request, store: Store) -> dict[str, Outcome]:
 
             drain_client()
 
+    lasts = bool(os.environ.get("PREFECT_API_URL"))  # A server whose UI somebody may look at afterwards.
     with prefect_api(store.root / "prefect", drain) as wait_until_up:
         from pipelines.prefect_flow import graft
 
         wait_until_up()
-        outcomes: dict[str, Outcome] = graft(dataclasses.asdict(request))
-        return outcomes
+        outcomes, flow_run_id = graft(dataclasses.asdict(request))
+        summary, verdict = summed(outcomes)
+        if lasts:
+            from pipelines.prefect_artifacts import show
+
+            show(summary, outcomes, flow_run_id)
+        return summary, verdict
 
 
 @contextmanager

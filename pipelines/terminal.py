@@ -4,7 +4,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +49,7 @@ def table(summary: dict[str, Any]) -> None:
     rows = Table(title=f"run {summary['run_id']}", show_header=False, title_justify="left")
     rows.add_column(style="bold", no_wrap=True)
     rows.add_column(overflow="fold")
-    for name, value in _rows(summary):
+    for name, value in summary_rows(summary):
         rows.add_row(name, value)
     Console(soft_wrap=False).print(rows, markup=False)
     for name, path in (("HTML report", summary["report"]), ("ONNX model", summary["onnx"]["path"])):
@@ -57,7 +57,8 @@ def table(summary: dict[str, Any]) -> None:
             print(f"{name}: {_near(path)}")
 
 
-def _rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
+def summary_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The lines of a run's table: what, and in words."""
     test, onnx, latency, seconds = (summary[name] for name in ("test", "onnx", "latency", "seconds"))
     parity = onnx["parity"]
     found = [("verdict", summary["verdict"]), ("because", "\n".join(summary["reasons"]))]

@@ -12,7 +12,7 @@ STEPS = ["ingest", "feature_extraction", "finetune", "evaluate", "export_onnx", 
 STEPS += ["changes", "record", "doctor"]
 ENGINE_FILES = {
     "kfp": {"pipelines/kfp_adapter.py", "pipelines/kfp_pipeline.py", "pipelines/kfp_doctor.py"},
-    "prefect": {"pipelines/prefect_adapter.py", "pipelines/prefect_flow.py", "pipelines/prefect_schedule.py"},
+    "prefect": {f"pipelines/prefect_{name}.py" for name in ("adapter", "artifacts", "flow", "schedule")},
 }
 HEAVY = ["torch", "timm", "onnxruntime", "onnx", "kfp", "prefect", "pyarrow", "numpy"]
 

@@ -1,57 +1,122 @@
-"""A whole run on a store in a bucket: resumed, verified, mended, and served from there."""
+"""A whole run on a store in a bucket, by the README's CI job: resumed, verified, mended, and served from there."""
 
+import os
+import re
 import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
 import pytest
+import yaml
 
 from components.interchange.artifact import digest
 from components.interchange.blobs import open_blobs
-from tests.e2e.conftest import Run, graft
+from tests.e2e.conftest import Ended, Run, Words, graft
+from tests.s3_server import S3Server
 
-MODEL = "tiny"
-
-
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("GRAFT_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+ROOT = Path(__file__).parents[2]
+STORE, MODEL = "s3://models/graft", "parts"  # As the README has it.
+ONE_STRATEGY = ("--strategy", "feature_extraction", "--model-name", MODEL)
 
 
-def test_a_run_on_s3_is_resumed_verified_and_mended(
-    s3_store: str, cache: Path, tiny_run: Run, tiny_source: Path, tmp_path: Path
-) -> None:
-    first = tiny_run(tiny_source, s3_store, "--strategy", "feature_extraction")
+@pytest.fixture(scope="module")
+def bucket(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The README's bucket, the AWS settings that open it, and an empty cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in s3_server.settings().items():
+            patch.setenv(name, value)
+        patch.setenv("GRAFT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        boto3.client("s3").create_bucket(Bucket="models")
+        yield
+
+
+class Job:
+    """The README's CI job in a folder of its own, where `graft` means a tiny backbone and `deploy.sh` leaves a mark."""
+
+    def __init__(self, folder: Path, words: list[str]) -> None:
+        self.folder = folder
+        text = re.search(r"^```\n(retrain:\n.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+        assert text is not None
+        self.lines: list[str] = yaml.safe_load(text[1])["retrain"]["script"]
+        self._tool("graft", f"exec '{sys.executable}' -m pipelines.cli \"$@\" $MORE " + " ".join(words))
+        self._tool("deploy.sh", "touch deployed")
+
+    def _tool(self, name: str, line: str) -> None:
+        (self.folder / name).write_text(f"#!/bin/sh\n{line}\n")
+        (self.folder / name).chmod(0o755)
+
+    def run(self, *more: str) -> Ended:
+        """Its lines in one shell, as a CI system does; what it deployed and the summary are in the folder."""
+        (self.folder / "deployed").unlink(missing_ok=True)
+        path = f"{self.folder}:{os.environ['PATH']}"
+        environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "MORE": " ".join(more)}
+        command = ["bash", "-eo", "pipefail", "-c", "\n".join(self.lines)]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=self.folder, env=environment, timeout=300)
+        assert "Traceback" not in done.stderr
+        return Ended(done.returncode, done.stdout + (self.folder / "run.json").read_text(), done.stderr)
+
+    @property
+    def deployed(self) -> bool:
+        return (self.folder / "deployed").exists()
+
+
+@pytest.fixture(scope="module")
+def job(bucket: None, tiny_words: Words, tiny_source: Path, tmp_path_factory: pytest.TempPathFactory) -> Job:
+    folder = tmp_path_factory.mktemp("job")
+    (folder / "images").symlink_to(tiny_source)
+    words = tiny_words("", "", "--strategy", "feature_extraction")
+    own = [word for word in words[words.index("--backbone") :] if word != "--json"]  # No source, no store: the job's.
+    del own[own.index("--model-name") : own.index("--model-name") + 2]
+    return Job(folder, own)
+
+
+@pytest.fixture(scope="module")
+def first(job: Job) -> Ended:
+    return job.run()
+
+
+def test_the_ci_job_acts_on_every_exit_code(first: Ended, job: Job) -> None:
+    """0: what was promoted is deployed; 3: the champion stays and the job is green; 2: the job is red."""
     assert first.code == 0, first.err
-    assert first.summary["verdict"] == "promote"
-    assert first.summary["report"].startswith(s3_store) and first.summary["onnx"]["path"].startswith(s3_store)
+    assert first.summary["verdict"] == "promote" and (job.folder / "deployed").exists()
 
-    blobs, steps = open_blobs(s3_store), first.steps(s3_store)
+    kept = job.run("--set", "gate.max-p99-ms=0.0001")
+    assert kept.code == 0, kept.err
+    assert kept.out.startswith("the champion stays\n") and kept.summary["verdict"] == "keep" and not job.deployed
+
+    wrong = job.run("--set", "gate.max-p99=1")
+    assert wrong.code == 2 and "Close: max-p99-ms" in wrong.err and not job.deployed
+
+
+def test_a_run_on_s3_is_resumed_verified_and_mended(first: Ended, job: Job, tiny_run: Run, tmp_path: Path) -> None:
+    assert first.summary["report"].startswith(STORE) and first.summary["onnx"]["path"].startswith(STORE)
+
+    blobs, steps = open_blobs(STORE), first.steps(STORE)
     classifier = steps["feature_extraction"]["outputs"]["classifier"]
     key = f"artifacts/{classifier}/weights.safetensors"
     damaged = bytearray(blobs.get(key) or b"")
     damaged[-1] ^= 1
     blobs.put(key, bytes(damaged))  # Of the same size: only its sha256 tells.
-    shutil.rmtree(cache)
-    verified = graft("store", "verify", "--store", s3_store)
+    shutil.rmtree(os.environ["GRAFT_CACHE"])
+    verified = graft("store", "verify", "--store", STORE)
     assert verified.code == 2 and f"artifacts/{classifier}: artifact" in verified.out
 
-    mended = tiny_run(tiny_source, s3_store, "--strategy", "feature_extraction", "--force", "evaluate")
+    mended = tiny_run(job.folder / "images", STORE, *ONE_STRATEGY, "--force", "evaluate")
     assert mended.code == 0, mended.err
     assert "weights.safetensors is damaged" in mended.err and "It was set aside" in mended.err
     assert mended.ran >= {"feature_extraction", "evaluate"} and "ingest" not in mended.ran
-    assert mended.steps(s3_store)["feature_extraction"]["outputs"]["classifier"] == classifier
-    assert graft("store", "verify", "--store", s3_store).code == 0
+    assert mended.steps(STORE)["feature_extraction"]["outputs"]["classifier"] == classifier
+    assert graft("store", "verify", "--store", STORE).code == 0
 
-    pulled = graft("champion", "pull", "--model-name", MODEL, "--store", s3_store, "--to", tmp_path / "served")
+    pulled = graft("champion", "pull", "--model-name", MODEL, "--store", STORE, "--to", tmp_path / "served")
     assert pulled.code == 0, pulled.err
-    assert digest(tmp_path / "served") == first.steps(s3_store)["export_onnx"]["outputs"]["onnx_model"]
+    assert digest(tmp_path / "served") == steps["export_onnx"]["outputs"]["onnx_model"]
 
 
-def test_a_bucket_that_is_not_there_is_one_readable_error(
-    s3_store: str, cache: Path, tiny_run: Run, tiny_source: Path
-) -> None:
+def test_a_bucket_that_is_not_there_is_one_readable_error(bucket: None, tiny_run: Run, tiny_source: Path) -> None:
     ended = tiny_run(tiny_source, "s3://no-such-bucket/store")
     assert ended.code == 2
     assert "there is no such bucket" in ended.err and "Traceback" not in ended.err

@@ -6,19 +6,23 @@ import random
 import signal
 import subprocess
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from components.interchange.blobs import open_blobs
-from pipelines import upkeep
+from pipelines import run_list, upkeep
 from pipelines.store import open_store
 from tests.e2e.conftest import GRAFT, Run, Words
 
 BY_CONTENT = ("ingest.dataset", "feature_extraction.classifier", "finetune.classifier", "evaluate.selected")
 BY_CONTENT = (*BY_CONTENT, "evaluate.report", "export_onnx.onnx_model")
-KILLS_A_STORE = 3
+# Little to measure, so that kills fall into every step. How the runs of a store run, and how much longer than plainly.
+QUICK = ("--set", "latency.cold-starts=1", "--set", "latency.end-to-end-runs=5", "--set", "latency.concurrency=2")
+PLAIN = ({"engine": "none", "runner": "inline"}, 1.0)
+HOW = (PLAIN, ({"engine": "none", "runner": "process"}, 2.0), PLAIN, ({"engine": "prefect", "runner": "inline"}, 1.5))
 
 
 def descendants(pid: int) -> list[int]:
@@ -59,36 +63,38 @@ def done(store: Path) -> dict[str, Any]:
 def killed_and_resumed(
     tiny_run: Run, words: Words, source: Path, folder: Path, kills: int, rng: random.Random
 ) -> dict[str, list[str]]:
-    """Undisturbed once; then on new stores, killed up to three times each at random moments and run to the end.
+    """Undisturbed once; then on new stores, killed again and again at random moments until a run gets to its end.
 
-    What was done when each kill came: names of steps, by store.
+    What was done when each kill came: numbers of steps, by store.
     """
     started = time.monotonic()
-    undisturbed = tiny_run(source, folder / "undisturbed", runner="process")
+    undisturbed = tiny_run(source, folder / "undisturbed", *QUICK)
     whole_s = time.monotonic() - started
     assert undisturbed.code == 0, undisturbed.err
     expected = {name: undisturbed.made(folder / "undisturbed")[name] for name in BY_CONTENT}
     moments: dict[str, list[str]] = {}
-    while sum(map(len, moments.values())) < kills:
-        store = folder / f"store {len(moments)}"
-        runner = ("process", "inline")[len(moments) % 2]
-        moments[store.name] = []
+    while (left := kills - sum(map(len, moments.values()))) > 0:
+        store, how, slower = folder / f"store {len(moments)}", *HOW[len(moments) % len(HOW)]
+        found = moments[f"{len(moments)} {how['engine']} {how['runner']}"] = []
         finished: dict[str, Any] = {}
-        for _ in range(KILLS_A_STORE):
-            if not killed_after([GRAFT, *words(source, store, runner=runner)], rng.uniform(0.5, whole_s)):
-                break
+        command = [GRAFT, *words(source, store, *QUICK, **how)]
+        while len(found) < left and killed_after(command, rng.uniform(0.5, slower * whole_s / 2)):
             now = done(store)
             assert finished.items() <= now.items(), "a finished step ran again"
             finished = now
-            moments[store.name].append(f"after {len(finished)} steps")
-        ended = tiny_run(source, store, runner=runner)
+            found.append(f"after {len(finished)} steps")
+        ended = tiny_run(source, store, *QUICK, **how)
         assert ended.code == 0, ended.err
         assert finished.items() <= done(store).items(), "a finished step ran again"
         assert {name: ended.made(store)[name] for name in BY_CONTENT} == expected
-        assert upkeep.faults(open_store(str(store))) == {}
+        opened = open_store(str(store))
+        assert upkeep.faults(opened) == {}
         assert not list((store / "tmp").iterdir())
+        verdicts = Counter(run["verdict"] for run in run_list.runs(opened, None, 0))
+        assert verdicts.keys() <= {"killed", "promote", "unchanged"} and verdicts["killed"] <= len(found)
         pointer = json.loads(open_blobs(str(store)).get("champions/tiny.json") or b"")
         assert pointer["digest"] == expected["export_onnx.onnx_model"] and pointer["history"] == []
+        print(f"{time.monotonic() - started:.0f} s: {store.name}, {how}: {found}", flush=True)
     return moments
 
 

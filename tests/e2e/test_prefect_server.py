@@ -1,0 +1,43 @@
+"""A run that a Prefect server of its user's records: its flow run, tasks and artifacts, read back from that server."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from pipelines.prefect_server import prefect_api
+from tests.e2e.conftest import Run
+
+
+def asked(path: str, **body: Any) -> Any:
+    """What the server answers."""
+    answer = httpx.post(f"{os.environ['PREFECT_API_URL']}/{path}", json=body, timeout=30)
+    answer.raise_for_status()
+    return answer.json()
+
+
+@pytest.mark.slow
+def test_a_configured_server_has_the_scores_the_steps_and_a_link_to_the_page(
+    tiny_run: Run, tiny_source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    with prefect_api(tmp_path / "prefect", lambda: None, lasting=True) as wait_until_up:
+        wait_until_up()
+        ended = tiny_run(tiny_source, tmp_path / "store", "--model-name", "Parts_2", engine="prefect")
+        assert ended.code == 0, ended.err
+        (flow_run,) = asked("flow_runs/filter")
+        artifacts = {one["key"]: one for one in asked("artifacts/filter")}
+        tasks = asked("task_runs/filter")
+    assert flow_run["name"] == ended.summary["run_id"] and flow_run["state_type"] == "COMPLETED"
+    assert {one["state_type"] for one in tasks} == {"COMPLETED"} and len(tasks) == 8
+    assert artifacts.keys() == {"graft-parts-2-scores", "graft-parts-2-steps", "graft-parts-2-page"}
+    assert {one["flow_run_id"] for one in artifacts.values()} == {flow_run["id"]}
+    scores = {row["what"]: row["value"] for row in json.loads(artifacts["graft-parts-2-scores"]["data"])}
+    assert scores["verdict"] == "promote" and f"(n {ended.summary['test']['n']})" in scores["test top1, candidate"]
+    steps = json.loads(artifacts["graft-parts-2-steps"]["data"])
+    assert {row["step"]: row["what"] for row in steps} == dict.fromkeys([row["step"] for row in steps], "run")
+    assert len(steps) == 8
+    assert Path(ended.summary["report"]).as_uri() in artifacts["graft-parts-2-page"]["data"]
