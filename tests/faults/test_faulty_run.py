@@ -1,0 +1,96 @@
+"""A whole run over a network and a store on a bad day: done after retries, or one readable error and nothing half."""
+
+import random
+import threading
+from pathlib import Path
+
+import pytest
+
+from components.interchange.champion import read_pointer
+from pipelines import upkeep
+from pipelines.store import Store
+from tests.e2e.conftest import Run
+from tests.faults.test_faulty_storage import behind, halves
+from tests.faults.test_kills import BY_CONTENT, QUICK
+from tests.faulty_s3 import LASTING, PASSING, Fault, FaultyS3, at_random
+from tests.s3_server import S3Server
+
+AT_ONCE = tuple(set(PASSING) - {"time-out"})  # A time-out takes a process of its own a minute to notice.
+WORDS = {
+    "expired": "does not accept the credentials (ExpiredToken)",
+    "no bucket": "there is no such bucket",
+    "no permission": "no permission for s3:",
+}
+
+
+@pytest.mark.slow
+def test_a_whole_run_gets_done_through_faults(
+    store: Store,
+    proxy: FaultyS3,
+    s3_server: S3Server,
+    tiny_run: Run,
+    tiny_source: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every tenth request fails, in seven ways; what comes out is what comes out on a disk without any."""
+    blobs = behind(store, s3_server, monkeypatch)
+    plain = tiny_run(tiny_source, tmp_path / "store", *QUICK)
+    assert plain.code == 0, plain.err
+    proxy.choose = at_random(0.1, seed=3, faults=AT_ONCE)
+    ended = tiny_run(tiny_source, store.uri, *QUICK)
+    refused = 0
+    while ended.code == 2 and refused < 5:
+        assert "Traceback" not in ended.err and "s3://" in ended.err
+        assert halves(blobs) == []
+        refused += 1
+        ended = tiny_run(tiny_source, store.uri, *QUICK)
+    assert ended.code == 0, ended.err
+    print(f"{sum(proxy.injected.values())} faults, {dict(proxy.injected)}; refused {refused} times")
+    proxy.choose = lambda method, path: None
+    assert sum(proxy.injected.values()) >= 20 and refused <= 2
+    assert halves(blobs) == [] and upkeep.faults(store) == {}
+    made, expected = ended.made(store.uri), plain.made(tmp_path / "store")
+    assert {name: made[name] for name in BY_CONTENT} == {name: expected[name] for name in BY_CONTENT}
+    pointer = read_pointer(blobs, "tiny")
+    assert pointer is not None and pointer[0].digest == made["export_onnx.onnx_model"] and pointer[0].history == []
+
+
+class FromThenOn:
+    """One lasting fault from the n-th write on."""
+
+    def __init__(self, fault: Fault, writes: int) -> None:
+        self.fault, self.left, self.counting = fault, writes, threading.Lock()
+
+    def __call__(self, method: str, path: str) -> Fault | None:
+        with self.counting:
+            self.left -= method == "PUT"
+            return self.fault if self.left < 0 else None
+
+
+@pytest.mark.slow
+def test_what_lasts_ends_a_run_with_one_readable_error_wherever_it_begins(
+    store: Store,
+    proxy: FaultyS3,
+    s3_server: S3Server,
+    tiny_run: Run,
+    tiny_source: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Three times each: the credentials expire, the bucket goes, the permission goes; the same command goes on."""
+    blobs, rng, ends = behind(store, s3_server, monkeypatch), random.Random(11), []
+    for turn in range(9):
+        fault: Fault = LASTING[turn % 3]  # type: ignore[assignment]
+        proxy.choose = FromThenOn(fault, rng.randint(0, 12))
+        ended = tiny_run(tiny_source, store.uri, *QUICK)
+        ends.append((fault, ended.code, len(blobs.list("keys/"))))
+        assert ended.code == 2, ended.err
+        told = [line for line in ended.err.splitlines() if WORDS[fault] in line]
+        assert len(told) == 1 and "s3://" in told[0] and "Traceback" not in ended.err, ended.err
+        assert halves(blobs) == []
+    print(ends)
+    assert len({keys for *_, keys in ends}) >= 3  # It happened in different steps.
+    proxy.choose = lambda method, path: None
+    ended = tiny_run(tiny_source, store.uri, *QUICK)
+    assert ended.code == 0 and ended.summary["verdict"] == "promote", ended.err
+    assert halves(blobs) == [] and upkeep.faults(store) == {}
