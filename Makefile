@@ -14,7 +14,7 @@ export DO_NOT_TRACK := 1
 export HF_HUB_OFFLINE := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: demo test test-million test-faults test-resume test-backbones check format docs mutants bench images test-docker requirements clean test-schedule test-prefect
+.PHONY: demo test test-million test-faults test-resume test-backbones check format docs mutants bench bench-long images test-docker requirements clean test-schedule test-prefect
 
 demo: .venv/demo.installed
 	$(BIN)/graft demo
@@ -59,6 +59,9 @@ mutants: .venv/dev.installed  ## plants bugs in a copy of the code; each must tu
 
 bench: .venv/dev.installed  ## all benchmarks, or BENCH=name: ours against a peer, one JSON line each
 	$(BIN)/python -m tests.benchmarks $(BENCH)
+
+bench-long: .venv/dev.installed .venv-aws/installed  ## the benchmarks that take many minutes, or BENCH=name of one
+	$(BIN)/python -m tests.benchmarks --long $(BENCH)
 
 .venv-aws/installed: | .venv/bin/uv  ## the AWS CLI, the peer of the benchmarks store_upload and store_download
 	$(BIN)/uv venv --quiet .venv-aws

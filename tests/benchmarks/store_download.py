@@ -4,12 +4,12 @@ import shutil
 import sys
 
 from tests.benchmarks.duel import Target, alternate, report
-from tests.benchmarks.transfer_place import bench, copied, fetched, opened, rate, uploaded, version
+from tests.benchmarks.transfer_place import SIZE_MIB, bench, copied, fetched, opened, rate, uploaded, version
 
 
-def main() -> bool:
-    """Rates in MiB a second; GRAFT_BENCH_MIB says how large the artifact is."""
-    with bench() as place:
+def main(size_mib: int = SIZE_MIB) -> bool:
+    """Rates in MiB a second."""
+    with bench(size_mib) as place:
         uri = uploaded(place)
         store, digest = opened(uri), uri.rpartition("/")[2]
 

@@ -16,7 +16,7 @@ from components.interchange.blobs import manifest_of, open_blobs
 from pipelines.store import Store, open_store
 from tests.s3_server import seaweedfs
 
-SIZE_MIB = int(os.environ.get("GRAFT_BENCH_MIB", "192"))
+SIZE_MIB, LONG_MIB = 192, 1024  # Eight transfers of the first take a minute or two.
 SHARD_MIB, ORIGINALS = 64, 64
 AWS = Path(os.environ.get("GRAFT_AWS_CLI", ".venv-aws/bin/aws"))
 
@@ -31,7 +31,7 @@ class Bench(NamedTuple):
 
 
 @contextmanager
-def bench() -> Iterator[Bench]:
+def bench(size_mib: int) -> Iterator[Bench]:
     """A server with an empty store, and an artifact of shards of 64 MiB and many small originals."""
     if not AWS.exists():
         raise SystemExit(f"the AWS CLI is not at {AWS}: run `make .venv-aws/installed`, or set GRAFT_AWS_CLI")
@@ -41,8 +41,8 @@ def bench() -> Iterator[Bench]:
         os.environ["GRAFT_CACHE"] = str(folder / "cache")
         artifact = folder / "artifact"
         (artifact / "originals").mkdir(parents=True)
-        for number in range(max(1, SIZE_MIB // SHARD_MIB)):
-            (artifact / f"train-{number}.arrow").write_bytes(os.urandom(min(SIZE_MIB, SHARD_MIB) << 20))
+        for number in range(max(1, size_mib // SHARD_MIB)):
+            (artifact / f"train-{number}.arrow").write_bytes(os.urandom(min(size_mib, SHARD_MIB) << 20))
         for number in range(ORIGINALS):
             (artifact / "originals" / f"{number}.jpg").write_bytes(os.urandom(40_000))
         mib = sum(path.stat().st_size for path in artifact.rglob("*") if path.is_file()) / 2**20
