@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from components.interchange.artifact import to_json
 from components.interchange.errors import BadInput, listed, near
-from pipelines.steps import CLUSTER_STEPS, STEPS, Step, Strategy, graph_for
+from pipelines.steps import CLUSTER_STEPS, SHARDED_STEPS, STEPS, Step, Strategy, graph_for, sharded
 
 Words = list[str] | None
 PullPolicy = Literal["IfNotPresent", "Always", "Never"]
@@ -41,7 +41,8 @@ class Cluster:
 
     `gpu` is a GPU's resource name and count a pod; with `latency_gpu` latency measures on one too. Selectors are node
     labels, those of `gpu_selectors` for steps with a GPU alone. `secrets`, `s3_secret` and `s3_endpoint` reach every
-    step that gets the store. `resources` are changes of single steps, by step and field.
+    step that gets the store. `resources` are changes of single steps, by step and field. With more than one of
+    `ingest_shards`, so many pods read the source.
     """
 
     image_prefix: str
@@ -70,6 +71,13 @@ class Cluster:
             raise BadInput("--latency-gpu: which GPU? Expected --gpu RESOURCE=COUNT as well, like nvidia.com/gpu=1.")
         if self.user == 0:
             raise BadInput("--user 0: no step runs as root. Expected a user id above 0; the images are made for 1000.")
+        other = {"ingest"} if self.ingest_shards > 1 else {step.name for step in SHARDED_STEPS}
+        wrong = [f"{name}.{field}" for name, field, _ in self.resources if name in other]
+        if wrong:
+            raise BadInput(
+                f"--resource {listed(wrong)}: with --ingest-shards {self.ingest_shards} there is no such step. "
+                "Expected ingest_share and ingest_merge where ingest is divided, ingest where it is not."
+            )
 
 
 def image_of(step: Step, cluster: Cluster) -> str:
@@ -79,7 +87,8 @@ def image_of(step: Step, cluster: Cluster) -> str:
 
 def cluster_graph(strategy: Strategy, cluster: Cluster) -> dict[str, Step]:
     """Every step that a cluster runs, by name, with the resources that were asked for."""
-    graph = {step.name: step for step in [*graph_for(strategy), *CLUSTER_STEPS]}
+    steps = graph_for(strategy) if cluster.ingest_shards == 1 else sharded(graph_for(strategy))
+    graph = {step.name: step for step in [*steps, *CLUSTER_STEPS]}
     if cluster.latency_gpu:
         graph["latency"] = replace(graph["latency"], gpu=True, extra="latency-gpu")
     for name, field, value in cluster.resources:
@@ -90,8 +99,9 @@ def cluster_graph(strategy: Strategy, cluster: Cluster) -> dict[str, Step]:
 
 
 def pipeline_digest(strategy: Strategy, values: Mapping[str, Mapping[str, Any]], cluster: Cluster) -> str:
-    """Digest of what decides about a model when the pipeline is compiled: parameters and images."""
-    images = {name: image_of(step, cluster) for name, step in cluster_graph(strategy, cluster).items()}
+    """Digest of what decides about a model when the pipeline is compiled: parameters and images; shards do not."""
+    graph = cluster_graph(strategy, replace(cluster, ingest_shards=1, resources=()))
+    images = {name: image_of(step, cluster) for name, step in graph.items()}
     parts = {"strategy": strategy, "values": {step: dict(given) for step, given in values.items()}, "images": images}
     return hashlib.sha256(to_json(parts).encode()).hexdigest()
 
@@ -112,6 +122,7 @@ def cluster_of(
     s3_endpoint: str | None,
     secret_env: Words,
     user: int,
+    ingest_shards: int = 1,
 ) -> Cluster:
     """From the options of a command line; BadInput says which is wrong."""
     return Cluster(
@@ -128,6 +139,7 @@ def cluster_of(
         s3_endpoint=s3_endpoint,
         secrets=secrets_of(secret_env or ()),
         user=user,
+        ingest_shards=ingest_shards,
         resources=resources_of(resource or ()),
     )
 
@@ -179,7 +191,7 @@ def secrets_of(texts: Iterable[str]) -> tuple[SecretValue, ...]:
 
 def resources_of(texts: Iterable[str]) -> tuple[tuple[str, str, int], ...]:
     """`finetune.memory-gib=32` and its like as step, field and value; BadInput lists every wrong one."""
-    steps, found, wrong = [step.name for step in [*STEPS, *CLUSTER_STEPS]], [], []
+    steps, found, wrong = [step.name for step in [*STEPS, *SHARDED_STEPS, *CLUSTER_STEPS]], [], []
     for text in texts:
         target, _, value = text.partition("=")
         name, _, field = target.replace("-", "_").partition(".")

@@ -15,6 +15,7 @@ from pipelines.cluster_options import (
     GpuOption,
     ImagePrefixOption,
     ImageTagOption,
+    IngestShardsOption,
     LatencyGpuOption,
     NamespaceOption,
     NodeSelectorOption,
@@ -55,6 +56,7 @@ def compile_pipeline(
     s3_secret: S3SecretOption = None,
     s3_endpoint: S3EndpointOption = None,
     secret_env: SecretEnvOption = None,
+    ingest_shards: IngestShardsOption = Cluster.ingest_shards,
     user: UserOption = Cluster.user,
 ) -> None:
     """The pipeline as a YAML file for Kubeflow Pipelines 2.16 and newer."""
@@ -76,6 +78,7 @@ def compile_pipeline(
             s3_secret=s3_secret,
             s3_endpoint=s3_endpoint,
             secret_env=secret_env,
+            ingest_shards=ingest_shards,
             user=user,
         )
         cluster.compiled(output, strategy, values_for(recipe, backbone, strategy, None, set or [], {}), asked)

@@ -8,6 +8,7 @@ from pipelines.cluster import PullPolicy
 
 Words = list[str] | None
 SELECTOR = "LABEL=VALUE"
+MAX_SHARDS = 100  # ingest_merge is told of all of them in one word of its command line, which Linux limits.
 
 ImagePrefixOption = Annotated[
     str, typer.Option(help="Images are PREFIX + family + : + TAG, like registry/graft-train:1.")
@@ -33,6 +34,9 @@ S3SecretOption = Annotated[str | None, typer.Option(help="Secret with accesskey 
 S3EndpointOption = Annotated[str | None, typer.Option(help="Endpoint of the store, where it is not AWS's.")]
 SecretEnvOption = Annotated[
     Words, typer.Option(metavar="VARIABLE=SECRET/KEY", help="One more secret as environment of every step.")
+]
+IngestShardsOption = Annotated[
+    int, typer.Option(min=1, max=MAX_SHARDS, help="Pods that read the source, each its share of the files.")
 ]
 UserOption = Annotated[int, typer.Option(min=0, help="User id that the steps run as.")]
 

@@ -19,6 +19,7 @@ ARTIFACTS = {
     "classifier": dsl.Model,
     "onnx_model": dsl.Model,
     "report": dsl.Artifact,
+    "share": dsl.Dataset,
 }
 POSITION = inspect.Parameter.POSITIONAL_OR_KEYWORD
 
@@ -41,7 +42,8 @@ def component(
 
     for port in ports(step.spec, "in"):
         if port.name in step.inputs:
-            declare(port.name, dsl.Input[ARTIFACTS[port.kind]])
+            kind = ARTIFACTS[port.kind]
+            declare(port.name, dsl.Input[list[kind] if port.many else kind])  # type: ignore[valid-type]
     for name, annotation in run_time.items():
         declare(name, annotation)
     for port in ports(step.spec, "out"):
@@ -58,7 +60,7 @@ def component(
         given = dict(zip((parameter.name for parameter in signature), placeholders, strict=True))
         words = list(arguments)
         for port in [*ports(step.spec, "in"), *ports(step.spec, "out")]:
-            if port.name in given:
+            if port.name in given and not port.many:  # The step finds those of a list in --executor-input.
                 place = given[port.name] if port.kind == "verdict" else given[port.name].path
                 words += [_flag(port.name), place]
         for name, annotation in run_time.items():
@@ -82,16 +84,17 @@ def component(
 def only_in_kubeflow(step: Step) -> dict[str, Any]:
     """Outputs beside the artifacts: what Kubeflow's pages show, and the dataset's digest for the graph."""
     found: dict[str, Any] = {}
-    if any(port.name == "report" for port in ports(step.spec, "out")):
+    written = {port.name for port in ports(step.spec, "out")}
+    if "report" in written:
         found["metrics"] = dsl.Metrics
     if step.name == "evaluate":
         found |= {"html": dsl.HTML, "confusion": dsl.ClassificationMetrics}
     shown = {name: dsl.Output[kind] for name, kind in found.items()}
-    return shown | ({"dataset_digest": dsl.OutputPath(str)} if step.name == "ingest" else {})
+    return shown | ({"dataset_digest": dsl.OutputPath(str)} if "dataset" in written else {})
 
 
 def _command(step: Step, processes: int) -> list[str]:
-    module = ["-m", f"components.{step.name}"]
+    module = ["-m", step.spec.__module__.rpartition(".")[0]]
     if processes == 1:
         return ["python", *module]
     return ["torchrun", "--standalone", f"--nproc-per-node={processes}", *module]

@@ -8,10 +8,11 @@ from kfp import compiler, dsl, kubernetes
 
 from pipelines.cluster import Cluster, cluster_graph, image_of, pipeline_digest
 from pipelines.kfp_adapter import component
-from pipelines.steps import Step, Strategy
+from pipelines.steps import SHARDED_STEPS, Step, Strategy
 
 CONTEXT = {"store": str, "model_name": str, "run_id": str}
 CREDENTIALS = {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}
+SHARDED = {step.name for step in SHARDED_STEPS}
 OptionalFloat = Optional[float]  # noqa: UP045  Kubeflow reads no other spelling.
 BUDGETS = {"max_p99_ms": OptionalFloat, "min_top1": OptionalFloat, "min_gain": OptionalFloat}
 
@@ -23,7 +24,8 @@ def pipeline(strategy: Strategy, values: Mapping[str, Mapping[str, Any]], cluste
 
     def made(name: str, **run_time: Any) -> Callable[..., Any]:
         step = steps[name]
-        fixed = dict(values.get(name, {})) | ({"device": "cuda"} if cluster.gpu and step.gpu else {})
+        fixed = dict(values.get("ingest" if name in SHARDED else name, {}))
+        fixed |= {"device": "cuda"} if cluster.gpu and step.gpu else {}
         fixed |= {"pipeline_digest": digest} if name == "changes" else {}
         processes = cluster.gpu[1] if cluster.gpu and name == "finetune" else 1
         build = component(step, fixed, {**run_time, **CONTEXT}, image_of(step, cluster), processes)
@@ -43,7 +45,14 @@ def pipeline(strategy: Strategy, values: Mapping[str, Mapping[str, Any]], cluste
         budgets = {"max_p99_ms": max_p99_ms, "min_top1": min_top1, "min_gain": min_gain}
         recorded = made("record", status=dsl.PipelineTaskFinalStatus)(**context)
         with dsl.ExitHandler(recorded, name="recorded"):
-            data = made("ingest", source=str)(source=source, **context)
+            if cluster.ingest_shards == 1:
+                data = made("ingest", source=str)(source=source, **context)
+            else:
+                shards = [f"{number}/{cluster.ingest_shards}" for number in range(1, cluster.ingest_shards + 1)]
+                with dsl.ParallelFor(shards, name="shares") as shard:
+                    part = made("ingest_share", source=str, shard=str)(source=source, shard=shard, **context)
+                shares = dsl.Collected(part.outputs["share"])
+                data = made("ingest_merge", source=str)(shares=shares, source=source, **context)
             compared = made("changes", dataset_digest=str, seed=int, **BUDGETS)(
                 dataset_digest=data.outputs["dataset_digest"], seed=seed, **budgets, **context
             )

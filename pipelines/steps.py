@@ -173,6 +173,26 @@ def graph_for(strategy: Strategy) -> list[Step]:
     ]
 
 
+def sharded(graph: list[Step]) -> list[Step]:
+    """The graph with the work of ingest divided: its reading among shares, which a merge joins."""
+    return [
+        *SHARDED_STEPS,
+        *(
+            replace(
+                step,
+                inputs={port: _merged(ref) for port, ref in step.inputs.items()},
+                only_on=step.only_on and step.only_on._replace(verdict=_merged(step.only_on.verdict)),
+            )
+            for step in graph
+            if step.name != "ingest"
+        ),
+    ]
+
+
+def _merged(ref: str) -> str:
+    return ref.replace("ingest.", "ingest_merge.") if ref.startswith("ingest.") else ref
+
+
 def edges(graph: list[Step]) -> set[tuple[str, str]]:
     """Every edge as (`step.port` that is written, `step.port` that reads it)."""
     return {(ref, f"{step.name}.{port}") for step in graph for port, ref in step.inputs.items()}

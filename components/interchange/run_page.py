@@ -23,7 +23,7 @@ from components.interchange.page import (
     render,
 )
 from components.interchange.report import Report, Row
-from components.interchange.summary import stopped_because
+from components.interchange.summary import ingested, stopped_because
 
 TONES: dict[str, Tone] = {"promote": "good", "keep": "bad", "inconclusive": "unsure", "failed": "bad"}
 OUTCOMES: dict[str, Tone] = {"holds": "good", "violated": "bad", "open": "unsure"}
@@ -39,7 +39,7 @@ def run_page(summary: Mapping[str, Any], reports: Reports, pages: Sequence[str] 
     verdict = summary["verdict"]
     sections = [
         _verdict(summary, reports.get("gate")),
-        *_data(reports.get("ingest"), reports.get("feature_extraction")),
+        *_data(ingested(reports), reports.get("feature_extraction")),
         *_training(reports),
         *_scores(reports.get("evaluate")),
         *_slices(reports.get("evaluate")),

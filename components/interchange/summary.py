@@ -57,7 +57,8 @@ def judged(reports: Mapping[str, Report]) -> tuple[str, list[str]]:
 
 def stopped_because(reports: Mapping[str, Report]) -> list[str]:
     """The drift for whose sake ingest ended the run before training, in words; empty where it did not."""
-    details = reports["ingest"].details if "ingest" in reports else {}
+    ingest = ingested(reports)
+    details = ingest.details if ingest else {}
     return list(details["drifted"]) if details.get("stopped") else []
 
 
@@ -100,6 +101,11 @@ def _latency(report: Report | None) -> dict[str, Any]:
         "p99_ms": p99.value if p99 else None,
         "n": p99.n if p99 else None,
     }
+
+
+def ingested(reports: Mapping[str, Report]) -> Report | None:
+    """The report of ingest; where its work was divided, of ingest_merge."""
+    return reports.get("ingest") or reports.get("ingest_merge")
 
 
 def value_of(report: Report | None, name: str) -> Any:

@@ -159,4 +159,4 @@ def test_kubeflow_gets_the_edges_that_this_run_recorded(first: Ended, store: Pat
         for port, digest in read_report(store / "artifacts" / first.made(store)[f"{step}.report"]).inputs.items()
     }
 
-    assert written_edges(tasks_of(spec["root"], spec)) == recorded
+    assert written_edges(tasks_of(spec)) == recorded

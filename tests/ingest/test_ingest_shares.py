@@ -26,6 +26,12 @@ from components.interchange.step import Spec
 from tests.ingest.conftest import picture
 
 READING = ["--stored-size-px", "8"]
+ENCODINGS = {
+    "raw": ["--encoding", "raw"],
+    "jpeg": ["--encoding", "jpeg"],
+    "auto, too many": ["--raw-limit-gib", "1e-6"],
+    "auto, few": [],
+}
 SETTLING = ["--max-bad-fraction", "1", "--val-fraction", "0.3", "--test-fraction", "0.3"]
 
 

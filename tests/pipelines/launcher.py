@@ -1,6 +1,7 @@
-"""Runs a compiled pipeline as Kubeflow would, without a cluster: its graph, its conditions, its exit handler, and each
+"""Runs a compiled pipeline as Kubeflow would, without a cluster: its graph, conditions, loops, exit handler, and each
 task's own command line with the files that Kubeflow's launcher would give it."""
 
+import copy
 import json
 import re
 import subprocess
@@ -14,20 +15,36 @@ RUN_ID = "run-1"
 Scope = dict[str, Any]
 
 
-def tasks_of(dag: dict[str, Any], spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Tasks of a graph and of the conditions in it, with every input artifact traced to the task that writes it."""
+def tasks_of(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Tasks of a pipeline, its conditions and loops, with every input artifact traced to the task that writes it."""
+    copied = copy.deepcopy(spec)
+    return _tasks_of(copied["root"], copied)
+
+
+def _tasks_of(dag: dict[str, Any], spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
     found = {}
+    collected: dict[str, Any] = {}
     for name, task in dag["dag"]["tasks"].items():
         component = spec["components"][task["componentRef"]["name"]]
         if "dag" not in component:
             found[name] = task
             continue
         outside = task.get("inputs", {}).get("artifacts", {})
-        for inner_name, inner in tasks_of(component, spec).items():
+        collected[name] = component["dag"].get("outputs", {}).get("artifacts", {})
+        for inner_name, inner in _tasks_of(component, spec).items():
             for artifact in inner.get("inputs", {}).get("artifacts", {}).values():
                 if "componentInputArtifact" in artifact:
                     artifact |= outside[artifact.pop("componentInputArtifact")]
             found[inner_name] = inner
+    for task in found.values():
+        for artifact in task.get("inputs", {}).get("artifacts", {}).values():
+            source = artifact.get("taskOutputArtifact", {})
+            if source.get("producerTask") in collected:
+                (selector,) = collected[source["producerTask"]][source["outputArtifactKey"]]["artifactSelectors"]
+                source |= {
+                    "producerTask": selector["producerSubtask"],
+                    "outputArtifactKey": selector["outputArtifactKey"],
+                }
     return found
 
 
@@ -53,6 +70,7 @@ class Launcher:
         self.done: dict[str, subprocess.CompletedProcess[str]] = {}
         self.values: dict[str, dict[str, Any]] = {}
         self.failed: list[str] = []
+        self.iteration = ""
 
     def run(self) -> "Launcher":
         """Run every task that Kubeflow would run; the names of those that ended with an error are in `failed`."""
@@ -77,10 +95,26 @@ class Launcher:
         if wanted and inside["parameters"][wanted[1]] != wanted[2]:
             return
         component = self.spec["components"][task["componentRef"]["name"]]
-        if "dag" in component:
+        if "parameterIterator" in task:
+            self._loop(name, task["parameterIterator"], component, inside)
+        elif "dag" in component:
             self._graph(component, inside)
         else:
             self._container(name, component, inside)
+
+    def _loop(self, name: str, iterator: dict[str, Any], component: dict[str, Any], scope: Scope) -> None:
+        """Run a loop's graph once an item; what it collects are lists of artifacts."""
+        collected = component["dag"].get("outputs", {}).get("artifacts", {})
+        lists: dict[str, list[Any]] = {key: [] for key in collected}
+        for number, item in enumerate(json.loads(iterator["items"]["raw"])):
+            self.iteration = f"-{number}"
+            self._graph(component, {**scope, "parameters": {**scope["parameters"], iterator["itemInput"]: item}})
+            for key, found in collected.items() if not self.failed else ():
+                (selector,) = found["artifactSelectors"]
+                written = self.values[selector["producerSubtask"]]["artifacts"][selector["outputArtifactKey"]]
+                lists[key] += written["artifacts"]
+        self.iteration = ""
+        self.values[name] = {"artifacts": {key: {"artifacts": found} for key, found in lists.items()}}
 
     def _inputs(self, inputs: dict[str, Any], scope: Scope) -> Scope:
         return {
@@ -106,13 +140,14 @@ class Launcher:
 
     def _container(self, name: str, component: dict[str, Any], inside: Scope) -> None:
         container = self.spec["deploymentSpec"]["executors"][component["executorLabel"]]["container"]
-        (self.root / name).mkdir()
-        asked = self._asked(inside, component.get("outputDefinitions", {}), self.root / name)
+        place = f"{name}{self.iteration}"
+        (self.root / place).mkdir()
+        asked = self._asked(inside, component.get("outputDefinitions", {}), self.root / place)
         words = [word for argument in container.get("args", []) for word in _filled(argument, asked)]
         command = [sys.executable, *container["command"][1:], *words]
-        self.done[name] = done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        self.done[place] = done = subprocess.run(command, capture_output=True, text=True, timeout=300)
         if done.returncode != 0:
-            self.failed.append(name)
+            self.failed.append(place)
             return
         told = Path(asked["outputs"]["outputFile"])  # A task without outputs need not write it.
         written = json.loads(told.read_text()) if told.exists() else {"artifacts": {}, "parameterValues": {}}

@@ -5,7 +5,6 @@ import itertools
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,51 +15,88 @@ from components.interchange.champion import current
 from components.interchange.errors import BadInput
 from pipelines.cluster import Cluster, gpu_of, resources_of, secrets_of, selectors_of, tolerations_of
 from pipelines.kfp_adapter import only_in_kubeflow
-from pipelines.steps import CLUSTER_STEPS, STEPS, edges, graph_for
+from pipelines.steps import CLUSTER_STEPS, SHARDED_STEPS, STEPS, edges, graph_for, sharded
 from tests.conftest import TINY_BACKBONE, TINY_INPUT_PX
 from tests.pipelines.launcher import Launcher, tasks_of, written_edges
 
-Compile = Callable[..., list[dict[str, Any]]]
+Compiled = dict[str, list[dict[str, Any]]]
 # Kubeflow 2.17 added settings of whole runs, which a 2.16 backend does not know.
 ONLY_IN_2_17 = ("pipelineConfig", "ttlSecondsAfterFinished", "activeDeadlineSecondsAfterStart", "debugPause")
 
 
+COMPILE = """
+import json, sys
+from pipelines.cli import app
+
+for words in json.loads(sys.argv[1]):
+    app(words, standalone_mode=False)
+"""
+STRATEGIES = ("both", "feature_extraction", "finetune")
+FOR_A_CLUSTER = ["--gpu", "nvidia.com/gpu=2", "--gpu-node-selector", "accelerator=a100", "--s3-secret", "s3"]
+FOR_A_CLUSTER += ["--toleration", "team=vision:NoExecute", "--resource", "finetune.memory-gib=64"]
+FOR_A_CLUSTER += ["--s3-endpoint", "http://s3:9000", "--secret-env", "HF_TOKEN=hub/token", "--pull-secret", "registry"]
+FOR_A_CLUSTER += ["--node-selector", "zone=a"]
+
+
 @pytest.fixture(scope="module")
-def compile_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Compile:
-    """`graft compile` in a process of its own, and the two documents of the YAML, read."""
+def compiled(tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path) -> Compiled:
+    """What `graft compile` writes: the two documents of each YAML by name, made in one process for speed.
 
-    def compiled(*words: object) -> list[dict[str, Any]]:
-        path = tmp_path_factory.mktemp("compiled") / "pipeline.yaml"
-        command = [sys.executable, "-m", "pipelines.cli", "compile", "--output", path]
-        command += ["--image-prefix", "registry/graft-", "--image-tag", "0.1.0-abc", *words]
-        subprocess.run([str(word) for word in command], check=True)
-        text = path.read_text()
-        assert "pip install" not in text and ":latest" not in text
-        assert not [word for word in ONLY_IN_2_17 if word in text]
-        return list(yaml.safe_load_all(text))
+    `tiny` are pipelines of the tiny backbone, of the baseline alone, again for speed.
+    """
+    sets = {
+        "ingest.stored-size-px": 40,
+        "ingest.on-drift": "stop",
+        "feature_extraction.weights": tiny_weights,
+        "feature_extraction.input-size-px": TINY_INPUT_PX,
+        "export_onnx.parity-samples": 8,
+        "latency.timed-runs": 500,
+        "latency.max-warmup-runs": 60,
+        "latency.throughput-s": 0.1,
+    }
+    tiny = ["--backbone", TINY_BACKBONE, "--strategy", "feature_extraction"]
+    tiny += [word for key, value in sets.items() for word in ("--set", f"{key}={value}")]
+    wanted = {strategy: ["--recipe", "demo", "--strategy", strategy] for strategy in STRATEGIES}
+    wanted |= {"cluster": ["--recipe", "demo", *FOR_A_CLUSTER], "tiny": tiny}
+    on_gpu = ["--recipe", "demo", "--strategy", "feature_extraction", "--gpu", "nvidia.com/gpu=2", "--latency-gpu"]
+    wanted |= {"latency on a GPU": on_gpu}
+    wanted |= {"tiny in shares": [*tiny, "--ingest-shards", "2"]}
+    folder = tmp_path_factory.mktemp("compiled")
+    images = ["--image-prefix", "registry/graft-", "--image-tag", "0.1.0-abc"]
+    argvs = [["compile", "--output", f"{folder / name}.yaml", *images, *words] for name, words in wanted.items()]
+    subprocess.run([sys.executable, "-c", COMPILE, json.dumps(argvs)], check=True)
+    return {name: _read((folder / name).with_suffix(".yaml")) for name in wanted}
 
-    return compiled
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    text = path.read_text()
+    assert "pip install" not in text and ":latest" not in text
+    assert not [word for word in ONLY_IN_2_17 if word in text]
+    return list(yaml.safe_load_all(text))
 
 
-@pytest.mark.parametrize("strategy", ["both", "feature_extraction", "finetune"])
-def test_the_pipeline_has_the_edges_of_the_steps(compile_pipeline: Compile, strategy: Any) -> None:
-    spec = compile_pipeline("--recipe", "demo", "--strategy", strategy)[0]
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_the_pipeline_has_the_edges_of_the_steps(compiled: Compiled, strategy: Any) -> None:
+    spec = compiled[strategy][0]
 
-    assert written_edges(tasks_of(spec["root"], spec)) == edges(graph_for(strategy))
+    assert written_edges(tasks_of(spec)) == edges(graph_for(strategy))
 
 
-def test_what_the_cluster_gives_reaches_the_tasks(compile_pipeline: Compile) -> None:
-    words = [
-        "--gpu",
-        "nvidia.com/gpu=2",
-        "--gpu-node-selector",
-        "accelerator=a100",
-        "--toleration",
-        "team=vision:NoExecute",
-    ]
-    words += ["--resource", "finetune.memory-gib=64", "--s3-secret", "s3", "--s3-endpoint", "http://s3:9000"]
-    words += ["--secret-env", "HF_TOKEN=hub/token", "--pull-secret", "registry", "--node-selector", "zone=a"]
-    spec, platform = compile_pipeline("--recipe", "demo", *words)
+def test_a_divided_pipeline_has_the_edges_of_the_steps(compiled: Compiled) -> None:
+    spec = compiled["tiny in shares"][0]
+    tasks = tasks_of(spec)
+
+    assert written_edges(tasks) == edges(sharded(graph_for("feature_extraction")))
+    assert "ingest" not in tasks and "ingest-share" not in {*compiled["tiny"][0]["components"]}
+    for name in ("ingest-share", "ingest-merge"):
+        container = spec["deploymentSpec"]["executors"][f"exec-{name}"]["container"]
+        assert container["image"] == "registry/graft-ingest:0.1.0-abc"
+        assert container["command"] == ["python", "-m", f"components.{name.replace('-', '.')}"]
+        assert ("--stored-size-px" in container["args"]) == (name == "ingest-share")
+
+
+def test_what_the_cluster_gives_reaches_the_tasks(compiled: Compiled) -> None:
+    spec, platform = compiled["cluster"]
     executors = {name: found["container"] for name, found in spec["deploymentSpec"]["executors"].items()}
     settings = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
 
@@ -87,14 +123,13 @@ def test_what_the_cluster_gives_reaches_the_tasks(compile_pipeline: Compile) -> 
         assert found["tolerations"][0] == {"key": "team", "operator": "Equal", "value": "vision", "effect": "NoExecute"}
         assert executors[name]["env"] == [{"name": "AWS_ENDPOINT_URL", "value": "http://s3:9000"}]
     assert settings.keys() == executors.keys()
-    tasks = tasks_of(spec["root"], spec)
+    tasks = tasks_of(spec)
     assert all(task["cachingOptions"] == {} for task in tasks.values())
     assert all(task["retryPolicy"]["backoffDuration"] == "30s" for task in tasks.values())
 
 
-def test_latency_is_measured_on_a_gpu_where_the_model_is_served_from_one(compile_pipeline: Compile) -> None:
-    words = ["--recipe", "demo", "--strategy", "feature_extraction", "--gpu", "nvidia.com/gpu=2", "--latency-gpu"]
-    container = compile_pipeline(*words)[0]["deploymentSpec"]["executors"]["exec-latency"]["container"]
+def test_latency_is_measured_on_a_gpu_where_the_model_is_served_from_one(compiled: Compiled) -> None:
+    container = compiled["latency on a GPU"][0]["deploymentSpec"]["executors"]["exec-latency"]["container"]
     assert container["image"] == "registry/graft-latency-gpu:0.1.0-abc"
     assert container["resources"]["accelerator"]["resourceCount"] == "1"
     assert container["args"][container["args"].index("--device") + 1] == "cuda"
@@ -104,7 +139,7 @@ def test_no_output_of_a_step_is_the_beginning_of_another() -> None:
     """Kubeflow 2.16 downloads an artifact by its key as a prefix, and would bring its neighbour along."""
     from components.interchange.step import ports
 
-    for step in [*STEPS, *CLUSTER_STEPS]:
+    for step in [*STEPS, *SHARDED_STEPS, *CLUSTER_STEPS]:
         artifacts = [port.name for port in ports(step.spec, "out") if port.kind != "verdict"]
         names = artifacts + [name for name in only_in_kubeflow(step) if not name.endswith("_digest")]
         assert not [pair for pair in itertools.permutations(names, 2) if pair[1].startswith(pair[0])], step.name
@@ -125,25 +160,16 @@ def test_wrong_words_for_the_cluster_are_refused() -> None:
     ):
         with pytest.raises(BadInput, match="xpected"):
             wrong()
+    for shards, name in ((2, "ingest"), (1, "ingest_merge")):
+        with pytest.raises(BadInput, match=rf"--resource {name}.cpu: with --ingest-shards {shards} there is no such"):
+            Cluster("registry/", "1", ingest_shards=shards, resources=resources_of([f"{name}.cpu=2"]))
     with pytest.raises(BadInput, match=r"fintune.cpu=2 .*Close: finetune.*ingest.disk=2"):
         resources_of(["fintune.cpu=2", "ingest.disk=2"])
 
 
 @pytest.fixture(scope="module")
-def spec(compile_pipeline: Compile, tiny_weights: Path) -> dict[str, Any]:
-    """The pipeline of the tiny backbone; the baseline alone, for speed."""
-    sets = {
-        "ingest.stored-size-px": 40,
-        "ingest.on-drift": "stop",
-        "feature_extraction.weights": tiny_weights,
-        "feature_extraction.input-size-px": TINY_INPUT_PX,
-        "export_onnx.parity-samples": 8,
-        "latency.timed-runs": 500,
-        "latency.max-warmup-runs": 60,
-        "latency.throughput-s": 0.1,
-    }
-    words = [word for key, value in sets.items() for word in ("--set", f"{key}={value}")]
-    return compile_pipeline("--backbone", TINY_BACKBONE, "--strategy", "feature_extraction", *words)[0]
+def spec(compiled: Compiled) -> dict[str, Any]:
+    return compiled["tiny"][0]
 
 
 @pytest.fixture(scope="module")
@@ -178,21 +204,28 @@ def test_the_commands_of_the_yaml_make_a_champion(first: Launcher) -> None:
     assert summary["seconds"].keys() >= {"ingest", "evaluate", "latency", "total"}
 
 
-def test_the_same_again_ends_early(first: Launcher, spec: dict[str, Any], tmp_path: Path) -> None:
-    again = Launcher(spec, first.given, tmp_path).run()
+def test_the_same_again_ends_early_though_it_is_read_in_shares(
+    first: Launcher, compiled: Compiled, tmp_path: Path
+) -> None:
+    again = Launcher(compiled["tiny in shares"][0], first.given, tmp_path).run()
 
-    assert not again.failed
-    assert set(again.done) == {"ingest", "changes", "record"}
-    assert summary_of(again)["verdict"] == "unchanged"
+    assert not again.failed, again.done[again.failed[0]].stderr
+    assert set(again.done) == {"ingest-share-0", "ingest-share-1", "ingest-merge", "changes", "record"}
+    summary = summary_of(again)
+    assert summary["verdict"] == "unchanged"
+    assert summary["seconds"].keys() >= {"ingest_share_1", "ingest_share_2", "ingest_merge"}
+    assert "Images by class and split." in Path(summary["report"]).read_text()
 
 
 def test_a_source_that_drifted_ends_the_run_before_training(
-    first: Launcher, spec: dict[str, Any], darker_source: Path, tmp_path: Path
+    first: Launcher, compiled: Compiled, darker_source: Path, tmp_path: Path
 ) -> None:
-    drifted = Launcher(spec, {**first.given, "source": str(darker_source)}, tmp_path, "run-2").run()
+    drifted = Launcher(
+        compiled["tiny in shares"][0], {**first.given, "source": str(darker_source)}, tmp_path, "run-2"
+    ).run()
 
     assert not drifted.failed
-    assert set(drifted.done) == {"ingest", "changes", "record"}
+    assert set(drifted.done) == {"ingest-share-0", "ingest-share-1", "ingest-merge", "changes", "record"}
     summary = summary_of(drifted)
     assert summary["verdict"] == "keep" and "the mean of" in summary["reasons"][1]
 
