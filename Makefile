@@ -22,8 +22,8 @@ demo: .venv/demo.installed
 test: .venv/dev.installed
 	$(BIN)/pytest --numprocesses auto --dist loadfile
 
-test-resume: .venv/dev.installed  ## kills a training at least twenty times; it must end with the same bytes
-	$(BIN)/pytest -m slow tests/finetune/test_resume.py
+test-resume: .venv/dev.installed  ## kills a training at least twenty times; it must end with the same bytes; and a pod's, under torchrun
+	$(BIN)/pytest -m slow tests/finetune/test_resume.py tests/pipelines/test_kfp_training.py
 
 test-backbones: .venv/dev.installed  ## every recipe's backbone from images to a reloaded ONNX file, at its own size
 	$(BIN)/pytest tests/backbones -m "slow or not slow" --durations=10
@@ -41,6 +41,9 @@ test-prefect: .venv/dev.installed  ## a run recorded by a Prefect server: flow r
 test-schedule: .venv/dev.installed  ## MINUTES (60) of a minute's cron with a growing source; build/schedule/serve.log tells
 	rm -rf build/schedule
 	$(BIN)/python -m tests.schedule_proof build/schedule $(MINUTES)
+
+test-prefect: .venv/dev.installed  ## infra/prefect, deployed to a server of its own, and a run of it on a worker
+	$(BIN)/pytest -m slow tests/infra/test_prefect.py
 
 check: .venv/dev.installed
 	$(BIN)/ruff format --check .

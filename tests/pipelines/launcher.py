@@ -139,12 +139,8 @@ class Launcher:
         return dict(self.values[source["producerTask"]]["artifacts"][source["outputArtifactKey"]])
 
     def _container(self, name: str, component: dict[str, Any], inside: Scope) -> None:
-        container = self.spec["deploymentSpec"]["executors"][component["executorLabel"]]["container"]
         place = f"{name}{self.iteration}"
-        (self.root / place).mkdir()
-        asked = self._asked(inside, component.get("outputDefinitions", {}), self.root / place)
-        words = [word for argument in container.get("args", []) for word in _filled(argument, asked)]
-        command = [sys.executable, *container["command"][1:], *words]
+        command, asked = self.command(place, component, inside)
         self.done[place] = done = subprocess.run(command, capture_output=True, text=True, timeout=300)
         if done.returncode != 0:
             self.failed.append(place)
@@ -155,6 +151,15 @@ class Launcher:
         assert written["artifacts"].keys() == declared.get("artifacts", {}).keys(), name
         assert written["parameterValues"].keys() == declared.get("parameters", {}).keys(), name
         self.values[name] = written
+
+    def command(self, name: str, component: dict[str, Any], inside: Scope) -> tuple[list[str], dict[str, Any]]:
+        """A task's command line with this machine's own programs, and what the launcher would ask it for."""
+        container = self.spec["deploymentSpec"]["executors"][component["executorLabel"]]["container"]
+        (self.root / name).mkdir(parents=True)
+        asked = self._asked(inside, component.get("outputDefinitions", {}), self.root / name)
+        words = [word for argument in container.get("args", []) for word in _filled(argument, asked)]
+        program, *more = container["command"]
+        return [str(Path(sys.executable).with_name(program)), *more, *words], asked
 
     def _asked(self, inside: Scope, declared: dict[str, Any], folder: Path) -> dict[str, Any]:
         return {
