@@ -35,15 +35,12 @@ test-faults: .venv/dev.installed  ## hundreds of injected faults, 30 kills, full
 	$(BIN)/pytest -m "slow or not slow" -s tests/faults
 	GRAFT_ROUNDS=50 $(BIN)/pytest tests/promote/test_promote.py -k at_once
 
-test-prefect: .venv/dev.installed  ## a run recorded by a Prefect server: flow run, tasks, tables and links
-	$(BIN)/pytest -m slow tests/e2e/test_prefect_server.py
+test-prefect: .venv/dev.installed  ## a run recorded by a Prefect server: flow run, tasks, tables and links; infra/prefect on a worker
+	$(BIN)/pytest -m slow tests/e2e/test_prefect_server.py tests/infra/test_prefect.py
 
 test-schedule: .venv/dev.installed  ## MINUTES (60) of a minute's cron with a growing source; build/schedule/serve.log tells
 	rm -rf build/schedule
 	$(BIN)/python -m tests.schedule_proof build/schedule $(MINUTES)
-
-test-prefect: .venv/dev.installed  ## infra/prefect, deployed to a server of its own, and a run of it on a worker
-	$(BIN)/pytest -m slow tests/infra/test_prefect.py
 
 check: .venv/dev.installed
 	$(BIN)/ruff format --check .
