@@ -60,12 +60,17 @@ mutants: .venv/dev.installed  ## plants bugs in a copy of the code; each must tu
 bench: .venv/dev.installed  ## all benchmarks, or BENCH=name: ours against a peer, one JSON line each
 	$(BIN)/python -m tests.benchmarks $(BENCH)
 
-bench-long: .venv/dev.installed .venv-aws/installed  ## the benchmarks that take many minutes, or BENCH=name of one
+bench-long: .venv/dev.installed .venv-aws/installed .venv-fastai/installed  ## the benchmarks that take many minutes, or BENCH=name of one
 	$(BIN)/python -m tests.benchmarks --long $(BENCH)
 
 .venv-aws/installed: | .venv/bin/uv  ## the AWS CLI, the peer of the benchmarks store_upload and store_download
 	$(BIN)/uv venv --quiet .venv-aws
 	$(BIN)/uv pip install --quiet --python .venv-aws/bin/python awscli==1.46.3
+	@touch $@
+
+.venv-fastai/installed: | .venv/bin/uv  ## fastai, the peer of the long benchmarks
+	$(BIN)/uv venv --quiet .venv-fastai
+	$(BIN)/uv pip install --quiet --python .venv-fastai/bin/python fastai==2.8.12 timm==1.0.31 safetensors
 	@touch $@
 
 .venv/bin/uv:

@@ -9,7 +9,10 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-NO_BENCHMARKS = {"__init__", "__main__", "duel", "exports", "test_duel", "tiny_pipeline", "transfer_place"}
+NO_BENCHMARKS = {
+    *("__init__", "__main__", "duel", "exports", "fabric", "fastai_peer", "fastai_side", "test_duel"),
+    *("tiny_pipeline", "transfer_place"),
+}
 
 
 def names(folder: Path) -> list[str]:

@@ -1,0 +1,51 @@
+"""Fine-tuning's images a second on a CPU, all layers learning, against a plain fp32 loop.
+
+Same weights, images, split, crops and flips; reading the images is part of it on both sides, validation on none.
+GRAFT_BENCH_IMAGES says how many images (60 % of them train).
+"""
+
+import os
+import shutil
+import sys
+
+import torch
+
+from components.finetune.spec import Finetune
+from tests.benchmarks.duel import Target, alternate, report
+from tests.benchmarks.fabric import (
+    BACKBONE,
+    BATCH,
+    PACKAGES,
+    WEIGHTS,
+    Fabric,
+    fabric,
+    loader,
+    plain_epoch,
+    pretrained,
+    step,
+)
+
+NUM_IMAGES, TURNS = int(os.environ.get("GRAFT_BENCH_IMAGES", "500")), 3
+
+
+def one_epoch(place: Fabric) -> float:
+    """Images a second of the step's one epoch."""
+    out, start = place.folder / "finetune", [f"--backbone={BACKBONE}", f"--weights={WEIGHTS}"]
+    shutil.rmtree(out, ignore_errors=True)
+    said = step(Finetune, out, [f"--dataset={place.dataset}", *start, f"--batch-size={BATCH}", "--num-epochs=1"])
+    [images_per_s] = said["images_per_s"]
+    return float(images_per_s)
+
+
+def main() -> int:
+    """Run it and return the exit code."""
+    with fabric(NUM_IMAGES) as place:
+        batches, model = loader(place, "train"), pretrained(3).train()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.05)
+        found = alternate(lambda: one_epoch(place), lambda: plain_epoch(model, optimizer, batches), n=TURNS)
+    name = "plain fp32 loop, ImageFolder and DataLoader"
+    return 0 if report("finetune_cpu", *found, name, "images/s", Target(">=", 2), PACKAGES) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
