@@ -18,6 +18,8 @@ from pipelines.store import Store
 # A model lies in the store a moment before the pointer names it, an artifact before its key does: on S3, or outside of
 # any run, that moment may be now.
 SETTLED_S = 3600.0
+# A training that failed may still be taken up from its checkpoint, but not after so long.
+ABANDONED_S = 7 * 24 * 3600.0
 MANIFEST = ".files.json"
 
 
@@ -131,7 +133,8 @@ def unneeded(store: Store, keep_runs: int) -> list[Item]:
     """What no champion, none of the newest `keep_runs` runs and no model name's latest state needs.
 
     A champion needs its model and the models before it, for a rollback, and what its run made. Never published
-    leftovers of killed runs count as unneeded; models, and artifacts on S3, of the last hour do not.
+    leftovers of killed runs count as unneeded; models, and artifacts on S3, of the last hour do not. Nobody needs the
+    checkpoints of trainings that are done, or that nobody has taken up for a week.
     """
     champions = _champions(store)
     artifacts = _needed_artifacts(store, keep_runs, champions)
@@ -144,7 +147,25 @@ def unneeded(store: Store, keep_runs: int) -> list[Item]:
         return (now - item.written).total_seconds() >= SETTLED_S
 
     needed = {"artifacts": artifacts, "models": models}
-    return [item for item in items(store) if item.digest not in needed[item.folder] and settled(item)]
+    found = [item for item in items(store) if item.digest not in needed[item.folder] and settled(item)]
+    return found + [item for item in _checkpoints(store) if settled(item) and _is_over(store, item, now)]
+
+
+def _checkpoints(store: Store) -> list[Item]:
+    """What trainings have saved: under their step's key or, on a cluster, under their run's id."""
+    found = []
+    for name in store.blobs.children("checkpoints"):
+        files = store.blobs.entries(f"checkpoints/{name}/")
+        if files:
+            found.append(_item("checkpoints", name, files, "checkpoint"))
+    return found
+
+
+def _is_over(store: Store, checkpoint: Item, now: datetime) -> bool:
+    summary = run_list.read(store, f"runs/{checkpoint.digest}/summary.json")
+    ended = summary is not None and summary["verdict"] != "failed"
+    done = store.blobs.get(f"keys/{checkpoint.digest}.json") is not None
+    return ended or done or (now - checkpoint.written).total_seconds() >= ABANDONED_S
 
 
 def _needed_artifacts(store: Store, keep_runs: int, champions: list[ChampionRecord]) -> set[str]:

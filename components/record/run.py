@@ -17,7 +17,10 @@ log = logging.getLogger("graft")
 
 
 def run(spec: Record, context: RunContext) -> None:
-    """Read what reports there are; write runs/<run_id>/summary.json, then the run's page beside it."""
+    """Read what reports there are; write runs/<run_id>/summary.json, then the run's page beside it.
+
+    Of a run that came to its end, the training's checkpoint goes: nobody takes it up again.
+    """
     if context.store is None or context.run_id is None:
         raise BadInput("record writes to the store: give --store and --run-id.")
     blobs = open_blobs(context.store)
@@ -40,4 +43,6 @@ def run(spec: Record, context: RunContext) -> None:
     blobs.put(f"{folder}/summary.json", to_json(summary).encode())
     pages = [f"reports/{step}/{PAGE}" for step, one in kept.items() if one.has_page]
     blobs.put(f"{folder}/{PAGE}", run_page(summary, reports, pages).encode())
+    if summary["verdict"] != "failed":
+        blobs.delete_folder(f"checkpoints/{context.run_id}")
     log.info("run_id=%s verdict=%s", context.run_id, summary["verdict"])

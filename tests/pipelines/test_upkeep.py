@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -178,3 +179,20 @@ def test_a_store_is_listed_with_the_step_that_made_each(request_: Request, tmp_p
     for command in ("ls", "verify", "gc"):
         code, _, err = graft("store", command, "--store", str(tmp_path / "none"))
         assert code == 2 and "there is no such folder" in err
+
+
+def test_checkpoints_go_when_their_training_is_done_or_forgotten(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path))
+    store.put_record("keys/done.json", {"step": "finetune", "outputs": {}, "run_id": "r"})
+    store.put_record("runs/ended/summary.json", {"verdict": "keep"})
+    store.put_record("runs/failed/summary.json", {"verdict": "failed"})
+    now = time.time()
+    for name, days in {"done": 1, "ended": 1, "failed": 1, "under way": 0, "left": 8}.items():
+        store.blobs.put(f"checkpoints/{name}/training.safetensors", b"weights")
+        written = now - 24 * 3600 * days
+        os.utime(tmp_path / "checkpoints" / name / "training.safetensors", (written, written))
+    removed = upkeep.clear(store, keep_runs=1)
+    assert {(item.digest, item.what, item.size_bytes) for item in removed} == {
+        (name, "checkpoint", 7) for name in ("done", "ended", "left")
+    }
+    assert sorted(store.blobs.children("checkpoints")) == ["failed", "under way"]

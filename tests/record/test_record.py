@@ -15,6 +15,7 @@ from components.record.spec import Record
 
 RUNNING = '{"state": "RUNNING", "error": {}}'
 SPLITS = ("train", "val", "test")
+CHECKPOINT = "checkpoints/r1/training.safetensors"
 FAILED = '{"state": "FAILED", "error": {"message": "exit status 1"}}'
 
 
@@ -37,19 +38,23 @@ def summary(blobs: Blobs, status: str) -> dict[str, Any]:
 
 
 def test_a_run_with_a_verdict_has_ended_though_its_state_says_running(blobs: Blobs, tmp_path: Path) -> None:
+    blobs.put(CHECKPOINT, b"weights")
     reported(blobs, tmp_path, 1.0, "gate", verdict="keep", reasons=["no better"], findings=[])
     found = summary(blobs, RUNNING)
 
     assert (found["verdict"], found["reasons"], found["model_name"]) == ("keep", ["no better"], "parts")
+    assert blobs.get(CHECKPOINT) is None
     assert found["seconds"]["gate"] == 2.0
 
 
 def test_a_promotion_that_did_not_happen_is_a_failure(blobs: Blobs, tmp_path: Path) -> None:
     reported(blobs, tmp_path, 2.0, "gate", verdict="promote", reasons=["better"], findings=[])
     reported(blobs, tmp_path, 1.0, "ingest")
+    blobs.put(CHECKPOINT, b"weights")
     found = summary(blobs, FAILED)
 
     assert found["verdict"] == "failed"
+    assert blobs.get(CHECKPOINT) == b"weights"
     assert found["reasons"] == [
         "the run did not come to its end; steps with a report: ingest, gate",
         "Kubeflow says FAILED: exit status 1",
