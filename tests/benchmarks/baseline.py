@@ -28,7 +28,7 @@ from tests.benchmarks.fabric import (
     step,
 )
 
-NUM_IMAGES, EPOCHS, TURNS = int(os.environ.get("GRAFT_BENCH_IMAGES", "1000")), 5, 2
+NUM_IMAGES, EPOCHS, TURNS = int(os.environ.get("GRAFT_BENCH_IMAGES", "800")), 5, 2
 
 
 def fitted(place: Fabric, top1s: list[float]) -> float:
