@@ -128,7 +128,8 @@ def _settings_table(title: str, settings: "Iterable[Setting]") -> None:
     from rich.console import Console
     from rich.table import Column, Table
 
-    table = Table(Column("parameter", no_wrap=True), "value", "source", "measured", title=title, title_justify="left")
+    value = Column("value", overflow="fold", min_width=17)  # The rates of four stages; longer ones go on below.
+    table = Table(Column("parameter", no_wrap=True), value, "source", "measured", title=title, title_justify="left")
     for setting in settings:
         table.add_row(setting.name, _value_text(setting.value), setting.source, "yes" if setting.measured else "no")
     Console().print(table)
