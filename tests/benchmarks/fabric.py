@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from conformal_clip_data import textile_simulated_root
 from safetensors.torch import save_file
@@ -52,11 +53,11 @@ def fabric(num_images: int) -> Iterator[Fabric]:
 
 
 def copy_images(target: Path, num_images: int) -> None:
-    """Every so many-th image of each class, in folders by side and class."""
+    """So many images, evenly out of all that there are, in folders by side and class."""
     source = Path(str(textile_simulated_root()))
     paths = sorted(path for path in source.rglob("*") if path.is_file() and path.suffix.lower() == ".jpg")
-    stride = max(1, len(paths) // num_images)
-    for number, path in enumerate(paths[::stride]):
+    chosen = np.linspace(0, len(paths), min(num_images, len(paths)), endpoint=False).astype(int)
+    for number, path in enumerate(paths[row] for row in chosen):
         place = target / SIDES[number % len(SIDES)] / path.parent.name
         place.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, place / path.name)

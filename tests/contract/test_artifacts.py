@@ -54,6 +54,13 @@ def test_the_digest_covers_content_and_names_but_not_the_run(tiny_dataset: Path,
     (copy / "run.json").write_text(json.dumps({"seconds": 3}))
     assert digest(copy) == digest(tiny_dataset)
 
+    shard = copy / "val-00000.arrow"
+    data = shard.read_bytes()
+    shard.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    assert digest(copy) != digest(tiny_dataset)
+    shard.write_bytes(data)
+    assert digest(copy) == digest(tiny_dataset)
+
     renamed = next((copy / "originals").iterdir())
     renamed.rename(renamed.with_name("other.png"))
     assert digest(copy) != digest(tiny_dataset)

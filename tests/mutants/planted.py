@@ -294,7 +294,7 @@ MUTANTS = (
         "components/interchange/artifact.py",
         'lines = [f"{sha256_by_name[name]}  {name}\\n"',
         'lines = [f"{name}\\n"',
-        ("tests/contract", "tests/pipelines"),
+        ("tests/contract/test_artifacts.py",),
     ),
     Mutant(
         "the threshold chosen on test",
