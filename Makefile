@@ -23,7 +23,7 @@ test: .venv/dev.installed
 	$(BIN)/pytest --numprocesses auto --dist loadfile
 
 test-resume: .venv/dev.installed  ## kills a training at least twenty times; it must end with the same bytes; and a pod's, under torchrun
-	$(BIN)/pytest -m slow tests/finetune/test_resume.py tests/pipelines/test_kfp_training.py
+	$(BIN)/pytest -s -m slow tests/finetune/test_resume.py tests/pipelines/test_kfp_training.py
 
 test-backbones: .venv/dev.installed  ## every recipe's backbone from images to a reloaded ONNX file, at its own size
 	$(BIN)/pytest tests/backbones -m "slow or not slow" --durations=10
