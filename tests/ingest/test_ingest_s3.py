@@ -10,10 +10,13 @@ import boto3
 import pytest
 
 from components.ingest import remote
+from components.ingest.merge.spec import IngestMerge
 from components.ingest.trees import Entry
+from components.interchange.artifact import digest
 from components.interchange.dataset import SPLITS
 from components.interchange.s3_objects import Bucket, S3Object, bucket_and_key
 from tests.ingest.test_ingest_ledger import account
+from tests.ingest.test_ingest_shares import named, outputs, run, share
 from tests.ingest.test_odd_files import held
 from tests.odd_files import write_corpus
 
@@ -47,12 +50,17 @@ def archives_of(folder: Path, target: Path) -> None:
             tar.add(file, file.relative_to(folder))
 
 
-def test_a_prefix_and_a_manifest_give_the_datasets_of_the_folder(animals: Path, ingest, uploaded) -> None:
+def test_a_prefix_and_a_manifest_give_the_datasets_of_the_folder(
+    animals: Path, ingest, uploaded, tmp_path: Path
+) -> None:
     (animals / "dog" / "empty.png").touch()
     manifest_of(animals)
     uri = uploaded(animals)
     prefix = ingest(uri, to="s3")
     assert ingest(animals, to="disk").digest() == prefix.digest()
+    shares = [share(uri, tmp_path / f"share {number}", f"{number}/2") for number in (1, 2)]
+    assert run(IngestMerge, uri, *named(shares), *outputs(tmp_path / "merged")) == 0
+    assert digest(tmp_path / "merged") == prefix.digest()
     table = ingest(f"{uri}/all.csv", "--reuse", str(prefix.folder), to="s3 table")
     assert ingest(animals / "all.csv", to="disk table").digest() == table.digest()
     assert json.loads((table.folder / "run.json").read_text())["files_read"] == 0

@@ -35,7 +35,7 @@ ENCODINGS = {
 SETTLING = ["--max-bad-fraction", "1", "--val-fraction", "0.3", "--test-fraction", "0.3"]
 
 
-def run(spec: type[Spec], source: Path, *flags: object) -> int:
+def run(spec: type[Spec], source: Path | str, *flags: object) -> int:
     return main(spec, ["--source", str(source), *map(str, flags)])
 
 
@@ -43,7 +43,7 @@ def outputs(place: Path) -> list[object]:
     return ["--dataset", place, "--report", Path(f"{place}-report")]
 
 
-def share(source: Path, place: Path, shard: str, *flags: str) -> Path:
+def share(source: Path | str, place: Path, shard: str, *flags: str) -> Path:
     assert run(IngestShare, source, *READING, "--shard", shard, "--share", place, "--report", f"{place}-r", *flags) == 0
     return place
 
