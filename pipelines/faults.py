@@ -17,6 +17,7 @@ from components.interchange.preprocessing import Preprocessing
 
 Pixels = NDArray[np.float32]
 Filter = Callable[[Image.Image, tuple[int, int]], Image.Image]
+OFF = 0.2  # Of the pixels, in a decoder that rounds otherwise.
 FILTERS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 
 
@@ -31,6 +32,24 @@ class Fault(NamedTuple):
 def as_agreed(contract: Preprocessing) -> Callable[[bytes], Pixels]:
     """The pixels of a client that keeps to the contract."""
     return lambda data: preprocess(data, contract).astype(np.float32)
+
+
+def resized_by_pillow(contract: Preprocessing) -> Callable[[bytes], Pixels]:
+    """The pixels of a client that keeps to the contract, too: decoded whole, and resized by another library."""
+    return lambda data: _resized_by_pillow(decode(data).image, contract)
+
+
+def decoded_otherwise(contract: Preprocessing) -> Callable[[bytes], Pixels]:
+    """The pixels of a client that keeps to the contract, too: a fifth of what it decodes is a level of 255 off."""
+    rng = np.random.default_rng(0)
+
+    def pixels_of(data: bytes) -> Pixels:
+        decoded_HWC = to_array(decode(data).image).astype(np.int16)
+        off_HW = rng.choice([-1, 0, 1], decoded_HWC.shape[:2], p=[OFF / 2, 1 - OFF, OFF / 2])
+        changed_HWC = np.clip(decoded_HWC + off_HW[..., None], 0, 255).astype(np.uint8)
+        return _cropped(_short(Image.fromarray(changed_HWC), contract), contract)
+
+    return pixels_of
 
 
 def faults(contract: Preprocessing) -> Iterator[Fault]:
@@ -62,6 +81,8 @@ def _resizes(contract: Preprocessing) -> Iterator[Fault]:
             yield Fault("resize filter", words, with_filter(_antialiased(name)))
     for name in ("bilinear", "bicubic"):
         yield Fault("resize filter", f"{name} without antialiasing (as OpenCV resizes)", with_filter(_pointwise(name)))
+    yield Fault("resize filter", "the filter is an area average (as OpenCV's INTER_AREA)", with_filter(_area))
+    yield Fault("resize filter", "the filter is nearest (as OpenCV's INTER_NEAREST)", with_filter(_nearest_below))
     side = contract.crop_px
     square: Callable[[bytes], Pixels] = lambda data: _floats(  # noqa: E731
         decode(data).image.resize((side, side), Image.Resampling[contract.interpolation.upper()])
@@ -76,6 +97,20 @@ def _resizes(contract: Preprocessing) -> Iterator[Fault]:
             return _floats(_short(decode(data).image, contract))[:side, :side]
 
         yield Fault("crop", "the corner is cropped, not the centre", corner)
+
+    def rounded_up(data: bytes) -> Pixels:
+        pixels_HWC = _floats(_short(decode(data).image, contract))
+        top, left = (-(-(length - side) // 2) for length in pixels_HWC.shape[:2])
+        return pixels_HWC[top : top + side, left : left + side]
+
+    yield Fault("crop", "the crop's offset is rounded up, not down (torchvision rounds to even)", rounded_up)
+
+    def long_side_rounded(data: bytes) -> Pixels:
+        image = decode(data).image
+        width, height = (round(side * contract.resize_short_px / min(image.size)) for side in image.size)
+        return _cropped(image.resize((width, height), Image.Resampling[contract.interpolation.upper()]), contract)
+
+    yield Fault("resize size", "the long side is rounded to the nearest pixel, not down", long_side_rounded)
 
 
 def _colours(contract: Preprocessing) -> Iterator[Fault]:
@@ -105,12 +140,6 @@ def _normalisations(contract: Preprocessing) -> Iterator[Fault]:
     yield Fault("normalisation", "pixels are not divided by 255", seen_as(lambda x: 255 * x))
 
 
-def rescaled(contract: Preprocessing, scale: float, shift: float) -> Callable[[bytes], Pixels]:
-    """Pixels as seen with the contract's std / scale, and its mean lowered by `shift` (on [0, 1])."""
-    agreed, mean = as_agreed(contract), 255 * np.array(contract.mean, np.float32)
-    return lambda data: (scale * (agreed(data) - mean + 255 * shift) + mean).astype(np.float32)
-
-
 def _antialiased(name: str) -> Filter:
     return lambda image, size: image.resize(size, Image.Resampling[name.upper()])
 
@@ -121,6 +150,33 @@ def _pointwise(name: str) -> Filter:
         return image.transform(size, Image.Transform.EXTENT, box, Image.Resampling[name.upper()])
 
     return resize
+
+
+def _resized_by_pillow(image: Image.Image, contract: Preprocessing) -> Pixels:
+    resized = _antialiased(contract.interpolation)(image, _size(image, contract.resize_short_px))
+    return _cropped(resized, contract)
+
+
+def _area(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Every pixel is the mean of what it covers, parts of pixels included; bilinear where the picture grows."""
+    if size[0] > image.width:
+        return _pointwise("bilinear")(image, size)
+    columns, rows = (_coverage(old, new) for old, new in zip(image.size, size, strict=True))
+    found_HWC = np.einsum("yh,hwc,xw->yxc", rows, np.asarray(image, np.float32), columns, optimize=True)
+    return Image.fromarray(np.rint(found_HWC).astype(np.uint8))
+
+
+def _coverage(old: int, new: int) -> NDArray[np.float32]:
+    """The share that each of `old` pixels has in each of `new`, [new, old]; rows add up to 1."""
+    edges = np.arange(new + 1) * old / new
+    lows, highs = (np.clip(edge[:, None] - np.arange(old), 0, 1) for edge in (edges[:-1], edges[1:]))
+    return ((highs - lows) * new / old).astype(np.float32)
+
+
+def _nearest_below(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The pixel at or below, where Pillow takes the one at the middle."""
+    columns, rows = (np.arange(new) * old // new for old, new in zip(image.size, size, strict=True))
+    return Image.fromarray(np.asarray(image)[rows][:, columns])
 
 
 def _size(image: Image.Image, short_px: int) -> tuple[int, int]:

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import onnx
 
+from components.interchange.onnx_model import data_file
+
 MOST_BYTES = 2**31 - 2**24  # Protobuf's limit, less what the graph itself takes.
 SMALLEST_OUTSIDE = 1024  # Smaller tensors stay inside: shapes and axes, which the checker and onnxruntime want to see.
 
 
 def _beside(path: Path) -> Path:
-    return path.with_name(f"{path.name}.data")
+    return path.with_name(data_file(path.name))
 
 
 def save(model: onnx.ModelProto, path: Path, most_bytes: int = MOST_BYTES) -> None:

@@ -33,7 +33,7 @@ from components.interchange.errors import BadInput
 from components.interchange.feature_statistics import carry_feature_statistics
 from components.interchange.lineage import FOLDER, LineageImage, write_lineage
 from components.interchange.memory import keep_freed_memory
-from components.interchange.onnx_model import MODEL_FILE, metadata_of, open_model, variant_file
+from components.interchange.onnx_model import MODEL_FILE, metadata_of, open_model, sha256_of, variant_file
 from components.interchange.report import write_report
 from components.interchange.step import RunContext, given_parameters
 
@@ -147,14 +147,19 @@ def _write_card(spec: ExportOnnx, card: OnnxCard) -> None:
 
 
 def _judged(spec: ExportOnnx, card: OnnxCard, because: Mapping[Precision, list[str]]) -> OnnxCard:
-    """The card with the verdicts: of the model that ships, and of those beside it."""
+    """The card with the verdicts, of the model that ships and of those beside it, and with what files there are now."""
     beside = dict.fromkeys(name for name in spec.variants if name != spec.precision)
     own = because[spec.precision]
     variants = [
         Variant(precision=name, file=variant_file(name), eligible=not because[name], ineligible_because=because[name])
         for name in beside
     ]
-    return card.model_copy(update={"eligible": not own, "ineligible_because": own, "variants": variants})
+    sha256 = sha256_of(spec.onnx_model, MODEL_FILE)
+    for one in variants:
+        sha256 |= sha256_of(spec.onnx_model, one.file)
+    return card.model_copy(
+        update={"eligible": not own, "ineligible_because": own, "variants": variants, "sha256": sha256}
+    )
 
 
 def _other_precisions(

@@ -80,7 +80,8 @@ class OnnxCard(BaseModel):
 
     `input` says what clients feed: raw pixels, or floats on [0, 1] that are not normalised either.
     The file's logits are raw: probabilities are softmax(logits / temperature). `classifier_digest` is of the classifier
-    as it was trained, before evaluate added the temperature.
+    as it was trained, before evaluate added the temperature. `sha256` is of every model file by its place in the
+    artifact, with weights that lie beside one; models from before it was written down have none.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -101,6 +102,7 @@ class OnnxCard(BaseModel):
     temperature: Temperature = 1.0
     threshold: Threshold | None = None
     variants: list[Variant] = []
+    sha256: dict[str, str] = {}
 
 
 def read_classifier_card(folder: Path) -> ClassifierCard:

@@ -17,6 +17,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from components.interchange.artifact import file_digest
 from components.interchange.cards import InputLayout, OnnxCard, read_onnx_card
 from components.interchange.errors import BadInput
 from components.interchange.preprocessing import Preprocessing
@@ -54,13 +55,17 @@ def variant_file(precision: str) -> str:
 
 
 def open_model(
-    folder: Path, providers: Sequence[Any] = (CPU_PROVIDER,), options: Any = None, file: str = MODEL_FILE
+    folder: Path,
+    providers: Sequence[Any] = (CPU_PROVIDER,),
+    options: Any = None,
+    file: str = MODEL_FILE,
+    hashed: bool = True,
 ) -> tuple[Any, OnnxCard]:
     """An onnxruntime session of one of an onnx_model's files, and the artifact's card.
 
     `providers` are onnxruntime's own (names, or pairs with options), so are `options`. BadInput when the file is
-    missing, cannot be loaded, or says something else than the card, and when onnxruntime replaced the first provider
-    by another: it does so with a warning alone.
+    missing, cannot be loaded, says something else than the card, or (where it is `hashed`) has not the bytes that were
+    exported, and when onnxruntime replaced the first provider by another: it does so with a warning alone.
     """
     card = read_onnx_card(folder)
     path = folder / file
@@ -74,6 +79,8 @@ def open_model(
             "Was it copied whole? Otherwise export it again."
         ) from None
     problems = _contradictions(session, card)
+    if hashed and not problems:
+        problems = _other_bytes(folder, file, card)
     if problems:
         raise BadInput(
             f"{path} contradicts its card: {'; '.join(problems)}. The file or the card was altered; export it again."
@@ -105,6 +112,27 @@ def _contradictions(session: Any, card: OnnxCard) -> list[str]:
         elif not _same(key, found_metadata[key], text):
             problems.append(f"its metadata's {key!r} is {found_metadata[key]}, the card says {text}")
     return problems
+
+
+def sha256_of(folder: Path, file: str) -> dict[str, str]:
+    """sha256 by place of a model file, and of the weights that lie beside it."""
+    return {place: file_digest(folder / place) for place in (file, data_file(file)) if (folder / place).is_file()}
+
+
+def data_file(file: str) -> str:
+    """Where the weights of a model file of over 2 GiB lie: beside it."""
+    return f"{file}.data"
+
+
+def _other_bytes(folder: Path, file: str, card: OnnxCard) -> list[str]:
+    """Files whose bytes are not those that were exported. The card of an older model does not know them."""
+    found = sha256_of(folder, file)
+    expected = {place: card.sha256[place] for place in (file, data_file(file)) if place in card.sha256}
+    return [
+        f"the sha256 of {place} is {found.get(place)}, expected {sha256}"
+        for place, sha256 in expected.items()
+        if found.get(place) != sha256
+    ]
 
 
 def _same(key: str, found: str, wanted: str) -> bool:

@@ -27,12 +27,11 @@ def cold_start(folder: Path, provider: str, num_threads: int) -> dict[str, float
 def _answer_once(folder: Path, provider: str, num_threads: int) -> dict[str, Any]:
     import numpy as np
 
-    from components.interchange.onnx_model import logits_of, open_model
-    from components.interchange.providers import with_fallback
-    from components.latency.session import session_options
+    from components.interchange.onnx_model import logits_of
+    from components.latency.session import open_session
 
     started = time.perf_counter()
-    session, card = open_model(folder, with_fallback(provider), session_options(num_threads))
+    session, card = open_session(folder, provider, num_threads, hashed=False)  # A server does not hash; the step has.
     loaded = time.perf_counter()
     logits_of(session, np.zeros((1, card.preprocessing.crop_px, card.preprocessing.crop_px, 3), np.uint8))
     answered = time.perf_counter()

@@ -42,9 +42,11 @@ def session_options(num_threads: int) -> Any:
     return options
 
 
-def open_session(folder: Path, provider: str, num_threads: int, file: str = MODEL_FILE) -> tuple[Any, OnnxCard]:
+def open_session(
+    folder: Path, provider: str, num_threads: int, file: str = MODEL_FILE, hashed: bool = True
+) -> tuple[Any, OnnxCard]:
     """Session and card; BadInput when onnxruntime offers another provider than this one."""
-    return open_model(folder, with_fallback(provider), session_options(num_threads), file)
+    return open_model(folder, with_fallback(provider), session_options(num_threads), file, hashed)
 
 
 def machine() -> dict[str, Any]:

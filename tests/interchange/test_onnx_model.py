@@ -8,8 +8,9 @@ import onnx
 import pytest
 from onnx import TensorProto, numpy_helper
 
+from components.export_onnx.files import save
 from components.interchange.errors import BadInput
-from components.interchange.onnx_model import open_model
+from components.interchange.onnx_model import open_model, sha256_of
 
 
 def change_metadata(folder: Path, **changes: str | None) -> None:
@@ -83,6 +84,32 @@ def test_a_file_that_was_cut_off_says_so(tiny_onnx_model, copied, kept):
         open_model(folder)
 
 
+def test_one_weight_that_differs_from_what_was_exported_is_found_by_its_digest(tiny_onnx_model, copied):
+    folder = copied(tiny_onnx_model)
+    model = onnx.load(folder / "model.onnx")
+    weight = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+    weight.raw_data = weight.raw_data[:-1] + bytes([weight.raw_data[-1] ^ 1])
+    onnx.save(model, folder / "model.onnx")
+
+    with pytest.raises(
+        BadInput, match=r"the sha256 of model\.onnx is [0-9a-f]{64}, expected [0-9a-f]{64}\. The file or"
+    ):
+        open_model(folder)
+    open_model(folder, hashed=False)  # Nothing else tells.
+
+
+def test_weights_beside_the_file_have_a_digest_too(tiny_onnx_model, copied):
+    folder = copied(tiny_onnx_model)
+    save(onnx.load(folder / "model.onnx"), folder / "model.onnx", most_bytes=10_000)
+    change_card(folder, sha256=sha256_of(folder, "model.onnx"))
+    open_model(folder)
+    data = folder / "model.onnx.data"
+    data.write_bytes(data.read_bytes()[:-1] + b"?")
+
+    with pytest.raises(BadInput, match=r"the sha256 of model\.onnx\.data is"):
+        open_model(folder)
+
+
 def test_an_opset_that_the_runtime_lacks_is_refused_by_its_number(tiny_onnx_model, copied):
     folder = copied(tiny_onnx_model)
     model = onnx.load(folder / "model.onnx")
@@ -98,6 +125,7 @@ def test_a_file_from_before_the_whole_contract_was_written_down_still_opens(tiny
     card = json.loads((folder / "card.json").read_text())
     short = {key: card["preprocessing"][key] for key in card["preprocessing"] if key not in ("decoder", "long_side")}
     change_metadata(folder, preprocessing=json.dumps(short), threshold=None)
+    change_card(folder, sha256={})
 
     session, read = open_model(folder)
 

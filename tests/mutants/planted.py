@@ -320,7 +320,7 @@ MUTANTS = (
     Mutant(
         "every client conforms",
         "pipelines/conformance.py",
-        "if distance <= slack:",
+        "if distance <= LEAST_SLACK:",
         "if True:",
         ("tests/pipelines/test_conformance.py",),
     ),

@@ -19,22 +19,33 @@ def pixels(path: str, short: int, crop: int) -> np.ndarray:
     if FAULT != "no EXIF":
         image = ImageOps.exif_transpose(image)
     image = image.convert("RGB")
+    if FAULT == "other decoder":
+        off = np.random.default_rng(1).choice([-1, 0, 1], (*image.size[::-1], 1), p=[0.1, 0.8, 0.1])
+        image = Image.fromarray((np.asarray(image) + off).clip(0, 255).astype(np.uint8))
     scale = short / min(image.size)
-    size = tuple(int(side * scale + 1e-6) for side in image.size)
-    if FAULT == "no antialias":
+    size = tuple(round(side * scale) if FAULT == "long side" else int(side * scale + 1e-6) for side in image.size)
+    if FAULT == "lanczos":
+        image = image.resize(size, Image.Resampling.LANCZOS)
+    elif FAULT == "no antialias":
         image = image.transform(size, Image.Transform.EXTENT, (0, 0, *image.size), Image.Resampling.BILINEAR)
     elif FAULT == "squash":
         image = image.resize((crop, crop), Image.Resampling.BICUBIC)
     else:
         image = image.resize(size, Image.Resampling.NEAREST if FAULT == "other filter" else Image.Resampling.BICUBIC)
-    left, top = (image.size[0] - crop) // 2, (image.size[1] - crop) // 2
+    left, top = ((side - crop) // 2 for side in image.size)
+    if FAULT == "crop to even":
+        left, top = (round((side - crop) / 2) for side in image.size)
     array = np.asarray(image.crop((left, top, left + crop, top + crop))).astype(np.float32)
     if FAULT == "BGR":
         array = array[..., ::-1]
     if FAULT == "wrong mean":
         array = array - 255 * 0.12
-    if FAULT == "other decoder":
-        array = array + np.random.default_rng(1).integers(-1, 2, array.shape)
+    if FAULT == "grey":
+        array = array.mean(axis=2, keepdims=True).repeat(3, axis=2)
+    if FAULT == "little mean":
+        array = array - 5
+    if FAULT == "other gamma":
+        array = 255 * (array / 255) ** 1.5
     return np.rint(array.clip(0, 255)).astype(np.uint8)
 
 

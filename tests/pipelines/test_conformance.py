@@ -82,7 +82,7 @@ def model(tmp_path_factory, tiny_onnx_model):
     """The tiny model with a temperature, and golden samples that are larger than its input and not square."""
     folder = tmp_path_factory.mktemp("conformance") / "model"
     folder.mkdir()
-    card = json.loads((tiny_onnx_model / "card.json").read_text()) | {"temperature": 0.5}
+    card = json.loads((tiny_onnx_model / "card.json").read_text()) | {"temperature": 0.5, "sha256": {}}
     (folder / "card.json").write_text(json.dumps(card))
     file = onnx.load(tiny_onnx_model / "model.onnx")
     metadata = {prop.key: prop.value for prop in file.metadata_props} | {"temperature": "0.5"}
@@ -101,7 +101,7 @@ def test_a_client_that_keeps_to_the_contract_conforms(model, fault):
 
     assert found.conforms, found.words()
     assert found.departs == []
-    assert found.images == 9, "six golden samples, three of them again on their side"
+    assert found.images == 13, "six golden samples, three of them again on their side, four mosaics"
 
 
 @pytest.mark.parametrize(
@@ -109,8 +109,11 @@ def test_a_client_that_keeps_to_the_contract_conforms(model, fault):
     [
         ("no EXIF", "orientation", "the EXIF orientation is not applied"),
         ("other filter", "resize filter", "the filter is nearest, not bicubic"),
+        ("lanczos", "resize filter", "the filter is lanczos, not bicubic"),
         ("no antialias", "resize filter", "bilinear without antialiasing (as OpenCV resizes)"),
         ("squash", "resize size", "the image is squashed to 32x32 instead of resized and cropped"),
+        ("long side", "resize size", "the long side is rounded to the nearest pixel, not down"),
+        ("crop to even", "crop", "the crop's offset is rounded up, not down (torchvision rounds to even)"),
         ("BGR", "colour order", "the channels are BGR, not RGB"),
         ("probabilities raw", "temperature", "probabilities are not divided by the temperature"),
     ],
@@ -131,6 +134,21 @@ def test_another_mean_is_named_and_told(model):
     assert "mean (0." in found.departs[0][1]
 
 
+def test_a_departure_smaller_than_the_slack_is_named_where_a_fault_explains_it(model):
+    found = check(model, command("little mean", model))
+
+    assert found.distance < found.slack
+    assert not found.conforms
+    assert [subject for subject, _ in found.departs] == ["normalisation"], found.words()
+
+
+def test_what_no_known_fault_explains_departs_all_the_same(model):
+    found = check(model, command("other gamma", model))
+
+    assert not found.conforms
+    assert found.distance > found.slack
+
+
 def test_shuffled_classes_are_named_one_by_one(model):
     found = check(model, command("shuffled classes", model))
 
@@ -149,12 +167,12 @@ def test_shuffled_classes_are_named_one_by_one(model):
         ("no-such-program --at-all", "cannot be run"),
         ("", "cannot be run"),
         ("false", "ended with exit code 1"),
-        ("true", "printed 0 lines for 9 images"),
-        ("""python3 -c "[print('{}') for _ in range(9)]" """, "expected a JSON object with logits or probabilities"),
-        ("""python3 -c "[print('{\\"logits\\": [1, 2]}') for _ in range(9)]" """, "has no 3 finite numbers"),
-        ("""python3 -c "[print('{\\"probabilities\\": [1, 2, 3]}') for _ in range(9)]" """, "add up to 6.000"),
+        ("true", "printed 0 lines for 13 images"),
+        ("""python3 -c "[print('{}') for _ in range(13)]" """, "expected a JSON object with logits or probabilities"),
+        ("""python3 -c "[print('{\\"logits\\": [1, 2]}') for _ in range(13)]" """, "has no 3 finite numbers"),
+        ("""python3 -c "[print('{\\"probabilities\\": [1, 2, 3]}') for _ in range(13)]" """, "add up to 6.000"),
         (
-            """python3 -c "[print('{\\"logits\\": {\\"a\\": 1, \\"b\\": 2, \\"c\\": 3}}') for _ in range(9)]" """,
+            """python3 -c "[print('{\\"logits\\": {\\"a\\": 1, \\"b\\": 2, \\"c\\": 3}}') for _ in range(13)]" """,
             "names the classes a, b, c; the model has blue, green, red",
         ),
     ],
