@@ -3,23 +3,28 @@
 from collections.abc import Sequence
 from typing import Any
 
-from components.interchange.page import Plot, Section, Table, Text, render
+from components.interchange.figures import key_figure
+from components.interchange.page import Badge, KeyFigure, Notes, Plot, Section, Table, Text, Tone, render
 from components.interchange.report import Row
 from components.latency.curve import Point, curve
 
+TONES: dict[str, Tone] = {"pass": "good", "fail": "bad", "inconclusive": "unsure"}
+# Of the many figures the ones that a reader looks for: label, name, of.
+KEY_FIGURES = (
+    ("p50 at batch 1", "p50_ms", "batch 1"),
+    ("p99 at batch 1", "p99_ms", "batch 1"),
+    ("p50 from file to answer", "p50_ms", "end to end"),
+    ("first answer of a cold start", "first_answer_ms", "cold start"),
+)
+
 
 def page(rows: Sequence[Row], points: list[Point], details: dict[str, Any]) -> str:
-    """The page as HTML: verdict and noise, every figure with its interval, throughput against latency."""
-    machine, noise = details["machine"], details["noise"]
-    p50, p99 = (next(row for row in rows if row.name == name) for name in ("p50_ms", "p99_ms"))
-    lead = f"p50 {_shown(p50)}, p99 {_shown(p99)} at batch 1 on {details['provider']}."
-    if details["verdict"] is not None:
-        lead += f" Verdict: {details['verdict']}."
-    quiet = "too noisy for a figure to be trusted" if details["noisy"] else "quiet enough"
-    where = (
-        f"{machine['processor']}, {machine['cores']} cores, {details['num_threads']} threads, onnxruntime "
-        f"{machine['onnxruntime']}. The machine was {quiet}: measured against itself, in turn, p50 differed by "
-        f"{noise['p50_difference']:.1%} and p99 by {noise['p99_difference']:.1%}."
+    """The page as HTML: verdict, key figures and noise, throughput against latency, every figure with its interval."""
+    machine, verdict = details["machine"], details["verdict"]
+    lead = (
+        f"{details['precision']} on {details['provider']}, {machine['processor']}, {machine['cores']} cores, "
+        f"{details['num_threads']} {'thread' if details['num_threads'] == 1 else 'threads'}, onnxruntime "
+        f"{machine['onnxruntime']}."
     )
     table = Table(
         ("of", "figure", "value", "95 % interval", "n"),
@@ -29,9 +34,44 @@ def page(rows: Sequence[Row], points: list[Point], details: dict[str, Any]) -> s
             if row.of
         ],
     )
-    figures = Section("Every figure", [table, Text(details["advice"])] if details["advice"] else [table])
     plot = Plot([curve(points)], "Each way of asking: up and to the left is better.")
-    return render("Latency", lead, [Section("Where", [Text(where)]), Section("Throughput", [plot]), figures])
+    sections = [
+        Section("Can it be trusted", [Notes(_trust(details))]),
+        Section("Throughput", [plot]),
+        Section("Every figure", [table], folded=True, hint=f"{len(table.rows)} figures"),
+    ]
+    if details["advice"]:
+        sections.insert(0, Section("Precision", [Text(details["advice"])]))
+    badge = None if verdict is None else Badge(verdict, TONES[verdict])
+    return render("Latency", lead, sections, badge=badge, figures=_key_figures(rows))
+
+
+def _key_figures(rows: Sequence[Row]) -> list[KeyFigure]:
+    found: list[KeyFigure] = []
+    for label, name, of in KEY_FIGURES:
+        row = next((row for row in rows if (row.name, row.of) == (name, of)), None)
+        found += key_figure(label, row)
+    return found
+
+
+def _trust(details: dict[str, Any]) -> list[tuple[Tone, str]]:
+    """Whether the machine was quiet and the model warm, and which providers could not start."""
+    noise, noisy = details["noise"], details["noisy"]
+    quiet = "too noisy for a figure to be trusted" if noisy else "quiet enough"
+    lines: list[tuple[Tone, str]] = [
+        (
+            "bad" if noisy else "good",
+            f"The machine was {quiet}: measured against itself, in turn, p50 differed by "
+            f"{noise['p50_difference']:.1%} and p99 by {noise['p99_difference']:.1%}.",
+        )
+    ]
+    runs = f"{details['warmup_runs']:,} warm-up runs"
+    if details["warmup_settled"]:
+        lines.append(("good", f"The times had settled after {runs}."))
+    else:
+        lines.append(("unsure", f"The times had not settled after {runs}."))
+    lines += [("plain", f"{name} did not start: {why}") for name, why in details["providers_not_started"].items()]
+    return lines
 
 
 def _value(row: Row) -> str:
@@ -42,7 +82,3 @@ def _interval(row: Row) -> str:
     if row.low is None and row.high is None:
         return ""
     return " to ".join("unbounded" if bound is None else f"{bound:,.4g}" for bound in (row.low, row.high))
-
-
-def _shown(row: Row) -> str:
-    return f"{row.value:.3g} ms" if isinstance(row.value, int | float) else "unknown"

@@ -18,7 +18,7 @@ from components.export_onnx.spec import ExportOnnx
 from components.interchange.cli import main
 from components.interchange.errors import BadInput
 from components.interchange.onnx_model import open_model
-from pipelines.conformance import check
+from pipelines.conformance import LEAST_SLACK, check
 
 CLIENT = Path(__file__).with_name("serving_client.py")
 
@@ -134,12 +134,15 @@ def test_another_mean_is_named_and_told(model):
     assert "mean (0." in found.departs[0][1]
 
 
-def test_a_departure_smaller_than_the_slack_is_named_where_a_fault_explains_it(model):
-    found = check(model, command("little mean", model))
+@pytest.mark.parametrize(("fault", "subject"), [("BGR", "colour order"), ("little mean", "normalisation")])
+def test_a_fault_is_told_however_large_the_slack_is(model, monkeypatch, fault, subject):
+    """Real models may move more by another decoder than by a fault."""
+    monkeypatch.setattr("pipelines.conformance.SLACK", 1e4)
+    found = check(model, command(fault, model))
 
-    assert found.distance < found.slack
+    assert LEAST_SLACK < found.distance < found.slack
     assert not found.conforms
-    assert [subject for subject, _ in found.departs] == ["normalisation"], found.words()
+    assert found.departs[0][0] == subject, found.words()
 
 
 def test_what_no_known_fault_explains_departs_all_the_same(model):
