@@ -9,7 +9,7 @@ import io
 from typing import NamedTuple
 
 import numpy as np
-from cykooz_resizer import CropBox, FilterType, ImageData, PixelType, ResizeAlg, ResizeOptions, Resizer
+from cykooz_resizer import CropBox, FilterType, ResizeAlg, ResizeOptions, Resizer
 from numpy.typing import NDArray
 
 # Image.open with a closed list of formats finds only plug-ins that are imported already.
@@ -132,12 +132,11 @@ def _resized(
     if (size, box) == (image.size, (0, 0, *image.size)):
         return image
     left, top, right, bottom = box
-    source = ImageData(*image.size, PixelType.U8x3, image.tobytes())
-    target = ImageData(*size, PixelType.U8x3)
+    target = Image.new("RGB", size)
     options = ResizeOptions(ResizeAlg.convolution(FILTERS[interpolation]), use_alpha=False)
     options.crop_box = CropBox(left, top, right - left, bottom - top)
-    Resizer().resize(source, target, options)
-    return Image.frombytes("RGB", size, target.get_buffer())
+    Resizer().resize_pil(image, target, options)  # In Pillow's own memory: copies cost more than the filter.
+    return target
 
 
 def _opened(data: bytes) -> Image.Image:
@@ -160,6 +159,8 @@ def _opened(data: bytes) -> Image.Image:
 
 def _load(image: Image.Image, data: bytes) -> None:
     try:
+        if isinstance(image, JpegImagePlugin.JpegImageFile):
+            image.decodermaxblock = len(data)  # At once: in pieces of 64 kB large photographs take a fifth longer.
         image.load()
         if image.format in ("JPEG", "MPO") and not _jpeg_ends(data):
             raise EOFError("no end-of-image marker")
