@@ -17,6 +17,7 @@ Counts = Mapping[str, Mapping[str, int]]
 
 def ingest_page(
     num_files: int,
+    usable: Sequence[Picture],
     placement: Placement,
     quarantined: Sequence[Quarantined],
     counts: Counts,
@@ -28,7 +29,8 @@ def ingest_page(
 ) -> str:
     """The page as HTML; the pictures' pixels must still be there to read.
 
-    The fractions are those asked for; `storage` says how the images are kept.
+    `usable` are all that could be decoded, also those that were left out then. The fractions are those asked for;
+    `storage` says how the images are kept.
     """
     asked = {"train": 1 - val_fraction - test_fraction, "val": val_fraction, "test": test_fraction}
     pictures = [picture for split in SPLITS for picture in placement.sides[split]]
@@ -47,7 +49,7 @@ def ingest_page(
         Section("Examples", _examples(classes, placement)),
         Section("Sizes, formats, colours", _properties(pictures, statistics)),
         Section("Storage", [Text(sentence) for sentence in storage]),
-        Section("Left out", [_reasons(quarantined), _left_out(quarantined)]),
+        Section("Left out", [_reasons(quarantined), _left_out(quarantined), *_left_out_pictures(quarantined, usable)]),
         Section("One picture under several labels", _sets(placement.conflicts, placement)),
         Section("Look-alikes", _sets(_telling(placement.families), placement)),
         Section("Copies", _sets(placement.copies, placement), folded=True, hint=f"{len(placement.copies)} sets"),
@@ -110,6 +112,19 @@ def _left_out(quarantined: Sequence[Quarantined]) -> Table:
     rest = len(quarantined) - len(shown)
     caption = f"{rest:,} more are in quarantine.parquet." if rest else ""
     return Table(["file", "reason", "found"], [[one.path, one.reason, one.detail] for one in shown], caption)
+
+
+def _left_out_pictures(quarantined: Sequence[Quarantined], usable: Sequence[Picture]) -> list[Block]:
+    """For each reason the first pictures that were left out for it, where they could be decoded."""
+    decoded = {one.source.path: one for one in usable}
+    by_reason: dict[str, list[Picture]] = {}
+    for entry in sorted(quarantined):
+        if entry.path in decoded:
+            by_reason.setdefault(entry.reason, []).append(decoded[entry.path])
+    found: list[Block] = []
+    for reason, pictures in sorted(by_reason.items()):
+        found += [Text(reason), Gallery([_picture(one, [one.source.path]) for one in pictures[:EXAMPLES]])]
+    return found
 
 
 def _telling(families: Sequence[list[Picture]]) -> list[list[Picture]]:

@@ -50,6 +50,7 @@ def settle(spec: Settling, reading: Reading, found: Found, before: Before) -> in
     worth_saying = warnings(counts, placement.largest_family) + drifted
     html = ingest_page(
         found.num_files,
+        pictures,
         placement,
         quarantined,
         counts,

@@ -24,7 +24,9 @@ def test_the_page_shows_classes_pairs_and_what_was_left_out(animals: Path, inges
     for text in ("near &amp; dear.jpg", "cat/near.jpg", "dog/conflict.png", "cat/&lt;b&gt;.png", "achieved", "PNG"):
         assert text in html
     assert not re.search(r"<script|https?://", html)
-    assert html.count("data:image/jpeg;base64,") == 4 + 4 + 2 + 2
+    assert (
+        html.count("data:image/jpeg;base64,") == 4 + 4 + 2 + 2 + 2
+    )  # Two classes, a conflict, look-alikes, and the conflict among what was left out.
     report = read_report(folder)
     values = {(row.name, row.of): row.value for row in report.rows}
     assert values["near_duplicates", ""] == values["near_duplicates", "several labels"] == 1

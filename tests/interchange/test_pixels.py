@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from cykooz_resizer import CpuExtensions, FilterType, ImageData, PixelType, ResizeAlg, ResizeOptions, Resizer
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageCms
 
 from components.interchange.pixels import (
     BrokenImage,
@@ -119,6 +119,16 @@ def test_every_mode_becomes_rgb(name: str) -> None:
     assert pixels.shape == (16, 16, 3)
     assert pixels.dtype == np.uint8
     assert np.abs(pixels.astype(int) - colour).max() <= (1 if name == "CMYK" else 0)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_a_colour_profile_changes_no_pixel(format: str) -> None:
+    """Training and serving would have to convert alike; nobody's server does."""
+    photo = Image.fromarray(noise(24, 32))
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    plain, profiled = encoded(photo, format), encoded(photo, format, icc_profile=profile)
+    assert profile in profiled or len(profiled) > len(plain)
+    assert np.array_equal(to_array(decode(plain).image), to_array(decode(profiled).image))
 
 
 def test_ycck_is_told_from_cmyk_by_the_adobe_marker() -> None:
