@@ -61,9 +61,9 @@ def run(spec: Evaluate, context: RunContext) -> dict[str, object]:
         rows += duel.rows
         matrices |= duel.matrices
 
-    fitted = temperature.fit(winner.logits["val"], labels["val"])
+    fitted = temperature.choose(winner.logits["val"], labels["val"], winner.logits["test"], labels["test"], intervals)
     calibrated = winner.divided_by(fitted.temperature)
-    rows += calibration_rows(
+    rows += fitted.rows + calibration_rows(
         calibrated.logits["test"], labels["test"], fitted.temperature, len(labels["val"]), intervals
     )
     chosen = selective.choose(

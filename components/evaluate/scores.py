@@ -38,7 +38,7 @@ def row_of(
         key: None if math.isnan(number) else number
         for key, number in zip(("value", "low", "high"), (value, low, high), strict=True)
     }
-    return Row(name=name, unit="nats" if name == "nll" else "", of=of, split=split, n=n, **found)
+    return Row(name=name, unit="nats" if name.split("_")[0] == "nll" else "", of=of, split=split, n=n, **found)
 
 
 def score_rows(

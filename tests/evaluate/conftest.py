@@ -66,8 +66,8 @@ def biased(tmp_path_factory: pytest.TempPathFactory, learnt: Path) -> Path:
     with torch.no_grad():
         head = model.get_classifier()
         head.bias[1] += 0.42
-        head.bias *= 60
-        head.weight *= 60
+        head.bias *= 2000
+        head.weight *= 2000
     folder = tmp_path_factory.mktemp("biased") / "classifier"
     classifier.save(folder, model, card)
     return folder

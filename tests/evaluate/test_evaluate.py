@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from components.evaluate import champion_model, temperature
+from components.evaluate.scores import Intervals
 from components.evaluate.spec import Evaluate
 from components.export_onnx.spec import ExportOnnx
 from components.interchange import classifier, scoring
@@ -78,7 +79,8 @@ def test_the_temperature_is_fitted_to_val_and_judged_on_test(calibrated, tiny_da
             network, iter([split.center_crops(range(30), 32)]), torch.device("cpu")
         )
         labels[name] = split.labels_N
-    expected = temperature.fit(logits["val"], labels["val"]).temperature
+    intervals = Intervals(num_resamples=200, seed=0, bins=15)
+    expected = temperature.choose(logits["val"], labels["val"], logits["test"], labels["test"], intervals).temperature
 
     row = report.row("temperature", "selected", "val")
     assert (row.value, row.n) == (expected, 30)

@@ -186,9 +186,9 @@ MUTANTS = (
     ),
     Mutant(
         "temperature fitted to test",
-        "components/evaluate/run.py",
-        'temperature.fit(winner.logits["val"], labels["val"])',
-        'temperature.fit(winner.logits["test"], labels["test"])',
+        "components/evaluate/temperature.py",
+        "found, how = fit(val_logits_NC, val_labels_N)",
+        "found, how = fit(test_logits_NC, test_labels_N)",
         ("tests/evaluate",),
     ),
     Mutant(

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from components.evaluate.temperature import fit
+from components.evaluate.scores import Intervals
+from components.evaluate.temperature import choose, fit
 from components.interchange import scoring
 
 
@@ -66,3 +67,45 @@ def test_without_a_mistake_there_is_no_optimum_and_the_logits_stay():
 
     assert found.temperature == 1.0
     assert "all 2 val images are right" in found.how
+
+
+QUICK = Intervals(num_resamples=400, seed=0, bins=15)
+
+
+def test_a_temperature_that_helps_ships_with_its_gain_on_val_and_on_test():
+    found = choose(*drawn(2.5, 400), *drawn(2.5, 400, seed=2), QUICK)
+
+    assert found.temperature == fit(*drawn(2.5, 400)).temperature
+    rows = {(row.name, row.split): row for row in found.rows}
+    assert set(rows) == {("nll_difference", "val"), ("nll_difference", "test"), ("ece_difference", "test")}
+    for row in rows.values():
+        assert row.low <= row.value <= row.high < 0
+    logits_NC, labels_N = drawn(2.5, 400, seed=2)
+    for name, score in (("nll", scoring.nll), ("ece", scoring.ece)):
+        change = score(logits_NC / found.temperature, labels_N) - score(logits_NC, labels_N)
+        assert rows[f"{name}_difference", "test"].value == pytest.approx(change)
+
+
+def test_what_val_does_not_show_to_help_does_not_ship():
+    found = choose(*drawn(1.0, 400), *drawn(1.0, 400, seed=2), QUICK)
+
+    assert fit(*drawn(1.0, 400)).temperature != 1.0
+    assert found.temperature == 1.0
+    assert found.how.endswith("not clearly below zero: the logits stay as they are")
+    assert [row.split for row in found.rows] == ["val"], "test is asked for a veto alone"
+
+
+def test_few_images_seldom_make_a_temperature_of_what_is_right_already():
+    """Fitted to 40 images of well calibrated logits, the temperature would always ship."""
+    ships = [choose(*drawn(1.0, 40, seed), *drawn(1.0, 40, 999), QUICK).temperature != 1.0 for seed in range(60)]
+
+    assert sum(ships) <= 6
+
+
+def test_test_vetoes_a_temperature_that_harms():
+    found = choose(*drawn(2.5, 400), *drawn(0.6, 400, seed=2), QUICK)
+
+    assert found.temperature == 1.0
+    assert found.how.endswith("test vetoes, the logits stay as they are")
+    change = next(row for row in found.rows if (row.name, row.split) == ("nll_difference", "test"))
+    assert change.low > 0
