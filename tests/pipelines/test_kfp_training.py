@@ -57,7 +57,8 @@ def test_a_pod_that_is_killed_goes_on_in_the_next(spec: dict[str, Any], tiny_dat
     environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo"}
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as killed:
         until = time.monotonic() + 300
-        while not any((store / "checkpoints").rglob("*")) and killed.poll() is None and time.monotonic() < until:
+        checkpoints = store / "checkpoints"
+        while not any(checkpoints.rglob("training.safetensors")) and killed.poll() is None and time.monotonic() < until:
             time.sleep(0.01)
         processes = family(killed.pid)
         for process in processes:
