@@ -14,7 +14,7 @@ export DO_NOT_TRACK := 1
 export HF_HUB_OFFLINE := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: demo test test-million test-faults test-resume test-backbones check format docs mutants bench bench-long images test-docker requirements clean test-schedule test-prefect
+.PHONY: demo test test-million test-faults test-resume test-backbones check format docs mutants bench bench-long images test-docker requirements clean test-schedule test-prefect test-scale
 
 demo: .venv/demo.installed
 	$(BIN)/graft demo
@@ -30,6 +30,9 @@ test-backbones: .venv/dev.installed  ## every recipe's backbone from images to a
 
 test-million: .venv/dev.installed  ## a manifest of a million rows is listed
 	$(BIN)/pytest -m slow tests/ingest/test_odd_files.py --durations=1
+
+test-scale: .venv/dev.installed  ## 100,000 images: ingest's peak memory and rate; GRAFT_SCALE_IMAGES for another number
+	$(BIN)/pytest -m slow -s tests/ingest/test_ingest_scale.py
 
 test-faults: .venv/dev.installed  ## hundreds of injected faults, 30 kills, full disks, 50 rounds of 8 promotions at once
 	$(BIN)/pytest -m "slow or not slow" -s tests/faults

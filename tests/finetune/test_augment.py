@@ -52,6 +52,14 @@ def test_an_image_of_the_crops_size_is_taken_whole() -> None:
     np.testing.assert_array_equal(crop_HWC, coordinates(8, 8))
 
 
+def test_bytes_are_mirrored_as_floats_are() -> None:
+    rng = np.random.default_rng(0)
+    pixels_NHWC = torch.from_numpy(rng.integers(0, 256, (16, 9, 7, 3), dtype=np.uint8))
+    flags = [torch.from_numpy(rng.random(16) < 0.5) for _ in range(2)]
+    assert torch.equal(flip(pixels_NHWC, *flags).float(), flip(pixels_NHWC.float(), *flags))
+    assert torch.equal(flip(pixels_NHWC[::2], *(each[::2] for each in flags)), flip(pixels_NHWC, *flags)[::2])
+
+
 def test_flips_mirror_only_the_flagged_images() -> None:
     pixels_NHWC = torch.from_numpy(np.stack([coordinates(4, 4)] * 4))
     none, across, down, both = flip(
