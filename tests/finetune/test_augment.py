@@ -9,6 +9,7 @@ from components.finetune.augment import Augmentation, Draws, augmented, draw, fl
 from components.finetune.batches import Batch, epoch_batches, prefetched
 from components.finetune.sampling import balanced_order, batches_an_epoch, epoch_order, model_seed
 from components.interchange.dataset import Split
+from components.interchange.stored_images import StoredImages
 
 PLAIN = Augmentation(crop_px=8, window_px=10)
 EVERYTHING = Augmentation(8, 10, "resized", "randaugment", 0.5, True, 0.2, 1.0)
@@ -25,7 +26,10 @@ def split_of(num_images: int) -> Split:
     images = [coordinates(10, 12 + number) for number in range(num_images)]
     for number, image in enumerate(images):
         image[..., 2] = number
-    return Split("train", [str(n) for n in range(num_images)], np.arange(num_images, dtype=np.int64), images)
+    shapes_N2 = np.array([image.shape[:2] for image in images], np.int32)
+    offsets = np.cumsum([0, *(image.size for image in images)])
+    stored = StoredImages(shapes_N2, [offsets], [np.concatenate([image.ravel() for image in images])], "raw")
+    return Split("train", [str(n) for n in range(num_images)], np.arange(num_images, dtype=np.int64), stored)
 
 
 def batches(
