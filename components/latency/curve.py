@@ -1,5 +1,6 @@
 """Throughput against latency as SVG, drawn by hand: the image that measures carries no plotting library."""
 
+import math
 from html import escape
 from typing import NamedTuple
 
@@ -12,6 +13,13 @@ class Point(NamedTuple):
     label: str
     p50_ms: float
     images_per_s: float
+
+
+def ticks(most: float) -> list[float]:
+    """Zero and round numbers up to `most`, three to six of them."""
+    power = 10.0 ** math.floor(math.log10(most))
+    step = next(power * part for part in (0.2, 0.5, 1, 2) if most / (power * part) <= 6)
+    return [step * number for number in range(int(most / step) + 1)]
 
 
 def curve(points: list[Point]) -> str:
@@ -36,9 +44,8 @@ def curve(points: list[Point]) -> str:
         text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, "median time of an answer, ms"),
         text(LEFT, TOP - 4, "images a second", "start"),
     ]
-    for step in range(5):
-        parts.append(text(x(most_x * step / 4), y(0) + 16, f"{most_x * step / 4:.3g}"))
-        parts.append(text(LEFT - 6, y(most_y * step / 4) + 4, f"{most_y * step / 4:.3g}", "end"))
+    parts += [text(x(value), y(0) + 16, f"{value:,.6g}") for value in ticks(most_x)]
+    parts += [text(LEFT - 6, y(value) + 4, f"{value:,.6g}", "end") for value in ticks(most_y)]
     for point in points:
         parts.append(f'<circle cx="{x(point.p50_ms):.1f}" cy="{y(point.images_per_s):.1f}" r="4"/>')
         parts.append(text(x(point.p50_ms) + 7, y(point.images_per_s) + 4, point.label, "start", soft=False))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from components.latency.curve import Point, curve
+from components.latency.curve import Point, curve, ticks
 from components.latency.judge import noise, runs_for, verdict
 from components.latency.loads import concurrent_ms, paced_ms
 from components.latency.measure import Estimate
@@ -89,6 +89,15 @@ def rival(precision: str, median_ms: float, eligible: bool = True) -> Rival:
 )
 def test_the_fastest_that_passed_accuracy_is_recommended(rivals: list[Rival], best: str) -> None:
     assert recommended("fp32", rivals) == best
+
+
+@pytest.mark.parametrize(
+    ("most", "last", "count"),
+    [(10.2, 10, 6), (11_300, 10_000, 6), (0.9, 0.8, 5), (1, 1, 6), (613, 600, 4), (60, 60, 7)],
+)
+def test_an_axis_has_a_few_round_numbers(most: float, last: float, count: int) -> None:
+    found = ticks(most)
+    assert (found[0], found[-1], len(found)) == (0, pytest.approx(last), count)
 
 
 def test_the_plot_names_every_way_of_asking() -> None:
