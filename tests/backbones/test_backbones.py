@@ -7,11 +7,14 @@ six. Weights that cannot be had here are random, and saved to a file.
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import timm
 import torch
 from safetensors.torch import save_file
 
+from components.export_onnx.export import to_onnx
+from components.export_onnx.files import save
 from components.export_onnx.spec import ExportOnnx
 from components.feature_extraction.spec import FeatureExtraction
 from components.finetune.param_groups import STAGES, stages_of
@@ -21,6 +24,7 @@ from components.interchange import classifier
 from components.interchange.cli import main
 from components.interchange.dataset import open_dataset
 from components.interchange.onnx_model import logits_of, open_model
+from components.interchange.preprocessing import Preprocessing
 from components.interchange.report import read_report
 from pipelines.recipes import RECIPES
 from tests.conftest import write_source
@@ -115,10 +119,31 @@ def test_from_images_to_a_reloaded_onnx_file(backbone: str, images: Path, tmp_pa
 
     export = ["--selected", place["candidate"], "--onnx-model", place["onnx_model"], "--dataset", place["dataset"]]
     parity = ["--report", f"{place['report']}/export", "--parity-samples", "4", "--golden-samples", "1"]
+    parity += ["--max-batch", "8"]
     assert main(ExportOnnx, [*export, *parity, "--device", "cpu"]) == 0
     session, onnx_card = open_model(tmp_path / "onnx_model")
     assert onnx_card.eligible, onnx_card.ineligible_because
+    file = onnx.load(tmp_path / "onnx_model" / "model.onnx", load_external_data=False)
+    assert [(imported.domain, imported.version) for imported in file.opset_import] == [("", 17)]
+    report = read_report(tmp_path / "report" / "export")
+    assert report.details["batches"] == [1, 2, 7, 8]
+    assert report.details["flips"] == []
     pixels_NHWC = open_dataset(tmp_path / "dataset").split("val").center_crops(range(3), preprocessing.crop_px)
     wrapped = classifier.PixelsToLogits(model, preprocessing)
     expected_NC = classifier.predict_logits(wrapped, iter([pixels_NHWC]), torch.device("cpu"))
     np.testing.assert_allclose(logits_of(session, pixels_NHWC), expected_NC, atol=2e-3, rtol=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backbone", [name for name in STAGES_AS_DOCUMENTED if name != "test_vit"])
+def test_exporting_twice_gives_the_same_bytes(backbone: str, tmp_path: Path) -> None:
+    """Two exporters' runs in one process: names, order and constants may not depend on what was exported before."""
+    size = timm.get_pretrained_cfg(backbone).input_size[-1]
+    preprocessing = Preprocessing(
+        resize_short_px=size, interpolation="bicubic", crop_px=size, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)
+    )
+    torch.manual_seed(0)
+    network = timm.create_model(backbone, num_classes=3).eval()
+    for name in ("one", "two"):
+        save(to_onnx(classifier.PixelsToLogits(network, preprocessing), size, 17, {}), tmp_path / name)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
