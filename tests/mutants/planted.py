@@ -53,7 +53,7 @@ MUTANTS = (
     ),
     Mutant(
         "label off by one",
-        "components/interchange/dataset.py",
+        "components/interchange/stored_images.py",
         "pa.array([row.label for row in rows], pa.int32())",
         "pa.array([row.label + 1 for row in rows], pa.int32())",
         ("tests/interchange", "tests/ingest"),
