@@ -9,8 +9,10 @@ Legend: N images, D features, K dimensions of the projection.
 """
 
 import hashlib
+import io
 import json
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 from zipfile import BadZipFile
@@ -78,7 +80,12 @@ def write_feature_statistics(folder: Path, statistics: FeatureStatistics) -> Non
         "origin": statistics.origin,
     }
     moments = {name: value.astype(np.float32) for name, value in statistics.moments._asdict().items()}
-    np.savez(folder / FILE, about=np.array(json.dumps(about, sort_keys=True)), **moments)
+    arrays = {"about": np.array(json.dumps(about, sort_keys=True)), **moments}
+    with zipfile.ZipFile(folder / FILE, "w") as archive:  # np.savez's bytes are not those of another Python 3.11.
+        for name, array in arrays.items():
+            data = io.BytesIO()
+            np.lib.format.write_array(data, array, allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), data.getvalue())
 
 
 def read_feature_statistics(folder: Path) -> FeatureStatistics | None:

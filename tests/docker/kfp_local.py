@@ -12,6 +12,7 @@ from typing import Any
 import kfp.local.docker_task_handler as handler
 from kfp import local
 from kfp.components import load_component_from_file
+from kfp.local.orchestrator.enhanced_dag_orchestrator import ConditionEvaluator
 
 
 def run_docker_container(client: Any, image: str, command: list[str], volumes: dict[str, Any], **settings: Any) -> int:
@@ -26,8 +27,24 @@ def run_docker_container(client: Any, image: str, command: list[str], volumes: d
         container.remove(force=True)
 
 
+resolve = ConditionEvaluator._resolve_pipeline_channel
+
+
+def resolve_named_output(channel: str, values: Any) -> Any:
+    """As kfp's, which in `pipelinechannel--TASK-OUTPUT` of a task beside the condition finds no output but those called
+    `Output`, and takes the condition for false. A cluster's driver reads the condition's declared inputs."""
+    name = channel.removeprefix("pipelinechannel--")
+    for place in (place for place, letter in enumerate(name) if letter == "-"):
+        try:
+            return values.get_task_output(name[:place], name[place + 1 :])
+        except (KeyError, ValueError):
+            continue
+    return resolve(channel, values)
+
+
 def main(pipeline: str, root: str, parameters: str, settings: str) -> int:
     handler.run_docker_container = run_docker_container
+    ConditionEvaluator._resolve_pipeline_channel = staticmethod(resolve_named_output)
     given = {"cap_drop": ["ALL"], "security_opt": ["no-new-privileges"], "read_only": True, "tmpfs": {"/tmp": ""}}
     runner = local.DockerRunner(**given, **json.loads(Path(settings).read_text()))
     local.init(runner, pipeline_root=root, raise_on_error=True)
