@@ -156,7 +156,7 @@ def test_weights_go_outside_above_the_limit_and_nowhere_else(tiny_onnx_model: Pa
     assert path.stat().st_size < len(expected) / 2
     assert size_bytes(path) == pytest.approx(len(expected), rel=0.2)
     checked(folder)
-    session, _ = open_model(folder)
+    session, _ = open_model(folder, hashed=False)
     pixels_NHWC = np.random.default_rng(0).integers(0, 255, (2, 32, 32, 3), np.uint8)
     inside, _ = open_model(tiny_onnx_model)
     np.testing.assert_array_equal(logits_of(session, pixels_NHWC), logits_of(inside, pixels_NHWC))
