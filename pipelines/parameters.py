@@ -74,13 +74,14 @@ def _value(spec: type[Spec], name: str, text: str, assignment: str) -> Any:
 
 
 def _readings(text: str) -> Iterable[Any]:
-    """A value as it stands, as JSON (null, lists), and as a list without its brackets."""
+    """A value as it stands, as JSON (null, lists), and as a list without its brackets, of numbers or of words."""
     yield text
     for candidate in (text, f"[{text}]"):
         try:
             yield json.loads(candidate)
         except ValueError:
             continue
+    yield [word.strip() for word in text.split(",")]
 
 
 def seeded(graph: Iterable[Step], seed: int) -> dict[str, Values]:
