@@ -91,7 +91,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, tiny_source: Path, tiny_weig
     shutil.copytree(tiny_source, folder / "source")
     shutil.copy(tiny_weights, folder / WEIGHTS)
     given_away(folder)
-    for parent in folder.parents:
+    for parent in [folder, *folder.parents]:
         if parent.is_relative_to("/tmp") and parent != Path("/tmp"):
             parent.chmod(0o755)
     return folder
