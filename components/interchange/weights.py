@@ -134,7 +134,11 @@ def _expected(weights: str, backbone: str, sha256: str | None, record: WeightsRe
 
 def _local_path(weights: str) -> Path:
     if not weights.startswith("package:"):
-        if not Path(weights).is_file():
+        try:
+            there = Path(weights).is_file()
+        except OSError as error:  # No permission for a folder on the way, a name that is too long.
+            raise BadInput(f"--weights {weights}: cannot be read ({error.strerror}). {EXPECTED}") from None
+        if not there:
             raise BadInput(f"--weights {weights}: there is no such file. {EXPECTED}")
         return Path(weights)
     package = weights.removeprefix("package:")
@@ -152,7 +156,10 @@ def _local_path(weights: str) -> Path:
 def _checked(path: Path, origin: str, sha256: str | None, record: WeightsRecord | None) -> WeightsFile:
     if not path.is_file():
         raise BadInput(f"there is no weights file {path}, though its record is there. Fetch it again.")
-    found = file_digest(path)
+    try:
+        found = file_digest(path)
+    except OSError as error:
+        raise BadInput(f"the weights file {path} cannot be read: {error.strerror}.") from None
     for wanted, who in ((sha256, "--weights-sha256"), (record and record.sha256, f"{path.stem}.json")):
         if wanted is not None and found != wanted:
             raise BadInput(f"weights {path.name} have sha256 {found}, expected {wanted} ({who}).")

@@ -94,6 +94,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, tiny_source: Path, tiny_weig
     for parent in [folder, *folder.parents]:
         if parent.is_relative_to("/tmp") and parent != Path("/tmp"):
             parent.chmod(0o755)
+    (folder / WEIGHTS).chmod(0o644)
     return folder
 
 

@@ -54,7 +54,12 @@ def test_the_real_steps_count_what_they_import() -> None:
 
 @pytest.mark.parametrize(
     ("weights", "words"),
-    [("missing.pth", "there is no such file"), ("package:no_such", "not installed"), ("package:json", "found none")],
+    [
+        ("missing.pth", "there is no such file"),
+        ("n" * 300, "cannot be read"),
+        ("package:no_such", "not installed"),
+        ("package:json", "found none"),
+    ],
 )
 def test_weights_that_are_not_there_are_refused(weights: str, words: str) -> None:
     with pytest.raises(BadInput, match=words):
