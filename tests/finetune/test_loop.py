@@ -1,6 +1,7 @@
 """The loop's rules: batches in parts, memory that runs out, averages, budgets of time, unequal classes, unfreezing."""
 
 import dataclasses
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -186,8 +187,8 @@ def test_a_budget_of_time_ends_the_training_with_the_rate_at_zero(tiny_dataset: 
     assert len(found.history) < 1000
     (rates, *_), peak = found.rates.values(), 1e-3
     assert max(rates) > 0.5 * peak and rates[-1] < 0.1 * peak
-    tail = rates[len(rates) // 2 :]
-    assert tail == sorted(tail, reverse=True)
+    tail = rates[len(rates) // 2 :]  # By the clock: what an epoch's end takes is guessed anew each time.
+    assert all(after <= before + 0.05 * peak for before, after in pairwise(tail))
 
 
 def test_each_epoch_of_unfreeze_at_frees_one_stage_more(tiny_dataset: Path) -> None:
