@@ -48,18 +48,6 @@ app = typer.Typer(
 app.add_typer(champion_commands.app, name="champion")
 app.add_typer(store_commands.app, name="store")
 app.add_typer(weights_commands.app, name="weights")
-app.command("compile")(cluster_commands.compile_pipeline)
-app.command()(cluster_commands.submit)
-app.command()(cluster_commands.schedule)
-app.command()(conformance_commands.conformance)
-app.command()(doctor_commands.doctor)
-app.command()(find_lr_commands.find_lr)
-app.command()(recommend_commands.recommend)
-app.command()(report_commands.report)
-app.command()(predict_commands.predict)
-app.command()(status_commands.status)
-app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(serve_commands.serve)
-
 
 EngineOption = Annotated[Engine, typer.Option(help="Prefect keeps a history; none runs the same plan without it.")]
 RequireOption = Annotated[Literal["promote"] | None, typer.Option(help="Exit with 3 unless the verdict is this.")]
@@ -222,6 +210,20 @@ def recipes() -> None:
     from pipelines.terminal import recipe_tables
 
     recipe_tables()
+
+
+# In the order that `graft --help` shows.
+app.command()(status_commands.status)
+app.command()(report_commands.report)
+app.command()(predict_commands.predict)
+app.command()(conformance_commands.conformance)
+app.command()(recommend_commands.recommend)
+app.command()(find_lr_commands.find_lr)
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(serve_commands.serve)
+app.command("compile")(cluster_commands.compile_pipeline)
+app.command()(cluster_commands.submit)
+app.command()(cluster_commands.schedule)
+app.command()(doctor_commands.doctor)
 
 
 def _version(wanted: bool) -> None:
