@@ -123,14 +123,15 @@ def time_model(file: Path, result: Path, seconds: float) -> None:
     import numpy as np
     import onnxruntime as ort
 
+    from components.interchange.cores import num_cores
     from components.interchange.onnx_model import answer
     from components.interchange.providers import with_fallback
     from components.interchange.report import CONFIDENCE
     from components.latency.measure import percentile, time_for, warm_up
-    from components.latency.session import available_cores, choose_provider, session_options
+    from components.latency.session import choose_provider, session_options
 
     providers = with_fallback(choose_provider("auto"))
-    session = ort.InferenceSession(str(file), session_options(available_cores()), providers)
+    session = ort.InferenceSession(str(file), session_options(num_cores()), providers)
     crop_px = session.get_inputs()[0].shape[1]
     image_NHWC = np.random.default_rng(0).integers(0, 256, (1, crop_px, crop_px, 3), np.uint8)
 

@@ -5,7 +5,6 @@ Read without importing what is described: no torch, no timm, no onnxruntime.
 
 import ast
 import ctypes
-import os
 import platform
 import re
 from collections.abc import Iterable, Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import components
 from components.interchange.artifact import file_digest
+from components.interchange.cores import num_cores
 from components.interchange.weights import weights_sha256
 
 CODE = Path(components.__file__).parent
@@ -122,8 +122,7 @@ def processor() -> str:
 
 def num_threads(given: int | None) -> int:
     """Threads that an operator may use: those given, or every core this process may run on."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return given or cores or 1
+    return given or num_cores()
 
 
 def provider(device: str) -> str:

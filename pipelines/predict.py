@@ -1,10 +1,10 @@
 """Classes with probabilities for images, from the onnx_model artifact alone: onnxruntime, numpy and Pillow.
 
 The images go through the same preprocessing as the training images did, in threads, some batches ahead of the model.
+The model answers several batches at a time, a thread each: threads that share one batch wait for each other.
 N images, C classes.
 """
 
-import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,13 +18,14 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from components.interchange.cards import OnnxCard
+from components.interchange.cores import num_cores
 from components.interchange.errors import BadInput
 from components.interchange.onnx_model import logits_of, open_model
 from components.interchange.pixels import BrokenImage, preprocess
 from components.interchange.scoring import softmax
 from pipelines.pictures import Picture, found_in
 
-BATCHES_AHEAD = 3
+MOST_LANES = 8  # Each holds the activations of a batch.
 
 
 @dataclass(frozen=True)
@@ -62,53 +63,60 @@ def predict(model_folder: Path, images: Sequence[str], batch_size: int = 8) -> I
     `images` are files, folders (every file below) and s3:// URIs of either. BadInput at once when the model itself is
     damaged, when a folder is empty or there is no image at all.
     """
-    session, card = open_model(model_folder, options=_options())
+    lanes = min(num_cores(), MOST_LANES)
+    session, card = open_model(model_folder, options=_options(num_cores() // lanes))
     pictures = found_in(images)
-    return _answers(session, card, pictures, batch_size)
+    return _answers(session, card, pictures, batch_size, lanes)
 
 
-def _options() -> Any:
+def _options(num_threads: int) -> Any:
     options = ort.SessionOptions()
+    options.intra_op_num_threads = num_threads
     # Between two batches onnxruntime's threads would burn the cores that decode the next one.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
 
 
-def _answers(session: Any, card: OnnxCard, pictures: Iterator[Picture], batch_size: int) -> Iterator[Answer]:
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for batch in _batches(pool, card, pictures, batch_size):
-            readable = [pixels for _, pixels in batch if not isinstance(pixels, Unreadable)]
-            probabilities = iter(_probabilities(session, card, readable) if readable else ())
-            for name, pixels in batch:
-                yield pixels if isinstance(pixels, Unreadable) else _prediction(name, next(probabilities), card)
+def _answers(
+    session: Any, card: OnnxCard, pictures: Iterator[Picture], batch_size: int, lanes: int
+) -> Iterator[Answer]:
+    """Answers in order, while `lanes` later batches are in the model and the images after them are being decoded."""
+    with ThreadPoolExecutor(num_cores()) as decoders, ThreadPoolExecutor(lanes) as models:
+
+        def begun() -> Iterator[Future[list[Answer]]]:
+            while batch := list(islice(pictures, batch_size)):
+                decoded = [decoders.submit(_decoded, picture, card) for picture in batch]
+                names = [picture.name for picture in batch]
+                yield models.submit(_answered, session, card, names, decoded)
+
+        batches = begun()
+        waiting = deque(islice(batches, 2 * lanes + 1))
+        while waiting:
+            answers = waiting.popleft().result()
+            waiting.extend(islice(batches, 1))
+            yield from answers
 
 
-def _batches(
-    pool: ThreadPoolExecutor, card: OnnxCard, pictures: Iterator[Picture], batch_size: int
-) -> Iterator[list[tuple[str, Decoded]]]:
-    """Decoded images in order, `batch_size` at a time, while later ones are being decoded."""
+def _decoded(picture: Picture, card: OnnxCard) -> Decoded:
+    try:
+        return preprocess(picture.read(), card.preprocessing)
+    except BrokenImage as error:
+        return Unreadable(picture.name, str(error))
+    except OSError as error:
+        return Unreadable(picture.name, error.strerror or str(error))
+    except BadInput as error:
+        return Unreadable(picture.name, str(error))
 
-    def decoded(picture: Picture) -> Decoded:
-        try:
-            return preprocess(picture.read(), card.preprocessing)
-        except BrokenImage as error:
-            return Unreadable(picture.name, str(error))
-        except OSError as error:
-            return Unreadable(picture.name, error.strerror or str(error))
-        except BadInput as error:
-            return Unreadable(picture.name, str(error))
 
-    waiting: deque[tuple[str, Future[Decoded]]] = deque()
-
-    def fill() -> None:
-        for picture in islice(pictures, BATCHES_AHEAD * batch_size - len(waiting)):
-            waiting.append((picture.name, pool.submit(decoded, picture)))
-
-    fill()
-    while waiting:
-        batch = [waiting.popleft() for _ in range(min(batch_size, len(waiting)))]
-        fill()
-        yield [(name, future.result()) for name, future in batch]
+def _answered(session: Any, card: OnnxCard, names: Sequence[str], decoding: Sequence[Future[Decoded]]) -> list[Answer]:
+    """The answers of one batch, as soon as its images are decoded."""
+    decoded = [future.result() for future in decoding]
+    readable = [pixels for pixels in decoded if not isinstance(pixels, Unreadable)]
+    probabilities = iter(_probabilities(session, card, readable) if readable else ())
+    return [
+        pixels if isinstance(pixels, Unreadable) else _prediction(name, next(probabilities), card)
+        for name, pixels in zip(names, decoded, strict=True)
+    ]
 
 
 def _probabilities(session: Any, card: OnnxCard, pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from components.interchange.cards import OnnxCard
 from components.interchange.cli import log
+from components.interchange.cores import num_cores
 from components.interchange.dataset import Dataset, open_dataset
 from components.interchange.errors import BadInput
 from components.interchange.onnx_model import answer, as_input, logits_of
@@ -26,7 +27,7 @@ from components.latency.loads import concurrent_ms, paced_ms
 from components.latency.measure import Call, Estimate, percentile, throughput, time_for, time_runs, warm_up
 from components.latency.page import page
 from components.latency.precisions import Rival, in_turn, recommended
-from components.latency.session import available_cores, choose_provider, machine, open_session
+from components.latency.session import choose_provider, machine, open_session
 from components.latency.spec import Latency
 
 PERCENTILES = (50, 90, 99)
@@ -54,7 +55,7 @@ class Figures:
 
 
 def run(spec: Latency, context: RunContext) -> dict[str, object]:
-    num_threads = spec.num_threads or available_cores()
+    num_threads = spec.num_threads or num_cores()
     provider = choose_provider(spec.device)
     session, card = open_session(spec.onnx_model, provider, num_threads)
     log.info("step=latency provider=%s num_threads=%d", provider, num_threads)

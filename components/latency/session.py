@@ -1,6 +1,5 @@
 """The session under test: which provider, how many threads, which machine. Nothing is chosen silently."""
 
-import os
 import platform
 import re
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any, Literal
 import onnxruntime as ort
 
 from components.interchange.cards import OnnxCard
+from components.interchange.cores import num_cores
 from components.interchange.errors import BadInput, listed
 from components.interchange.onnx_model import MODEL_FILE, open_model
 from components.interchange.providers import CPU_PROVIDER, CUDA_PROVIDER, present, with_fallback
@@ -24,12 +24,6 @@ def choose_provider(device: Device) -> str:
             "Install onnxruntime-gpu, or use --device cpu."
         )
     return CUDA_PROVIDER if device != "cpu" and CUDA_PROVIDER in present() else CPU_PROVIDER
-
-
-def available_cores() -> int:
-    """Cores that this process may run on."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return cores or 1
 
 
 def session_options(num_threads: int) -> Any:
@@ -53,7 +47,7 @@ def machine() -> dict[str, Any]:
     """What a figure of speed is worth nothing without: processor, cores, versions."""
     return {
         "processor": _processor(),
-        "cores": available_cores(),
+        "cores": num_cores(),
         "architecture": platform.machine(),
         "system": platform.system(),
         "onnxruntime": ort.__version__,
