@@ -15,6 +15,8 @@ import pytest
 import yaml
 
 from components.interchange.artifact import digest
+from pipelines.steps import SHARDED_STEPS
+from pipelines.steps import STEPS as STEPS_OF_A_RUN
 from tests.conftest import TINY_BACKBONE, TINY_INPUT_PX
 from tests.docker.closed_store import ClosedStore, running
 
@@ -24,6 +26,7 @@ TAG = os.environ.get("GRAFT_IMAGE_TAG", "")
 USER = 1000
 WEIGHTS = "weights.safetensors"
 BUDGETS = {"max_p99_ms": 10000.0, "min_top1": 0.0, "min_gain": -1.0}  # kfp's local runner needs every parameter.
+STEPS = {step.name for step in (*STEPS_OF_A_RUN, *SHARDED_STEPS)}
 THREADS = {"OMP_NUM_THREADS": "1"}  # As on this side: sums of floats depend on it.
 
 
@@ -61,13 +64,17 @@ class Ended:
     out: str
     root: Path
 
+    def artifacts(self) -> list[tuple[str, Path]]:
+        """`step.port` and place of every artifact that the run left in its pipeline root, those of every share too."""
+        return [
+            (f"{place.parent.name.replace('-', '_')}.{place.name}", place)
+            for place in sorted(self.root.glob("graft-*/**/*"))
+            if place.parent.name.replace("-", "_") in STEPS and place.is_dir() and any(place.iterdir())
+        ]
+
     def digests(self) -> dict[str, str]:
-        """Digest of every artifact that the run left in its pipeline root, by `step.port`."""
-        return {
-            f"{place.parent.name.replace('-', '_')}.{place.name}": digest(place)
-            for place in self.root.glob("graft-*/*/*")
-            if place.is_dir() and any(place.iterdir())
-        }
+        """Digest of every artifact, by `step.port`; of a step that ran more than once, that of the last."""
+        return {name: digest(place) for name, place in self.artifacts()}
 
 
 RunPipeline = Callable[..., Ended]
@@ -119,11 +126,13 @@ class Compiled:
     yaml: Path
     root: Path
 
-    def change(self, task: str, *command: str) -> None:
-        """Let a task of the pipeline run another command, without arguments."""
+    def change(self, task: str, *command: str, keep_arguments: bool = False) -> None:
+        """Let a task of the pipeline run another command, without its arguments unless they are kept."""
         spec, platform = yaml.safe_load_all(self.yaml.read_text())
         container = spec["deploymentSpec"]["executors"][f"exec-{task}"]["container"]
-        container["command"], container["args"] = list(command), []
+        container["command"] = list(command)
+        if not keep_arguments:
+            container["args"] = []
         self.yaml.write_text(yaml.safe_dump_all([spec, platform]))
 
     def run(self, parameters: dict[str, Any], settings: dict[str, Any]) -> Ended:

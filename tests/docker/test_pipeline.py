@@ -55,9 +55,10 @@ def by_content(steps: dict[str, object]) -> dict[str, str]:
     return {name: made[name] for name in BY_CONTENT}
 
 
-def test_without_any_network(compile_pipeline: Compile, by_prefect: dict[str, str], place: Path) -> None:
-    root = place / "offline"
-    pipeline = compile_pipeline("offline", str(root / WEIGHTS))
+@pytest.mark.parametrize("shards", [1, 2])
+def test_without_any_network(shards: int, compile_pipeline: Compile, by_prefect: dict[str, str], place: Path) -> None:
+    root = place / f"offline-{shards}"
+    pipeline = compile_pipeline(root.name, str(root / WEIGHTS), "--ingest-shards", shards)
     shutil.copytree(place / "source", root / "source")
     shutil.copy(place / WEIGHTS, root)
     given_away(root)
@@ -65,8 +66,11 @@ def test_without_any_network(compile_pipeline: Compile, by_prefect: dict[str, st
     done = pipeline.run({"source": str(root / "source"), "store": f"file://{root}/store"}, OFFLINE)
 
     assert done.code == 0, done.out[-6000:]
-    print(f"\nKubeflow's local runner, no network: {time.monotonic() - started:.0f} s")
+    print(f"\nKubeflow's local runner, no network, {shards} to ingest: {time.monotonic() - started:.0f} s")
     found = done.digests()
+    if shards > 1:
+        assert sum(name == "ingest_share.share" for name, _ in done.artifacts()) == shards
+        found["ingest.dataset"] = found.pop("ingest_merge.dataset")
     assert {name: found.get(name) for name in BY_CONTENT} == by_prefect
     champion = json.loads((root / "store" / "champions" / "tiny.json").read_text())
     assert champion["digest"] == by_prefect["export_onnx.onnx_model"]
@@ -114,6 +118,29 @@ def test_a_step_that_fails_after_20000_lines_fails_the_run(compile_pipeline: Com
     (summary,) = (pipeline.root / "store" / "runs").glob("*/summary.json")
     assert json.loads(summary.read_text())["verdict"] == "failed"
     assert set(done.digests()) == set()
+
+
+SECOND_SHARE_FAILS = """
+import runpy, sys
+if "2/2" in sys.argv:
+    raise SystemExit("share 2/2 fails, as this test wants it")
+runpy.run_module("components.ingest.share", run_name="__main__", alter_sys=True)
+"""
+
+
+def test_a_share_that_fails_fails_the_run(compile_pipeline: Compile, place: Path) -> None:
+    root = place / "broken-share"
+    words = ("--ingest-shards", 2, "--resource", "ingest_share.pod-retries=0")
+    pipeline = compile_pipeline(root.name, str(place / WEIGHTS), *words)
+    pipeline.change("ingest-share", "python", "-c", SECOND_SHARE_FAILS, keep_arguments=True)
+    shutil.copytree(place / "source", root / "source")
+    given_away(root)
+    done = pipeline.run({"source": str(root / "source"), "store": f"file://{root}/store"}, OFFLINE)
+
+    assert done.code == 1 and "share 2/2 fails, as this test wants it" in done.out
+    (summary,) = (root / "store" / "runs").glob("*/summary.json")
+    assert json.loads(summary.read_text())["verdict"] == "failed"
+    assert {name for name, _ in done.artifacts()} == {"ingest_share.share"}, done.out[-6000:]
 
 
 @pytest.mark.parametrize("where", ["folder", "s3"])
