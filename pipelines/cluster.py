@@ -11,7 +11,6 @@ from components.interchange.artifact import to_json
 from components.interchange.errors import BadInput, listed, near
 from pipelines.steps import CLUSTER_STEPS, SHARDED_STEPS, STEPS, Step, Strategy, graph_for, sharded
 
-Words = list[str] | None
 PullPolicy = Literal["IfNotPresent", "Always", "Never"]
 RESOURCES = ("cpu", "memory_gib", "shm_gib", "timeout_s", "pod_retries")
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
@@ -104,44 +103,6 @@ def pipeline_digest(strategy: Strategy, values: Mapping[str, Mapping[str, Any]],
     images = {name: image_of(step, cluster) for name, step in graph.items()}
     parts = {"strategy": strategy, "values": {step: dict(given) for step, given in values.items()}, "images": images}
     return hashlib.sha256(to_json(parts).encode()).hexdigest()
-
-
-def cluster_of(
-    *,
-    image_prefix: str,
-    image_tag: str,
-    gpu: str | None,
-    latency_gpu: bool,
-    resource: Words,
-    node_selector: Words,
-    gpu_node_selector: Words,
-    toleration: Words,
-    pull_policy: PullPolicy,
-    pull_secret: Words,
-    s3_secret: str | None,
-    s3_endpoint: str | None,
-    secret_env: Words,
-    user: int,
-    ingest_shards: int = 1,
-) -> Cluster:
-    """From the options of a command line; BadInput says which is wrong."""
-    return Cluster(
-        image_prefix=image_prefix,
-        image_tag=image_tag,
-        gpu=gpu_of(gpu) if gpu is not None else None,
-        latency_gpu=latency_gpu,
-        pull_policy=pull_policy,
-        pull_secrets=tuple(pull_secret or ()),
-        selectors=selectors_of(node_selector or (), "--node-selector"),
-        gpu_selectors=selectors_of(gpu_node_selector or (), "--gpu-node-selector"),
-        tolerations=tolerations_of(toleration or ()),
-        s3_secret=s3_secret,
-        s3_endpoint=s3_endpoint,
-        secrets=secrets_of(secret_env or ()),
-        user=user,
-        ingest_shards=ingest_shards,
-        resources=resources_of(resource or ()),
-    )
 
 
 def gpu_of(text: str) -> tuple[str, int]:

@@ -9,26 +9,16 @@ import typer
 from pipelines.cluster import Cluster
 from pipelines.cluster_options import (
     AccountOption,
+    ClusterOptions,
     EndpointOption,
     ExperimentOption,
-    GpuNodeSelectorOption,
-    GpuOption,
     ImagePrefixOption,
     ImageTagOption,
     IngestShardsOption,
-    LatencyGpuOption,
     NamespaceOption,
-    NodeSelectorOption,
-    PullPolicyOption,
-    PullSecretOption,
-    ResourceOption,
-    S3EndpointOption,
-    S3SecretOption,
-    SecretEnvOption,
     TokenOption,
-    TolerationOption,
-    UserOption,
     Words,
+    with_cluster_options,
 )
 from pipelines.options import BackboneOption, RecipeOption, SetOption, StrategyOption, exit_codes
 from pipelines.run_options import RunOptions
@@ -37,6 +27,7 @@ if TYPE_CHECKING:
     from pipelines.kubeflow_api import Kubeflow
 
 
+@with_cluster_options
 def compile_pipeline(
     output: Annotated[Path, typer.Option(help="The YAML file to write.")],
     image_prefix: ImagePrefixOption,
@@ -45,43 +36,16 @@ def compile_pipeline(
     backbone: BackboneOption = RunOptions.backbone,
     strategy: StrategyOption = RunOptions.strategy,
     set: SetOption = None,
-    gpu: GpuOption = None,
-    latency_gpu: LatencyGpuOption = Cluster.latency_gpu,
-    resource: ResourceOption = None,
-    node_selector: NodeSelectorOption = None,
-    gpu_node_selector: GpuNodeSelectorOption = None,
-    toleration: TolerationOption = None,
-    pull_policy: PullPolicyOption = Cluster.pull_policy,
-    pull_secret: PullSecretOption = None,
-    s3_secret: S3SecretOption = None,
-    s3_endpoint: S3EndpointOption = None,
-    secret_env: SecretEnvOption = None,
     ingest_shards: IngestShardsOption = Cluster.ingest_shards,
-    user: UserOption = Cluster.user,
+    asked: ClusterOptions = ClusterOptions(),  # noqa: B008  Frozen; its fields are the options.
 ) -> None:
     """The pipeline as a YAML file for Kubeflow Pipelines 2.16 and newer."""
     with exit_codes():
-        from pipelines import cluster
+        from pipelines.cluster import compiled
         from pipelines.session import values_for
 
-        asked = cluster.cluster_of(
-            image_prefix=image_prefix,
-            image_tag=image_tag,
-            gpu=gpu,
-            latency_gpu=latency_gpu,
-            resource=resource,
-            node_selector=node_selector,
-            gpu_node_selector=gpu_node_selector,
-            toleration=toleration,
-            pull_policy=pull_policy,
-            pull_secret=pull_secret,
-            s3_secret=s3_secret,
-            s3_endpoint=s3_endpoint,
-            secret_env=secret_env,
-            ingest_shards=ingest_shards,
-            user=user,
-        )
-        cluster.compiled(output, strategy, values_for(recipe, backbone, strategy, None, set or [], {}), asked)
+        values = values_for(recipe, backbone, strategy, None, set or [], {})
+        compiled(output, strategy, values, asked.cluster(image_prefix, image_tag, ingest_shards))
     print(output)
 
 

@@ -1,10 +1,15 @@
 """Options of the commands that speak to a cluster, or compile for one; nothing heavy is imported."""
 
-from typing import Annotated
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import typer
 
-from pipelines.cluster import PullPolicy
+from pipelines import cluster
+from pipelines.cluster import Cluster, PullPolicy
 
 Words = list[str] | None
 SELECTOR = "LABEL=VALUE"
@@ -55,3 +60,59 @@ AccountOption = Annotated[
     typer.Option(help="Service account of the run's pods, like infra/'s graft-runner; KFP's own by default."),
 ]
 ExperimentOption = Annotated[str, typer.Option(help="Kubeflow's experiment, made unless it is there.")]
+
+
+@dataclass(frozen=True)
+class ClusterOptions:
+    """What a command line says of a cluster beside its images and shards, as it is written there."""
+
+    gpu: GpuOption = None
+    latency_gpu: LatencyGpuOption = Cluster.latency_gpu
+    resource: ResourceOption = None
+    node_selector: NodeSelectorOption = None
+    gpu_node_selector: GpuNodeSelectorOption = None
+    toleration: TolerationOption = None
+    pull_policy: PullPolicyOption = Cluster.pull_policy
+    pull_secret: PullSecretOption = None
+    s3_secret: S3SecretOption = None
+    s3_endpoint: S3EndpointOption = None
+    secret_env: SecretEnvOption = None
+    user: UserOption = Cluster.user
+
+    def cluster(self, image_prefix: str, image_tag: str, ingest_shards: int = Cluster.ingest_shards) -> Cluster:
+        """The cluster that is meant; BadInput says which option is wrong."""
+        return Cluster(
+            image_prefix=image_prefix,
+            image_tag=image_tag,
+            gpu=cluster.gpu_of(self.gpu) if self.gpu is not None else None,
+            latency_gpu=self.latency_gpu,
+            pull_policy=self.pull_policy,
+            pull_secrets=tuple(self.pull_secret or ()),
+            selectors=cluster.selectors_of(self.node_selector or (), "--node-selector"),
+            gpu_selectors=cluster.selectors_of(self.gpu_node_selector or (), "--gpu-node-selector"),
+            tolerations=cluster.tolerations_of(self.toleration or ()),
+            s3_secret=self.s3_secret,
+            s3_endpoint=self.s3_endpoint,
+            secrets=cluster.secrets_of(self.secret_env or ()),
+            user=self.user,
+            ingest_shards=ingest_shards,
+            resources=cluster.resources_of(self.resource or ()),
+        )
+
+
+def with_cluster_options(command: Callable[..., None]) -> Callable[..., None]:
+    """A command with every field of ClusterOptions as an option, in the place of its parameter `asked`."""
+    options = inspect.signature(ClusterOptions, eval_str=True).parameters
+
+    @functools.wraps(command)
+    def gathered(**given: Any) -> None:
+        asked = ClusterOptions(**{name: given.pop(name) for name in options})
+        command(**given, asked=asked)
+
+    parameters = []
+    for name, parameter in inspect.signature(command, eval_str=True).parameters.items():
+        parameters += list(options.values()) if name == "asked" else [parameter]
+    parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in parameters]
+    gathered.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    gathered.__annotations__ = {one.name: one.annotation for one in parameters}
+    return gathered

@@ -7,25 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cluster import Cluster
 from pipelines.cluster_options import (
     AccountOption,
+    ClusterOptions,
     EndpointOption,
     ExperimentOption,
-    GpuNodeSelectorOption,
-    GpuOption,
-    LatencyGpuOption,
     NamespaceOption,
-    NodeSelectorOption,
-    PullPolicyOption,
-    PullSecretOption,
-    ResourceOption,
-    S3EndpointOption,
-    S3SecretOption,
-    SecretEnvOption,
     TokenOption,
-    TolerationOption,
-    UserOption,
+    with_cluster_options,
 )
 from pipelines.options import ImagePrefixOption, ImageTagOption, JsonOption, RunnerOption, StoreOption, exit_codes
 from pipelines.run_options import RunOptions
@@ -34,6 +23,7 @@ if TYPE_CHECKING:
     from components.doctor.check import Check
 
 
+@with_cluster_options
 def doctor(
     store: StoreOption = RunOptions.store,
     runner: RunnerOption = RunOptions.runner,
@@ -47,18 +37,7 @@ def doctor(
     token: TokenOption = None,
     experiment: ExperimentOption = "graft",
     service_account: AccountOption = None,
-    gpu: GpuOption = None,
-    latency_gpu: LatencyGpuOption = Cluster.latency_gpu,
-    resource: ResourceOption = None,
-    node_selector: NodeSelectorOption = None,
-    gpu_node_selector: GpuNodeSelectorOption = None,
-    toleration: TolerationOption = None,
-    pull_policy: PullPolicyOption = Cluster.pull_policy,
-    pull_secret: PullSecretOption = None,
-    s3_secret: S3SecretOption = None,
-    s3_endpoint: S3EndpointOption = None,
-    secret_env: SecretEnvOption = None,
-    user: UserOption = Cluster.user,
+    asked: ClusterOptions = ClusterOptions(),  # noqa: B008  Frozen; its fields are the options.
     poll_s: Annotated[float, typer.Option(min=0.01, help="Seconds between two looks at the run.")] = 10.0,
     wait_s: Annotated[float, typer.Option(min=1, help="Seconds to wait for the run at most.")] = 900.0,
     json: JsonOption = False,
@@ -69,30 +48,14 @@ def doctor(
             checks = _machine(store, runner, image_prefix, image_tag)
         else:
             from components.interchange.errors import BadInput
-            from pipelines.cluster import cluster_of
             from pipelines.cluster_commands import connected
             from pipelines.cluster_doctor import look
 
             if image_tag is None:
                 raise BadInput("--cluster: which images? Give --image-prefix and --image-tag, as to graft compile.")
-            asked = cluster_of(
-                image_prefix=image_prefix,
-                image_tag=image_tag,
-                gpu=gpu,
-                latency_gpu=latency_gpu,
-                resource=resource,
-                node_selector=node_selector,
-                gpu_node_selector=gpu_node_selector,
-                toleration=toleration,
-                pull_policy=pull_policy,
-                pull_secret=pull_secret,
-                s3_secret=s3_secret,
-                s3_endpoint=s3_endpoint,
-                secret_env=secret_env,
-                user=user,
-            )
+            there = asked.cluster(image_prefix, image_tag)
             server = connected(endpoint, namespace, token)
-            checks = look(server, asked, store, experiment, service_account, _tell, poll_s, wait_s)
+            checks = look(server, there, store, experiment, service_account, _tell, poll_s, wait_s)
         _show(checks, json)
     if any(check.state == "fail" for check in checks):
         raise typer.Exit(2)
