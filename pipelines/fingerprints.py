@@ -5,14 +5,15 @@ Read without importing what is described: no torch, no timm, no onnxruntime.
 
 import ast
 import ctypes
+import hashlib
 import platform
 import re
 from collections.abc import Iterable, Iterator
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
 import components
-from components.interchange.artifact import file_digest
 from components.interchange.cores import num_cores
 from components.interchange.weights import weights_sha256
 
@@ -30,9 +31,11 @@ def code_of(step: str, root: Path = CODE) -> dict[str, str]:
         path = pending.pop()
         if path in found:
             continue
-        found[path] = file_digest(path)
+        content = path.read_bytes()
+        found[path] = hashlib.sha256(content).hexdigest()
         if path.suffix == ".py":
-            pending += [root.joinpath(*parts) for parts in _interchange_imports(path, root)]
+            named = (root / "interchange" / f"{module}.py" for module in _interchange_imports(content))
+            pending += [module for module in named if module.is_file()]
             pending += [root / "interchange" / "__init__.py"]
         if path.parent == root / "interchange":
             pending += [other for other in path.parent.iterdir() if other.suffix != ".py" and _counts(other)]
@@ -43,17 +46,29 @@ def _counts(path: Path) -> bool:
     return path.is_file() and "__pycache__" not in path.parts
 
 
-def _interchange_imports(path: Path, root: Path) -> Iterator[tuple[str, str]]:
-    for node in ast.walk(ast.parse(path.read_bytes())):
+@cache
+def _interchange_imports(source: bytes) -> frozenset[str]:
+    """What a module imports from `components.interchange`: names of modules, and perhaps of other things.
+
+    Cached, since the steps share most of their modules, and a run asks for each step's code more than once.
+    """
+    found = set()
+    for node in _statements(ast.parse(source)):
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             names = [node.module] + [f"{node.module}.{alias.name}" for alias in node.names]
-        for name in names:
-            match = re.match(r"components\.interchange\.(\w+)", name)
-            if match and (root / "interchange" / f"{match[1]}.py").is_file():
-                yield "interchange", f"{match[1]}.py"
+        found |= {match[1] for name in names if (match := re.match(r"components\.interchange\.(\w+)", name))}
+    return frozenset(found)
+
+
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """Every statement in a module, also in functions and branches; expressions, which hold no import, are passed by."""
+    for part in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for child in getattr(node, part, ()):
+            yield child
+            yield from _statements(child)
 
 
 def versions_of(extra: str | None) -> dict[str, str | None]:
@@ -72,6 +87,7 @@ def versions_of_packages(names: Iterable[str]) -> dict[str, str | None]:
     return {name: _version(name) for name in names}
 
 
+@cache
 def _version(name: str) -> str | None:
     try:
         return metadata.version(name)

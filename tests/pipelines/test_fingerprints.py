@@ -40,6 +40,21 @@ def test_code_that_a_step_uses_is_in_its_key(code: Path, name: str) -> None:
     assert [changed for changed in after if after[changed] != before[changed]] == [name]
 
 
+HIDDEN = (
+    "def run():\n    if x:\n        pass\n    else:\n        {}\n",
+    "try:\n    pass\nexcept ValueError:\n    {}\nfinally:\n    pass\n",
+    "match x:\n    case 1:\n        {}\n",
+    "class C:\n    async def f(self):\n        with x:\n            {}\n",
+)
+
+
+@pytest.mark.parametrize("place", HIDDEN)
+@pytest.mark.parametrize("how", ["import components.interchange.page", "from components.interchange import a, page"])
+def test_an_import_counts_wherever_it_stands(code: Path, place: str, how: str) -> None:
+    (code / "step/run.py").write_text(place.format(how))
+    assert "interchange/page.py" in fingerprints.code_of("step", code)
+
+
 @pytest.mark.parametrize("name", ["interchange/page.py", "other/run.py"])
 def test_code_that_a_step_does_not_use_is_not(code: Path, name: str) -> None:
     before = fingerprints.code_of("step", code)
