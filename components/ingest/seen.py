@@ -8,20 +8,20 @@ they were changed, so it is no part of the dataset's content; `made_with` in its
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from components.ingest.decoders import decided_by
 from components.ingest.encoding import Choice
 from components.ingest.files import Stamp
 from components.ingest.layouts import SourceImage
 from components.ingest.picture_rows import FIELDS, cells_of, picture_of
 from components.ingest.pictures import Picture
 from components.ingest.spec import Reading
-from components.interchange.artifact import SOURCES_FILE, file_digest, to_json
+from components.interchange.artifact import SOURCES_FILE, to_json
 from components.interchange.dataset import SPLITS, Dataset, open_dataset
 from components.interchange.errors import BadInput, listed
 from components.interchange.ledgers import Quarantined, read_table, write_table
@@ -31,9 +31,6 @@ Entry = Picture | Quarantined
 Pixels = tuple[str, int, int]  # sha256, width and height: equal where pictures are.
 # What bytes alone decide. What else may be wrong with a file (unreadable, gone, changed meanwhile) may have passed.
 LASTING = ("empty", "not an image", "truncated", "too small", "too large", "too elongated", "unsupported")
-DECIDE_PIXELS = ("pillow", "cykooz-resizer", "numpy")
-CODE = ("ingest/perceptual.py", "ingest/pictures.py", "ingest/statistics.py", "interchange/pixels.py",
-        "interchange/stored_images.py")  # fmt: skip
 MADE_WITH = b"graft.made_with"
 SCHEMA = pa.schema(
     [
@@ -75,14 +72,10 @@ class _InShard(NamedTuple):
 
 def made_with(spec: Reading) -> dict[str, str]:
     """All that decides what becomes of a file's bytes: parameters, versions, code."""
-    root = Path(__file__).parents[1]
     return {
         "--stored-size-px": str(spec.stored_size_px),
         "--interpolation": spec.interpolation,
-        **{f"the version of {package}": version(package) for package in DECIDE_PIXELS},
-        "the code that decodes": hashlib.sha256(
-            "".join(file_digest(root / name) for name in CODE).encode()
-        ).hexdigest(),
+        **decided_by(),
     }
 
 

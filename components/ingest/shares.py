@@ -9,13 +9,13 @@ why it is none. A picture's pixels are stored height * width * 3 bytes (RGB) at 
 import hashlib
 from collections import Counter
 from collections.abc import Iterable
-from importlib.metadata import version
 from pathlib import Path
 from typing import IO, NamedTuple
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from components.ingest.decoders import decided_by
 from components.ingest.layouts import Listing, SourceImage
 from components.ingest.picture_rows import FIELDS, cells_of, picture_of
 from components.ingest.pictures import Picture
@@ -28,7 +28,6 @@ from components.interchange.step import given_parameters
 from components.interchange.stored_images import BYTES_PER_SHARD
 
 IMAGES_FILE = "images.parquet"
-DECIDE_PIXELS = ("graft", "pillow", "cykooz-resizer")  # Packages; of another version, they may decode otherwise.
 SCHEMA = pa.schema(
     [
         ("path", pa.string()),
@@ -49,7 +48,7 @@ class ShareCard(BaseModel):
     number: int
     of: int
     reading: dict[str, str | int]
-    versions: dict[str, str]
+    decided_by: dict[str, str]
     listing: str
     listed: int
     images: int
@@ -137,7 +136,7 @@ def write_share(
         number=number,
         of=of,
         reading=names,
-        versions={package: version(package) for package in DECIDE_PIXELS},
+        decided_by=decided_by(),
         listing=listing_digest(listing),
         listed=len(listing.images),
         images=len(rows),

@@ -159,7 +159,7 @@ def test_shares_that_were_read_differently_are_refused(
 ) -> None:
     other = share(animals, tmp_path / "other", "3/3", "--interpolation", "bilinear")
     card = other / "share.json"
-    card.write_text(card.read_text().replace('"pillow": "', '"pillow": "0.'))
+    card.write_text(card.read_text().replace('"the version of pillow": "', '"the version of pillow": "0.'))
     (animals / "cat" / "new.png").write_bytes(b"")
     later = share(animals, tmp_path / "later", "2/3")
     found = refused([shares[0], later, other])

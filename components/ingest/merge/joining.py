@@ -73,5 +73,4 @@ def _different(shares: Sequence[Share]) -> Iterator[str]:
 def _facts(card: ShareCard) -> dict[str, str]:
     """What must be equal in all shares."""
     flags = {f"--{name.replace('_', '-')}": str(value) for name, value in card.reading.items()}
-    versions = {f"the version of {package}": version for package, version in card.versions.items()}
-    return {**flags, **versions, "the source": f"{card.listed} files, digest {card.listing[:12]}"}
+    return {**flags, **card.decided_by, "the source": f"{card.listed} files, digest {card.listing[:12]}"}
