@@ -13,6 +13,7 @@ from pipelines.steps import CLUSTER_STEPS, SHARDED_STEPS, STEPS, Step, Strategy,
 
 PullPolicy = Literal["IfNotPresent", "Always", "Never"]
 RESOURCES = ("cpu", "memory_gib", "shm_gib", "timeout_s", "pod_retries")
+OF_A_RUN = ("source", "seed")  # Parameters of steps that every run on a cluster is given anew.
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
 
@@ -89,12 +90,17 @@ def cluster_graph(strategy: Strategy, cluster: Cluster) -> dict[str, Step]:
     steps = graph_for(strategy) if cluster.ingest_shards == 1 else sharded(graph_for(strategy))
     graph = {step.name: step for step in [*steps, *CLUSTER_STEPS]}
     if cluster.latency_gpu:
-        graph["latency"] = replace(graph["latency"], gpu=True, extra="latency-gpu")
+        graph["latency"] = on_a_gpu(graph["latency"])
     for name, field, value in cluster.resources:
         changed: dict[str, Any] = {field: value}
         if name in graph:
             graph[name] = replace(graph[name], **changed)
     return graph
+
+
+def on_a_gpu(latency: Step) -> Step:
+    """The step latency in the image whose onnxruntime knows CUDA."""
+    return replace(latency, gpu=True, extra="latency-gpu")
 
 
 def pipeline_digest(strategy: Strategy, values: Mapping[str, Mapping[str, Any]], cluster: Cluster) -> str:
@@ -174,6 +180,12 @@ def resources_of(texts: Iterable[str]) -> tuple[tuple[str, str, int], ...]:
 def compiled(path: Path, strategy: Strategy, values: Mapping[str, Mapping[str, Any]], cluster: Cluster) -> None:
     """Write the pipeline's YAML; BadInput where kfp is not installed, or the place cannot be written to."""
     check_installed()
+    late = [f"{step}.{name}" for step, given in values.items() for name in given if name in OF_A_RUN]
+    if late:
+        raise BadInput(
+            f"--set {listed(late)}: on a cluster that is a parameter of each run, as of `graft submit pipeline.yaml "
+            "--param seed=1`. Leave it out here."
+        )
     if path.suffix not in (".yaml", ".yml") or not path.parent.is_dir():
         raise BadInput(f"--output {path}: expected a .yaml file in a folder that exists.")
     from pipelines.kfp_pipeline import write

@@ -15,7 +15,7 @@ from typing import Any
 
 from components.interchange.errors import BadInput
 from components.interchange.step import parameters
-from pipelines.cluster import Cluster, image_of
+from pipelines.cluster import Cluster, image_of, on_a_gpu
 from pipelines.steps import Step
 
 PASSED_ON = ("AWS_", "OMP_NUM_THREADS", "HF_TOKEN")
@@ -23,6 +23,11 @@ REMOTE = ("hub", "s3://", "gs://", "http://", "https://")
 MISSING = (
     "docker is not to be had: {}. Install an engine, start it, and let your user reach it; or use --runner process."
 )
+
+
+def placed(step: Step, values: Mapping[str, Any]) -> Step:
+    """The step with the image that its parameters ask for: latency on a GPU has one of its own."""
+    return on_a_gpu(step) if step.name == "latency" and values.get("device") == "cuda" else step
 
 
 def check(steps: Iterable[Step], images: Cluster) -> None:

@@ -21,11 +21,12 @@ def pipeline(strategy: Strategy, values: Mapping[str, Mapping[str, Any]], cluste
     """The pipeline of a strategy with these parameter values by step. Its own parameters may change from run to run."""
     steps = cluster_graph(strategy, cluster)
     digest = pipeline_digest(strategy, values, cluster)
+    limits = {name: values.get("gate", {}).get(name) for name in BUDGETS}
 
     def made(name: str, **run_time: Any) -> Callable[..., Any]:
         step = steps[name]
-        fixed = dict(values.get("ingest" if name in SHARDED else name, {}))
-        fixed |= {"device": "cuda"} if cluster.gpu and step.gpu else {}
+        fixed = {"device": "cuda"} if cluster.gpu and step.gpu else {}
+        fixed |= values.get("ingest" if name in SHARDED else name, {})
         fixed |= {"pipeline_digest": digest} if name == "changes" else {}
         processes = cluster.gpu[1] if cluster.gpu and name == "finetune" else 1
         build = component(step, fixed, {**run_time, **CONTEXT}, image_of(step, cluster), processes)
@@ -37,10 +38,21 @@ def pipeline(strategy: Strategy, values: Mapping[str, Mapping[str, Any]], cluste
         store: str,
         model_name: str = "model",
         seed: int = 0,
-        max_p99_ms: OptionalFloat = None,
-        min_top1: OptionalFloat = None,
-        min_gain: OptionalFloat = None,
+        max_p99_ms: OptionalFloat = limits["max_p99_ms"],
+        min_top1: OptionalFloat = limits["min_top1"],
+        min_gain: OptionalFloat = limits["min_gain"],
     ) -> None:
+        """From a source of images to a proven ONNX model.
+
+        Args:
+            source: Folder, manifest or archive of images, as every pod sees it, or at s3://BUCKET/PREFIX.
+            store: Where artifacts, runs and champions are kept, like s3://BUCKET/PREFIX.
+            model_name: Name of the champion that the run competes for.
+            seed: Seed of every step that has one.
+            max_p99_ms: Highest p99 latency at batch 1 that may be promoted, in milliseconds; no limit where not given.
+            min_top1: Lowest test top-1 that may be promoted, a fraction; no limit where not given.
+            min_gain: By how much test top-1 has to exceed the champion's; more than the noise where not given.
+        """
         context = {"store": store, "model_name": model_name, "run_id": dsl.PIPELINE_JOB_ID_PLACEHOLDER}
         budgets = {"max_p99_ms": max_p99_ms, "min_top1": min_top1, "min_gain": min_gain}
         recorded = made("record", status=dsl.PipelineTaskFinalStatus)(**context)

@@ -153,8 +153,9 @@ def _container(request: Request, store: Store, step: Step, argv: list[str]) -> i
     if request.image_tag is None:
         raise BadInput("--runner docker: which images? Give --image-tag, as make images has printed it.")
     images, name = Cluster(request.image_prefix, request.image_tag), docker_runner.new_name(step)
-    docker_runner.check([step], images)
     values = request.values.get(step.name, {})
+    step = docker_runner.placed(step, values)
+    docker_runner.check([step], images)
     try:
         code = exit_code_of(docker_runner.command_of(step, images, store.root, values, argv, name))
         return -signal.SIGKILL if code == 128 + signal.SIGKILL else code

@@ -7,7 +7,7 @@ import pytest
 
 from components.interchange.errors import BadInput
 from pipelines import docker_runner
-from pipelines.cluster import Cluster
+from pipelines.cluster import Cluster, image_of
 from pipelines.steps import BY_NAME
 
 IMAGES = Cluster("registry/graft-", "0.1.0-abc")
@@ -37,6 +37,11 @@ def test_a_container_sees_the_store_and_the_source_and_no_more(tmp_path: Path) -
     assert command[-8:-4] == ["registry/graft-ingest:0.1.0-abc", "python", "-m", "components.ingest"]
     archive = words("ingest", tmp_path / "store", {"source": str(tmp_path / "archive.zip" / "labels.csv")})
     assert pairs(archive, "--volume")[1] == f"{tmp_path}:{tmp_path}:ro"
+
+
+def test_latency_on_a_gpu_has_the_image_that_knows_cuda() -> None:
+    images = [image_of(docker_runner.placed(BY_NAME["latency"], {"device": one}), IMAGES) for one in ("auto", "cuda")]
+    assert images == ["registry/graft-latency:0.1.0-abc", "registry/graft-latency-gpu:0.1.0-abc"]
 
 
 @pytest.mark.parametrize(("source", "store"), [("s3://b/images", "/store"), ("/images", "s3://b/store")])

@@ -14,6 +14,7 @@ import yaml
 from components.interchange.champion import current
 from components.interchange.errors import BadInput
 from pipelines.cluster import Cluster, gpu_of, resources_of, secrets_of, selectors_of, tolerations_of
+from pipelines.cluster import compiled as write_yaml
 from pipelines.kfp_adapter import only_in_kubeflow
 from pipelines.steps import CLUSTER_STEPS, SHARDED_STEPS, STEPS, edges, graph_for, sharded
 from tests.conftest import TINY_BACKBONE, TINY_INPUT_PX
@@ -35,7 +36,7 @@ STRATEGIES = ("both", "feature_extraction", "finetune")
 FOR_A_CLUSTER = ["--gpu", "nvidia.com/gpu=2", "--gpu-node-selector", "accelerator=a100", "--s3-secret", "s3"]
 FOR_A_CLUSTER += ["--toleration", "team=vision:NoExecute", "--resource", "finetune.memory-gib=64"]
 FOR_A_CLUSTER += ["--s3-endpoint", "http://s3:9000", "--secret-env", "HF_TOKEN=hub/token", "--pull-secret", "registry"]
-FOR_A_CLUSTER += ["--node-selector", "zone=a"]
+FOR_A_CLUSTER += ["--node-selector", "zone=a", "--set", "gate.max-p99-ms=25", "--set", "evaluate.device=cpu"]
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +111,10 @@ def test_what_the_cluster_gives_reaches_the_tasks(compiled: Compiled) -> None:
     assert executors["exec-finetune"]["resources"]["resourceMemoryLimit"] == "64Gi"
     arguments = executors["exec-finetune"]["args"]
     assert arguments[arguments.index("--device") + 1] == "cuda"
+    judged = executors["exec-evaluate"]["args"]
+    assert judged[judged.index("--device") + 1] == "cpu"
+    parameters = spec["root"]["inputDefinitions"]["parameters"]
+    assert parameters["max_p99_ms"]["defaultValue"] == 25.0 and all(one["description"] for one in parameters.values())
     assert "accelerator" not in executors["exec-latency"]["resources"]
     assert settings["exec-finetune"]["nodeSelector"]["labels"] == {"zone": "a", "accelerator": "a100"}
     assert settings["exec-gate"]["nodeSelector"]["labels"] == {"zone": "a"}
@@ -165,6 +170,13 @@ def test_wrong_words_for_the_cluster_are_refused() -> None:
             Cluster("registry/", "1", ingest_shards=shards, resources=resources_of([f"{name}.cpu=2"]))
     with pytest.raises(BadInput, match=r"fintune.cpu=2 .*Close: finetune.*ingest.disk=2"):
         resources_of(["fintune.cpu=2", "ingest.disk=2"])
+
+
+def test_what_each_run_is_given_anew_cannot_be_fixed(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"--set ingest.source, finetune.seed: .*--param seed=1"):
+        write_yaml(
+            tmp_path / "p.yaml", "both", {"ingest": {"source": "x"}, "finetune": {"seed": 7}}, Cluster("registry/", "1")
+        )
 
 
 @pytest.fixture(scope="module")
