@@ -13,6 +13,8 @@ IMAGE_TAG ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)-$(shell
 export DO_NOT_TRACK := 1
 export HF_HUB_OFFLINE := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
+# Else each process of a run, and each worker of the tests, would compile the code anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-million test-faults test-resume test-backbones check format docs mutants bench bench-long images test-docker requirements clean test-schedule test-prefect test-scale
 

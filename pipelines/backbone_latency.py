@@ -65,12 +65,15 @@ def default_cache() -> Path:
     return user_cache() / "latency"
 
 
-def measured(backbone: str, seconds: float = SECONDS) -> Measured:
-    """Export and time a backbone; StepFailed where one of the two processes fails, which has said why."""
+def measured(backbone: str, seconds: float = SECONDS, exit_code: Callable[[list[str]], int] = exit_code_of) -> Measured:
+    """Export and time a backbone; StepFailed where one of the two processes fails, which has said why.
+
+    `exit_code` runs a command in a process of its own.
+    """
     with TemporaryDirectory(prefix="graft-latency-") as folder:
         model, result = Path(folder) / "model.onnx", Path(folder) / "result.json"
         for arguments in (["export", backbone, str(model)], ["time", str(model), str(result), str(seconds)]):
-            code = exit_code_of([sys.executable, "-m", "pipelines.backbone_latency", *arguments])
+            code = exit_code([sys.executable, "-m", "pipelines.backbone_latency", *arguments])
             if code != 0:
                 raise StepFailed(f"measuring {backbone} ({arguments[0]})", code)
         when = time.strftime("%Y-%m-%d %H:%M")

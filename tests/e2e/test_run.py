@@ -1,6 +1,8 @@
 """From a folder of images to a promoted ONNX model, as a user runs it."""
 
 import json
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -8,8 +10,12 @@ import yaml
 
 from components.interchange.cards import read_onnx_card
 from components.interchange.report import read_report
+from pipelines import upkeep
+from pipelines.store import open_store
+from tests import warm
 from tests.conftest import write_source
-from tests.e2e.conftest import Ended, Run, graft
+from tests.e2e.conftest import Ended, Run, Words, cold_graft, graft
+from tests.faults.test_kills import BY_CONTENT, done
 from tests.pipelines.launcher import tasks_of, written_edges
 
 ALL_STEPS = {"ingest", "feature_extraction", "finetune", "evaluate", "export_onnx", "latency", "gate", "promote"}
@@ -21,9 +27,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def first(tiny_run: Run, tiny_source: Path, store: Path) -> Ended:
-    """The one Prefect flow of the suite."""
-    return tiny_run(tiny_source, store, engine="prefect", runner="process")
+def first(tiny_words: Words, tiny_source: Path, store: Path) -> Ended:
+    """The one Prefect flow of the suite; it and each of its steps start from their first import on."""
+    return cold_graft(*tiny_words(tiny_source, store, engine="prefect", runner="process"))
 
 
 def test_the_summary_says_everything(first: Ended, store: Path) -> None:
@@ -47,16 +53,28 @@ def test_the_summary_says_everything(first: Ended, store: Path) -> None:
     assert json.loads(written.read_text()) == summary
 
 
-def test_no_engine_gives_the_same_digests(
-    first: Ended, tiny_run: Run, tiny_source: Path, store: Path, tmp_path: Path
+def test_killed_twice_and_without_an_engine_it_ends_with_the_same_digests(
+    first: Ended, tiny_words: Words, tiny_source: Path, store: Path, tmp_path: Path
 ) -> None:
-    plain = tiny_run(tiny_source, tmp_path / "store")
-    assert plain.code == 0, plain.err
+    """Killed while it trains and while it exports; the moments come from what is in the store."""
+    mine, words = tmp_path / "store", tiny_words(tiny_source, tmp_path / "store")
+    for steps in (2, 5):
+        run = warm.start("pipelines.cli", *words)
+        while len(done(mine)) < steps and run.is_alive():
+            time.sleep(0.02)
+        run.kill()
+        run.join()
+        finished = done(mine)
+        assert len(finished) >= steps and run.exitcode == -signal.SIGKILL
+    ended = graft(*words)
+    assert ended.code == 0, ended.err
+    assert finished.items() <= done(mine).items(), "a finished step ran again"
+    assert ended.ran <= {"export_onnx", "latency", "gate", "promote"}
+    assert upkeep.faults(open_store(str(mine))) == {}
 
-    mine, theirs = first.made(store), plain.made(tmp_path / "store")
-    equal = {name for name in mine if mine[name] == theirs[name]}
-    by_content = {"ingest.dataset", "feature_extraction.classifier", "finetune.classifier", "export_onnx.onnx_model"}
-    assert equal >= by_content | {"evaluate.selected", "evaluate.report"}
+    theirs, ours = first.made(store), ended.made(mine)
+    equal = {name for name in ours if ours[name] == theirs[name]}
+    assert equal >= BY_CONTENT
     assert "latency.report" not in equal
 
 
@@ -114,11 +132,16 @@ def test_the_champion_classifies_new_images(first: Ended, store: Path, tmp_path:
     assert all(abs(sum(answer["probabilities"].values()) - 1) < 1e-5 for answer in answers)
 
 
-def test_a_changed_candidate_meets_the_champion(first: Ended, tiny_run: Run, tiny_source: Path, store: Path) -> None:
-    """The same data with another seed is no better than the champion, and the champion stays."""
-    again = tiny_run(tiny_source, store, "--seed", 5)
+def test_a_baseline_that_finetuning_does_not_beat_is_selected_and_meets_the_champion(
+    first: Ended, tiny_run: Run, tiny_source: Path, store: Path
+) -> None:
+    """The same data with another seed and next to no training is no better than the champion, which stays."""
+    little = ("--set", "finetune.num-epochs=1", "--set", "finetune.base-lr=1e-4")
+    again = tiny_run(tiny_source, store, "--seed", 5, *little)
 
     assert again.code == 0, again.err
+    assert again.summary["selected"] == "feature_extraction"
+    assert again.summary["test"]["baseline_top1"] >= again.summary["test"]["candidate_top1"]
     assert again.summary["verdict"] in ("keep", "inconclusive")
     report = read_report(store / "artifacts" / again.made(store)["evaluate.report"])
     assert report.row("top1_difference", of="selected-champion", split="test") is not None

@@ -12,7 +12,7 @@ from pipelines.steps import STEPS
 from pipelines.store import Store
 from tests.e2e.conftest import Run
 from tests.faults.test_faulty_storage import behind, halves
-from tests.faults.test_kills import BY_CONTENT, QUICK
+from tests.faults.test_kills import BY_CONTENT
 from tests.faulty_s3 import LASTING, PASSING, Fault, FaultyS3, at_random
 from tests.s3_server import S3Server
 
@@ -36,16 +36,16 @@ def test_a_whole_run_gets_done_through_faults(
 ) -> None:
     """Every tenth request fails, in seven ways; what comes out is what comes out on a disk without any."""
     blobs = behind(store, s3_server, monkeypatch)
-    plain = tiny_run(tiny_source, tmp_path / "store", *QUICK)
+    plain = tiny_run(tiny_source, tmp_path / "store")
     assert plain.code == 0, plain.err
     proxy.choose = at_random(0.1, seed=3, faults=AT_ONCE)
-    ended = tiny_run(tiny_source, store.uri, *QUICK)
+    ended = tiny_run(tiny_source, store.uri)
     refused = 0
     while ended.code == 2 and refused < 5:
         assert "Traceback" not in ended.err and "s3://" in ended.err
         assert halves(blobs) == []
         refused += 1
-        ended = tiny_run(tiny_source, store.uri, *QUICK)
+        ended = tiny_run(tiny_source, store.uri)
     assert ended.code == 0, ended.err
     print(f"{sum(proxy.injected.values())} faults, {dict(proxy.injected)}; refused {refused} times")
     proxy.choose = lambda method, path: None
@@ -85,13 +85,13 @@ def test_what_lasts_ends_a_run_with_one_readable_error_in_whatever_step_it_begin
     for turn, step in enumerate(STEPS):
         fault: Fault = LASTING[turn % len(LASTING)]  # type: ignore[assignment]
         proxy.choose = FromThenOn(fault, step.name, rng.randint(0, 3))
-        ended = tiny_run(tiny_source, store.uri, *QUICK)
+        ended = tiny_run(tiny_source, store.uri)
         assert ended.code == 2, ended.err
         told = [line for line in ended.err.splitlines() if WORDS[fault] in line]
         assert len(told) == 1 and "s3://" in told[0] and "Traceback" not in ended.err, ended.err
         assert halves(blobs) == []
         assert len(blobs.list("keys/")) == turn  # Those before, none of them lost.
     proxy.choose = lambda method, path: None
-    ended = tiny_run(tiny_source, store.uri, *QUICK)
+    ended = tiny_run(tiny_source, store.uri)
     assert ended.code == 0 and ended.ran == {"promote"}, ended.err
     assert halves(blobs) == [] and upkeep.faults(store) == {}

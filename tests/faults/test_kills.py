@@ -15,12 +15,11 @@ import pytest
 from components.interchange.blobs import open_blobs
 from pipelines import run_list, upkeep
 from pipelines.store import open_store
-from tests.e2e.conftest import GRAFT, Run, Words
+from tests.e2e.conftest import GRAFT, Run, Words, cold_graft
 
-BY_CONTENT = ("ingest.dataset", "feature_extraction.classifier", "finetune.classifier", "evaluate.selected")
-BY_CONTENT = (*BY_CONTENT, "evaluate.report", "export_onnx.onnx_model")
-# Little to measure, so that kills fall into every step. How the runs of a store run, and how much longer than plainly.
-QUICK = ("--set", "latency.cold-starts=1", "--set", "latency.end-to-end-runs=5", "--set", "latency.concurrency=2")
+BY_CONTENT = {"ingest.dataset", "feature_extraction.classifier", "finetune.classifier"}
+BY_CONTENT |= {"evaluate.selected", "evaluate.report", "export_onnx.onnx_model"}
+# How the runs of a store run, and how much longer than plainly.
 PLAIN = ({"engine": "none", "runner": "inline"}, 1.0)
 MOST_KILLS = 8  # Of one run, so that thirty fall into runs of every kind on a slow machine too.
 HOW = (PLAIN, ({"engine": "none", "runner": "process"}, 2.0), PLAIN, ({"engine": "prefect", "runner": "inline"}, 1.5))
@@ -69,7 +68,7 @@ def killed_and_resumed(
     What was done when each kill came: numbers of steps, by store.
     """
     started = time.monotonic()
-    undisturbed = tiny_run(source, folder / "undisturbed", *QUICK)
+    undisturbed = cold_graft(*words(source, folder / "undisturbed"))
     whole_s = time.monotonic() - started
     assert undisturbed.code == 0, undisturbed.err
     expected = {name: undisturbed.made(folder / "undisturbed")[name] for name in BY_CONTENT}
@@ -78,13 +77,13 @@ def killed_and_resumed(
         store, how, slower = folder / f"store {len(moments)}", *HOW[len(moments) % len(HOW)]
         found = moments[f"{len(moments)} {how['engine']} {how['runner']}"] = []
         finished: dict[str, Any] = {}
-        command = [GRAFT, *words(source, store, *QUICK, **how)]
+        command = [GRAFT, *words(source, store, **how)]
         while len(found) < min(left, MOST_KILLS) and killed_after(command, rng.uniform(0.5, slower * whole_s / 2)):
             now = done(store)
             assert finished.items() <= now.items(), "a finished step ran again"
             finished = now
             found.append(f"after {len(finished)} steps")
-        ended = tiny_run(source, store, *QUICK, **how)
+        ended = tiny_run(source, store, **how)
         assert ended.code == 0, ended.err
         assert finished.items() <= done(store).items(), "a finished step ran again"
         assert {name: ended.made(store)[name] for name in BY_CONTENT} == expected
@@ -97,26 +96,6 @@ def killed_and_resumed(
         assert pointer["digest"] == expected["export_onnx.onnx_model"] and pointer["history"] == []
         print(f"{time.monotonic() - started:.0f} s: {store.name}, {how}: {found}", flush=True)
     return moments
-
-
-def test_a_killed_run_goes_on_where_it_was(tiny_run: Run, tiny_words: Words, tiny_source: Path, tmp_path: Path) -> None:
-    """One store, killed while it trains and while it exports; the moments come from what is in the store."""
-    store = tmp_path / "store"
-    for steps in (2, 5):
-        run = subprocess.Popen(
-            [GRAFT, *tiny_words(tiny_source, store)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        while len(done(store)) < steps and run.poll() is None:
-            time.sleep(0.02)
-        run.kill()
-        run.wait()
-        finished = done(store)
-        assert len(finished) >= steps
-    ended = tiny_run(tiny_source, store)
-    assert ended.code == 0, ended.err
-    assert finished.items() <= done(store).items()
-    assert ended.ran <= {"export_onnx", "latency", "gate", "promote"}
-    assert upkeep.faults(open_store(str(store))) == {}
 
 
 @pytest.mark.slow

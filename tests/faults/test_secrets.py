@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from components.interchange.blobs import open_blobs
-from tests.e2e.conftest import Run, graft
+from pipelines.cli import app
+from tests.e2e.conftest import Words, graft
 from tests.s3_server import ACCESS_KEY, SECRET_KEY
 
 TOKEN = "planted-token-5e1f0c"
@@ -16,23 +18,29 @@ def leaks(where: str, data: bytes, secrets: list[str]) -> list[str]:
 
 
 def test_no_secret_is_left_behind(
-    s3_store: str, tiny_run: Run, tiny_source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    s3_store: str,
+    tiny_words: Words,
+    tiny_source: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A run on S3, with a token in the address to notify, that fails to notify; and the pipeline's YAML."""
     monkeypatch.setenv("GRAFT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("pipelines.notify.WAITS_S", ())
     hook = f"http://127.0.0.1:9/{TOKEN}"
     secrets = [SECRET_KEY, TOKEN, f"{ACCESS_KEY}:"]
-    ended = tiny_run(tiny_source, s3_store, "--strategy", "feature_extraction", "--notify", hook)
-    assert ended.code == 0, ended.err
-    assert "--notify: the address cannot be reached" in ended.err
+    more = ("--strategy", "feature_extraction", "--notify", hook)
+    ended = CliRunner().invoke(app, tiny_words(tiny_source, s3_store, *more))
+    assert ended.exit_code == 0, ended.stderr
+    assert "--notify: the address cannot be reached" in caplog.text
 
     compiled = graft(
         "compile", "--output", tmp_path / "pipeline.yaml", "--image-prefix", "r/graft-", "--image-tag", "1",
         "--s3-secret", "store-credentials", "--recipe", "demo",
     )  # fmt: skip
     assert compiled.code == 0, compiled.err
-    said = {"stdout": ended.out, "stderr": ended.err, "compile": compiled.out + compiled.err}
+    said = {"stdout": ended.stdout, "stderr": ended.stderr + caplog.text, "compile": compiled.out + compiled.err}
     found = [leak for where, text in said.items() for leak in leaks(where, text.encode(), secrets)]
     blobs = open_blobs(s3_store)
     keys = blobs.list()

@@ -10,10 +10,8 @@ from pathlib import Path
 from components.finetune.spec import Finetune
 from components.interchange.artifact import digest
 from components.interchange.cli import main
+from tests.warm import SERVER
 
-# Children of a server that has torch imported start in a moment; none of them inherits this process's threads.
-SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["tests.finetune.killing", "components.finetune.run"])
 SIGTERM_EXIT = 143
 
 Kill = Callable[[multiprocessing.process.BaseProcess], None]
