@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from components.finetune.find_lr.spec import FindLr
+from components.interchange.artifact import read_card
 from components.interchange.cli import argv_of
 from components.interchange.report import read_report
 from components.interchange.step import RunContext
@@ -23,8 +24,9 @@ def find_lr(
 ) -> dict[str, Any]:
     """What the report in `output` says: suggested, lowest and exploded rate, and where the page lies.
 
-    StepFailed where the test did not end well; it has said why itself.
+    StepFailed where the test did not end well; it has said why itself. BadInput where `dataset` is no dataset.
     """
+    read_card(dataset, "dataset")  # Refuses what is none before torch is loaded.
     named, graph, given = recipe(chosen), [FINETUNE], parsed(set, [FINETUNE])
     other = {} if backbone is None else for_backbone(backbone, named, graph, {**given, "ingest": {"stored_size_px": 0}})
     origin: dict[str, Values] = {} if weights is None else {"finetune": {"weights": weights}}
