@@ -79,12 +79,15 @@ def _roots(hashes_U: Hashes, max_bits: int) -> Indices:
 
 
 def _row_by_row(hashes_U: Hashes, max_bits: int, root_U: Indices) -> Indices:
-    """Where many are alike (a film): each is compared with those of other families only."""
-    for row in range(len(hashes_U)):
-        others = row + 1 + np.flatnonzero(root_U[row + 1 :] != root_U[row])
-        near = others[bits_apart(hashes_U[others], hashes_U[row]) <= max_bits]
-        if len(near):
-            root_U = _joined(root_U, np.full(len(near), row), near)
+    """Where they are few, or many alike (a film): all pairs, some rows at a time. A family needs no comparing."""
+    rows_at_once = max(1, PAIRS_AT_ONCE // max(1, len(hashes_U)))
+    for start in range(0, len(hashes_U), rows_at_once):
+        rows = np.arange(start, min(start + rows_at_once, len(hashes_U)))
+        others = np.arange(start + 1, len(hashes_U))
+        if len(rows) and (root_U[rows] == root_U[start]).all():
+            others = others[root_U[others] != root_U[start]]
+        near_R, near_O = np.nonzero(bits_apart(hashes_U[rows, None], hashes_U[others]) <= max_bits)
+        root_U = _joined(root_U, rows[near_R], others[near_O])
     return root_U
 
 

@@ -4,25 +4,33 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from components.ingest.files import bytes_digest
+from components.ingest.kept import Kept, original_of
 from components.ingest.pictures import Picture
 from components.interchange.pixels import BrokenImage
 
 
-def copy_originals(folder: Path, test: Iterable[Picture], most: int) -> int:
-    """Copy up to `most` files, untouched, and return how many. The first by id are a choice by hash.
+def copy_originals(folder: Path, test: Iterable[Picture], most: int, kept: Kept) -> list[str]:
+    """Copy up to `most` files, untouched, and return their names. The first by id are a choice by hash.
 
     A file that has changed since it was decoded is passed over: its bytes would not be those of its id.
     """
     folder.mkdir()
-    copied = 0
+    copied: list[str] = []
     for picture in test:
-        if copied == most:
+        if len(copied) == most:
             break
-        try:
-            data = picture.source.file.read()
-        except BrokenImage:
-            continue
-        if bytes_digest(data) == picture.id:
-            (folder / f"{picture.id}{Path(picture.source.path).suffix}").write_bytes(data)
-            copied += 1
+        name = f"{picture.id}{Path(picture.source.path).suffix}"
+        if kept.take(original_of(name), folder / name) or _copied(picture, folder / name):
+            copied.append(name)
     return copied
+
+
+def _copied(picture: Picture, to: Path) -> bool:
+    try:
+        data = picture.source.file.read()
+    except BrokenImage:
+        return False
+    if bytes_digest(data) != picture.id:
+        return False
+    to.write_bytes(data)
+    return True

@@ -2,17 +2,17 @@
 
 import logging
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from components.ingest.earlier import known_before
 from components.ingest.encoding import Choice
 from components.ingest.files import Stamp
+from components.ingest.kept import Kept
 from components.ingest.layouts import Listing
 from components.ingest.parallel import num_cores
 from components.ingest.reading import found_in, listed, read_images
-from components.ingest.seen import Entry, seen_before, write_seen
+from components.ingest.seen import Seen, seen_before, write_seen
 from components.ingest.settlement import settle
 from components.ingest.spec import Ingest
 from components.ingest.spool import open_spool
@@ -30,13 +30,14 @@ def run(spec: Ingest, context: RunContext) -> dict[str, object]:
         before = known_before(spec.previous, context)
         stamps = [image.file.stamp() for image in listing.images]
         choice = Choice(spec.encoding, spec.raw_limit_gib)
-        known = _known(spec, choice, listing, stamps)
+        seen = _seen(spec, choice, listing, stamps)
+        known = seen.entries
         new = [image for number, image in enumerate(listing.images) if number not in known]
         read = read_images(spec, new, spool, choice.with_another)
         entries = [known[number] if number in known else next(read) for number in range(len(stamps))]
         read_s = time.perf_counter() - started
-        num_images = settle(spec, spec, found_in(listing, entries), before)
-        write_seen(spec.dataset, spec, stamps, entries)
+        settled = settle(spec, spec, found_in(listing, entries), before, seen.kept)
+        write_seen(spec.dataset, spec, stamps, entries, settled.stored(), settled.files())
     seconds = time.perf_counter() - started
     return {
         "source": spec.source,
@@ -45,17 +46,17 @@ def run(spec: Ingest, context: RunContext) -> dict[str, object]:
         "num_threads": num_cores(),
         "read_s": read_s,
         "write_s": seconds - read_s,
-        "images_per_s": num_images / seconds,
+        "images_per_s": settled.num_images / seconds,
     }
 
 
-def _known(spec: Ingest, choice: Choice, listing: Listing, stamps: list[Stamp | None]) -> Mapping[int, Entry]:
-    """What an earlier ingest knows of the images, by their place in the listing."""
+def _seen(spec: Ingest, choice: Choice, listing: Listing, stamps: list[Stamp | None]) -> Seen:
+    """What an earlier ingest knows of the images."""
     earlier = spec.previous if spec.reuse is None else Path(spec.reuse)
     if earlier is None:
-        return {}
+        return Seen({}, Kept())
     seen = seen_before(earlier, spec, choice, listing.images, stamps)
     if seen.why_not:
         log.warning("every file is decoded again, though there is %s: %s", earlier, seen.why_not)
     log.info("files_known=%d files_read=%d", len(seen.entries), len(listing.images) - len(seen.entries))
-    return seen.entries
+    return seen

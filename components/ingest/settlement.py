@@ -1,12 +1,14 @@
 """From what was read to a dataset: leave out copies, give every image its side, write shards, ledgers and a report."""
 
 import logging
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from components.ingest.drift import drift_rows, drift_warnings
 from components.ingest.earlier import Before, frozen_test
 from components.ingest.encoding import Choice, Cost, difference_from, encoded_as
 from components.ingest.findings import check_bad_fraction, details, likeness_rows, rows, warnings
+from components.ingest.kept import Kept, original_of
 from components.ingest.layouts import SourceImage
 from components.ingest.originals import copy_originals
 from components.ingest.page import ingest_page
@@ -27,10 +29,35 @@ log = logging.getLogger("graft")
 NUM_ORIGINALS = 64
 
 
-def settle(spec: Settling, reading: Reading, found: Found, before: Before) -> int:
-    """Write the dataset and the report on it, and return how many images were taken.
+class Settled(NamedTuple):
+    """A dataset that was written: its splits, and the names of its originals."""
 
-    `reading` is how the images were read; their pixels and the source's files must still be there.
+    splits: Mapping[SplitName, WrittenSplit]
+    originals: Sequence[str]
+
+    @property
+    def num_images(self) -> int:
+        """How many images were taken."""
+        return sum(len(split.samples) for split in self.splits.values())
+
+    def stored(self) -> dict[str, str]:
+        """By id, the sha256 of what is stored of each image."""
+        sha256s = (sha256 for split in self.splits.values() for shard in split.shards for sha256 in shard.sha256s)
+        ids = (sample.id for split in self.splits.values() for sample in split.samples)
+        return dict(zip(ids, sha256s, strict=True))
+
+    def files(self) -> Iterator[tuple[str, str, int]]:
+        """Shards and originals, as `kept.metadata_of` takes them."""
+        for split in self.splits.values():
+            yield from ((shard.holding, shard.name, shard.num_bytes) for shard in split.shards)
+        yield from ((original_of(name), f"{ORIGINALS_FOLDER}/{name}", 0) for name in self.originals)
+
+
+def settle(spec: Settling, reading: Reading, found: Found, before: Before, kept: Kept = Kept()) -> Settled:  # noqa: B008
+    """Write the dataset and the report on it.
+
+    `reading` is how the images were read; their pixels and the source's files must still be there. What is `kept` of an
+    earlier dataset is taken over where it is what must be written.
     """
     check_bad_fraction(found.broken, found.num_files, spec.max_bad_fraction)
     choice = _choice(spec, found.pictures)
@@ -40,9 +67,10 @@ def settle(spec: Settling, reading: Reading, found: Found, before: Before) -> in
     counts = count(((split, one.source.label) for split, side in sides.items() for one in side), found.classes)
     check_counts(counts, placement.largest_family)
     written = {
-        split: write_split(spec.dataset, split, side, found.classes, choice.encoding) for split, side in sides.items()
+        split: write_split(spec.dataset, split, side, found.classes, choice.encoding, kept)
+        for split, side in sides.items()
     }
-    originals = copy_originals(spec.dataset / ORIGINALS_FOLDER, sides["test"], NUM_ORIGINALS)
+    originals = copy_originals(spec.dataset / ORIGINALS_FOLDER, sides["test"], NUM_ORIGINALS, kept)
     cost = _cost(spec, reading, choice, sides, written)
     statistics = channel_statistics(picture.sums for picture in sides["train"])
     drift = drift_rows(counts, statistics, before.lineage.facts) if before.lineage else []
@@ -71,14 +99,14 @@ def settle(spec: Settling, reading: Reading, found: Found, before: Before) -> in
     figures += likeness_rows(placement, counts) + drift + cost.rows()
     stopped = bool(drifted) and spec.on_drift == "stop"
     said = {"warnings": worth_saying, "drifted": drifted, "stopped": stopped, "storage": cost.sentences()}
-    write_report(spec.report, spec, figures, details(quarantined, manifest, originals) | said, html)
+    write_report(spec.report, spec, figures, details(quarantined, manifest, len(originals)) | said, html)
     if spec.drift is not None:
         spec.drift.write_text("stop" if stopped else "go_on", encoding="utf-8")  # No newline: Kubeflow compares it.
     for warning in worth_saying:
         log.warning("%s", warning)
     facts = (len(samples), len(found.classes), len(quarantined), choice.encoding)
     log.info("images=%d classes=%d quarantined=%d encoding=%s", *facts)
-    return len(samples)
+    return Settled(written, originals)
 
 
 def _choice(spec: Settling, pictures: list[Picture]) -> Choice:
@@ -136,7 +164,7 @@ def _manifest(
         "counts": counts,
         "quarantined": num_quarantined,
         "split_policy": {"by": split_by, **fractions, "max_near_bits": spec.max_near_bits},
-        "shards": {split: one.shards for split, one in written.items()},
+        "shards": {split: [shard.name for shard in one.shards] for split, one in written.items()},
         "digests": {split: one.digest for split, one in written.items()},
         "statistics": statistics.model_dump(mode="json"),
     }

@@ -1,54 +1,80 @@
 """One split on its way to the disk, in the order of its ids."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from components.ingest.kept import Kept, lines, shard_of
 from components.ingest.parallel import in_order
 from components.ingest.pictures import Picture
+from components.ingest.seen import InShard
 from components.ingest.statistics import split_digest
 from components.interchange.cores import num_cores
 from components.interchange.dataset import SplitName
 from components.interchange.ledgers import Sample
 from components.interchange.progress import progress
-from components.interchange.stored_images import Encoding, StoredImage, write_shards
+from components.interchange.stored_images import Encoding, StoredImage, shard_name, shared_shards, write_shard
+
+
+class WrittenShard(NamedTuple):
+    """A shard: what it holds, its name, the bytes of its images as they are stored, and the sha256 of each."""
+
+    holding: str
+    name: str
+    num_bytes: int
+    sha256s: list[str]
 
 
 class WrittenSplit(NamedTuple):
-    """What went into a split: names of its shards, bytes of its images as they are stored, sha256 over the images
-    before they were encoded, a row of the ledger for each.
-    """
+    """What went into a split: its shards, sha256 over the images before they were encoded, a row of the ledger each."""
 
-    shards: list[str]
-    num_bytes: int
+    shards: list[WrittenShard]
     digest: str
     samples: list[Sample]
 
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the images as they are stored."""
+        return sum(shard.num_bytes for shard in self.shards)
+
 
 def write_split(
-    folder: Path, split: SplitName, pictures: Sequence[Picture], classes: list[str], encoding: Encoding
+    folder: Path, split: SplitName, pictures: Sequence[Picture], classes: list[str], encoding: Encoding, kept: Kept
 ) -> WrittenSplit:
-    """Write the pictures in their order; all of them are in `encoding`."""
+    """Write the pictures in their order, several shards at a time, but for shards that were kept as they must be.
+
+    All pictures are in `encoding`.
+    """
     labels = {label: index for index, label in enumerate(classes)}
-    num_bytes = 0
 
-    def stored(one: Picture) -> StoredImage:
-        shape = (one.stored_height_px, one.stored_width_px)
-        return StoredImage(one.id, labels[one.source.label], *shape, one.stored.read())
+    def written(numbered: tuple[int, slice]) -> WrittenShard:
+        number, part = numbered
+        together, name = pictures[part], shard_name(split, number)
+        holding = shard_of(together, labels, encoding)
+        seen = [one.stored.sha256 for one in together if isinstance(one.stored, InShard)]
+        if len(seen) == len(together) and (file := kept.take(holding, folder / name)):
+            return WrittenShard(holding, name, file.num_bytes, seen)
+        shard = WrittenShard(holding, name, 0, [])
+        num_bytes = 0
 
-    def images() -> Iterator[StoredImage]:
-        nonlocal num_bytes
-        ready = in_order(stored, pictures, num_cores())
-        for image in progress(ready, f"ingest: writing {split}", total=len(pictures)):
-            num_bytes += len(image.data)
-            yield image
+        def images() -> Iterator[StoredImage]:
+            nonlocal num_bytes
+            for one in together:
+                data = one.stored.read()
+                num_bytes += len(data)
+                shard.sha256s.append(one.pixels_sha256 if encoding == "raw" else hashlib.sha256(data).hexdigest())
+                shape = (one.stored_height_px, one.stored_width_px)
+                yield StoredImage(one.id, labels[one.source.label], *shape, data)
 
-    shards = write_shards(folder, split, images(), encoding)
-    lines = (
-        (one.id, labels[one.source.label], one.stored_height_px, one.stored_width_px, one.pixels_sha256)
-        for one in pictures
-    )
-    return WrittenSplit(shards, num_bytes, split_digest(lines), [_sample(picture, split) for picture in pictures])
+        write_shard(folder / name, images(), encoding)
+        return shard._replace(num_bytes=num_bytes)
+
+    parts = shared_shards([one.id for one in pictures])
+    ready = in_order(written, enumerate(parts), num_cores())
+    shards = list(progress(ready, f"ingest: writing {split}", total=len(parts), unit=" shards"))
+    digest = split_digest(lines(pictures, labels))
+    return WrittenSplit(shards, digest, [_sample(picture, split) for picture in pictures])
 
 
 def _sample(picture: Picture, split: SplitName) -> Sample:

@@ -70,10 +70,16 @@ class FolderTree(NamedTuple):
 
     def below(self, folder: str) -> list[Entry]:
         """All files under a folder. A link that leads nowhere is no folder: listed, and found missing later."""
-        found = [(path.relative_to(self.root).as_posix(), path) for path in (self.root / folder).rglob("*")]
-        return [
-            Entry(readable(name), DiskFile(path)) for name, path in found if not is_litter(name) and not path.is_dir()
-        ]
+        found = []
+        around = str(self.root / "_")[:-1]
+        for place, _, files in os.walk(self.root / folder):  # pathlib takes ten times as long.
+            inside = f"{place}/".removeprefix(around)
+            found += [
+                Entry(readable(name), DiskFile(Path(around + name)))
+                for name in map(inside.__add__, files)
+                if not is_litter(name)
+            ]
+        return found
 
     def subtree(self, folder: str) -> "FolderTree":
         """A folder of the top."""

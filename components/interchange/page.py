@@ -10,10 +10,11 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Literal
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 if TYPE_CHECKING:
@@ -158,6 +159,12 @@ def render(
     figures: Sequence[KeyFigure] = (),
 ) -> str:
     """The page as HTML; `lead` is the one sentence to take away. All text is escaped, SVG markup is not."""
+    content = {"title": title, "lead": lead, "sections": sections, "badge": badge, "figures": figures}
+    return _template().render(content) + "\n"
+
+
+@cache
+def _template() -> Template:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.tests["table"] = lambda block: isinstance(block, Table)
     environment.tests["plot"] = lambda block: isinstance(block, Plot)
@@ -166,6 +173,4 @@ def render(
     environment.tests["notes"] = lambda block: isinstance(block, Notes)
     environment.filters["cell"] = lambda cell: cell if isinstance(cell, Cell) else Cell(cell)
     environment.filters["markup"] = Markup
-    template = files(__package__).joinpath(TEMPLATE).read_text(encoding="utf-8")
-    content = {"title": title, "lead": lead, "sections": sections, "badge": badge, "figures": figures}
-    return environment.from_string(template).render(content) + "\n"
+    return environment.from_string(files(__package__).joinpath(TEMPLATE).read_text(encoding="utf-8"))

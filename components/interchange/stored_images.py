@@ -9,6 +9,7 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal, NamedTuple, overload
 
@@ -26,6 +27,8 @@ JPEG_QUALITY = 95
 ROWS_PER_BATCH = 64
 BYTES_PER_BATCH = 32 << 20
 BYTES_PER_SHARD = 1 << 30
+# Shards are powers of two: as many as leave each about so many images, up to MAX_SHARDS, which may hold more.
+IMAGES_PER_SHARD, MOST_IMAGES_PER_SHARD, MAX_SHARDS = 8, 4096, 128
 
 
 class StoredImage(NamedTuple):
@@ -57,13 +60,33 @@ def pixels_of_jpeg(data: bytes) -> NDArray[np.uint8]:
     return np.asarray(Image.open(io.BytesIO(data), formats=("JPEG",)))
 
 
+def shared_shards(ids: Sequence[str]) -> list[slice]:
+    """Which of a split's images, sorted by id, share a shard: those whose ids begin with the same bits.
+
+    So a new image changes one shard, and all others stay what they were until the split has doubled.
+    """
+    num_shards = 1
+    while num_shards * IMAGES_PER_SHARD * 2 <= len(ids) and num_shards < MAX_SHARDS:
+        num_shards *= 2
+    while num_shards * MOST_IMAGES_PER_SHARD < len(ids):
+        num_shards *= 2
+    numbers_N = np.array([int(image_id[:8], 16) * num_shards >> 32 for image_id in ids], np.int64)
+    starts = [0, *(np.flatnonzero(np.diff(numbers_N)) + 1).tolist(), len(ids)] if ids else []
+    return [slice(start, end) for start, end in pairwise(starts)]
+
+
+def shard_name(split: str, number: int) -> str:
+    """The file's name."""
+    return f"{split}-{number:05d}.arrow"
+
+
 def write_shards(folder: Path, split: str, images: Iterable[StoredImage], encoding: Encoding) -> list[str]:
-    """Write the images of one split and return the shards' file names. Holds one batch in memory at a time."""
+    """Write the images of one split, BYTES_PER_SHARD a shard, and return the shards' file names."""
     names: list[str] = []
     batches = _batches(images, encoding)
     batch = next(batches, None)
     while batch is not None:
-        names.append(f"{split}-{len(names):05d}.arrow")
+        names.append(shard_name(split, len(names)))
         with pa.ipc.new_file(str(folder / names[-1]), batch.schema) as writer:
             written = 0
             while batch is not None and written < BYTES_PER_SHARD:
@@ -71,6 +94,16 @@ def write_shards(folder: Path, split: str, images: Iterable[StoredImage], encodi
                 written += batch.nbytes
                 batch = next(batches, None)
     return names
+
+
+def write_shard(path: Path, images: Iterable[StoredImage], encoding: Encoding) -> None:
+    """Write one shard of one or more images. Holds one batch in memory at a time."""
+    writer = None
+    for batch in _batches(images, encoding):
+        writer = writer or pa.ipc.new_file(str(path), batch.schema)
+        writer.write_batch(batch)
+    if writer is not None:
+        writer.close()
 
 
 def _batches(images: Iterable[StoredImage], encoding: Encoding) -> Iterator[pa.RecordBatch]:

@@ -153,3 +153,33 @@ def test_a_damaged_shard_is_found(encoding: str, first: Dataset, animals: Path, 
 
 def test_a_place_without_a_dataset_is_refused(animals: Path, refused, tmp_path: Path) -> None:
     assert "there is no dataset at" in refused(animals, "--reuse", str(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize("encoding", ["raw", "jpeg"])
+def test_files_that_nobody_touched_are_taken_over_whole(
+    encoding: str, first: Dataset, animals: Path, ingest: Run
+) -> None:
+    flags = (*BAD, "--encoding", encoding)
+    before = ingest(animals, *flags, to="before")
+    touched = before.folder / "train-00000.arrow"
+    os.utime(touched, (1, 1))
+    again = ingest(animals, *flags, "--reuse", str(before.folder), to="again")
+    assert again.digest() == before.digest()
+    shards = [name for names in again.manifest.shards.values() for name in names]
+    originals = [path.relative_to(again.folder) for path in again.originals().values()]
+    own = {str(name) for name in (*shards, *originals) if not (again.folder / name).samefile(before.folder / name)}
+    assert len(shards) > 3 and originals and own == {touched.name}
+
+
+def test_files_are_copied_where_they_cannot_be_linked(
+    first: Dataset, animals: Path, ingest: Run, tmp_path: Path
+) -> None:
+    shards = [name for names in first.manifest.shards.values() for name in names]
+    elsewhere = Path("/dev/shm") / f"graft-{os.getpid()}"
+    shutil.copytree(first.folder, elsewhere)  # Keeps the files' times.
+    try:
+        again = ingest(animals, *BAD, "--reuse", str(elsewhere), to="again")
+        assert again.digest() == first.digest()
+        assert {(again.folder / name).stat().st_nlink for name in shards} == {1}
+    finally:
+        shutil.rmtree(elsewhere)

@@ -1,6 +1,7 @@
 """The dataset artifact: shards, ledgers, originals; damage is named."""
 
 import json
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,14 @@ from components.interchange.ledgers import (
     write_samples,
 )
 from components.interchange.pixels import center_crop
-from components.interchange.stored_images import Encoding, StoredImage, pixels_of_jpeg, stored_image, write_shards
+from components.interchange.stored_images import (
+    Encoding,
+    StoredImage,
+    pixels_of_jpeg,
+    shared_shards,
+    stored_image,
+    write_shards,
+)
 
 
 def stored(count: int, encoding: Encoding = "raw") -> list[StoredImage]:
@@ -64,6 +72,17 @@ def test_images_come_back_as_they_were_however_they_are_cut(
         assert np.array_equal(found, expected[row])
     assert np.array_equal(split.images[-1], expected[-1])
     assert len(split.images[3:9:2]) == 3
+
+
+@pytest.mark.parametrize("count", [0, 1, 15, 16, 200, 5000])
+def test_a_new_image_changes_one_shard(count: int) -> None:
+    ids = sorted(sha256(str(number).encode()).hexdigest() for number in range(count))
+    parts = [tuple(ids[part]) for part in shared_shards(ids)]
+    assert [image_id for part in parts for image_id in part] == ids and all(parts)
+    assert len(parts) <= max(1, count // 8)
+    more = sorted([*ids, sha256(b"new").hexdigest()])
+    changed = [part for part in shared_shards(more) if tuple(more[part]) not in parts]
+    assert len(changed) == 1 or count == 15  # There they become two.
 
 
 def test_a_damaged_jpeg_of_a_shard_is_named(tiny_dataset: Path, copied) -> None:

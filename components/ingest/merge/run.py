@@ -22,7 +22,7 @@ def run(spec: IngestMerge, context: RunContext) -> dict[str, object]:
         check_source(shares, listing)
         before = known_before(spec.previous, context)
         found = found_in(listing, list(entries_of(shares, listing.images)))
-        num_images = settle(spec, reading, found, before)
+        num_images = settle(spec, reading, found, before).num_images
     return {
         "source": spec.source,
         "num_shares": len(shares),
