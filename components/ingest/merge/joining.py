@@ -31,7 +31,8 @@ def check_source(shares: Sequence[Share], listing: Listing) -> None:
         raise BadInput(
             f"the source is not the one of the shares: it has {len(listing.images)} labelled files, and had "
             f"{card.listed} when they were read; a path, a label, a split or a group differs. Expected the same "
-            "--source, unchanged: make the shares again."
+            "--source, unchanged: make the shares again. Where files come in all the time, let --source be a manifest, "
+            "which names what is to be read."
         )
 
 
