@@ -1,6 +1,9 @@
 """Prefect's view of a schedule: one deployment a model name, whose every run is a run of Graft."""
 
+import asyncio
 import os
+import sys
+from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,6 +21,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import State, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
+from prefect.runner import Runner
 from prefect.schedules import Cron
 from prefect.states import Cancelled, Completed, Crashed, Failed
 
@@ -57,15 +61,29 @@ def serve(options: RunOptions, cron: str, timezone: str) -> None:
             _end(client, deployment, AT_WORK, Crashed(message="cut off: the schedule's process ended"))
         except ObjectNotFound:
             pass
-    retrain.serve(
+    runner = _Runner(name=options.model_name, limit=1, pause_on_shutdown=False)
+    runner.add_flow(
+        retrain,
         name=options.model_name,
         schedule=Cron(cron, timezone=timezone),
         parameters={"options": asdict(options)},
-        limit=1,
-        pause_on_shutdown=False,
         enforce_parameter_schema=False,
-        print_starting_message=False,
     )
+    with suppress(KeyboardInterrupt, asyncio.CancelledError):
+        asyncio.run(runner.start())
+    print("graft: the schedule is not served any more; the same command takes it up again", file=sys.stderr)
+
+
+class _Runner(Runner):
+    """Prefect's own exits in the midst of its event loop on SIGTERM, which ends in a traceback."""
+
+    async def start(self, run_once: bool = False, webserver: bool | None = None) -> None:
+        self._main = asyncio.current_task()
+        await super().start(run_once, webserver)
+
+    def handle_sigterm(self, *args: Any, **kwargs: Any) -> None:
+        assert self._main is not None
+        self._main.get_loop().call_soon_threadsafe(self._main.cancel)
 
 
 def _end(client: SyncPrefectClient, deployment: str, states: tuple[StateType, ...], to: State[Any]) -> None:

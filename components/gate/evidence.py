@@ -10,6 +10,7 @@ from components.interchange.errors import BadInput, listed
 from components.interchange.report import Report, Row, read_report
 
 ENTRANTS = {"finetune": "candidate", "feature_extraction": "baseline"}
+WRITERS = {"ingest": ("ingest", "ingest_merge")}  # Where a source is read in shares, their merge tells of ingest.
 F = TypeVar("F", bound=BaseModel)
 
 
@@ -130,7 +131,11 @@ class Evidence:
 def read_evidence(folders: dict[str, Path]) -> Evidence:
     """Read the reports by the step that must have written them; BadInput when they are not of one run."""
     reports = {step: read_report(folder) for step, folder in folders.items()}
-    swapped = [f"{folders[step]} is of {report.step}" for step, report in reports.items() if report.step != step]
+    swapped = [
+        f"{folders[step]} is of {report.step}"
+        for step, report in reports.items()
+        if report.step not in WRITERS.get(step, (step,))
+    ]
     if swapped:
         raise BadInput(f"reports were mixed up: {listed(swapped)}. Give each step's own report.")
     evidence = Evidence(

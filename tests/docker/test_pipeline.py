@@ -140,7 +140,7 @@ def test_a_share_that_fails_fails_the_run(compile_pipeline: Compile, place: Path
     assert done.code == 1 and "share 2/2 fails, as this test wants it" in done.out
     (summary,) = (root / "store" / "runs").glob("*/summary.json")
     assert json.loads(summary.read_text())["verdict"] == "failed"
-    assert {name for name, _ in done.artifacts()} == {"ingest_share.share"}, done.out[-6000:]
+    assert {name for name, _ in done.artifacts()} == {"ingest_share.share", "ingest_share.report"}, done.out[-6000:]
 
 
 @pytest.mark.parametrize("where", ["folder", "s3"])
