@@ -12,12 +12,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from components.finetune.scaling import scaled
+
 Operation = Literal["rotation", "shear_x", "shear_y", "shift_x", "shift_y"]
 OPERATIONS: tuple[Operation, ...] = get_args(Operation)
 # At full strength: degrees, slopes and shares of the image; those of RandAugment's code.
 LIMITS = {"rotation": math.radians(30), "shear_x": 0.3, "shear_y": 0.3, "shift_x": 0.45, "shift_y": 0.45}
 # Share of the area and aspect ratio of a random part. Shares start higher than the 0.08 of training from scratch.
 AREA, RATIO = (0.35, 1.0), (3 / 4, 4 / 3)
+EPSILON = 1e-6  # Of rounding, in maps.
 
 
 def parts_of_window(resized: bool, scale: float, num_images: int, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -59,10 +62,22 @@ def _matrices(*entries_N: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def warped(pixels_NHWC: Tensor, maps_N23: Tensor, crop_px: int) -> Tensor:
-    """Resample, bilinear, mirrored beyond the border: float [N, crop_px, crop_px, 3] in the range of the input."""
+    """Resample, bilinear, mirrored beyond the border: float [N, crop_px, crop_px, 3] in the range of the input.
+
+    On a CPU, bytes that are only cut, scaled and mirrored stay bytes: rounded, in a fifth of the time.
+    """
+    if pixels_NHWC.device.type == "cpu" and pixels_NHWC.dtype == torch.uint8 and _only_scaled(maps_N23):
+        return torch.from_numpy(scaled(pixels_NHWC.numpy(), maps_N23.numpy(), crop_px))
     images_NCHW = pixels_NHWC.permute(0, 3, 1, 2).float()
     grid_NHW2 = nn.functional.affine_grid(maps_N23, [len(maps_N23), 3, crop_px, crop_px], align_corners=False)
     resampled_NCHW = nn.functional.grid_sample(
         images_NCHW, grid_NHW2, mode="bilinear", padding_mode="reflection", align_corners=False
     )
     return resampled_NCHW.permute(0, 2, 3, 1).contiguous(memory_format=torch.contiguous_format)
+
+
+def _only_scaled(maps_N23: Tensor) -> bool:
+    """Whether all maps show an upright part that lies within the image, mirrored or not."""
+    halves_N2 = torch.stack([maps_N23[:, 0, 0], maps_N23[:, 1, 1]], dim=1).abs()
+    upright = not maps_N23[:, 0, 1].any() and not maps_N23[:, 1, 0].any()
+    return upright and bool((maps_N23[:, :, 2].abs() + halves_N2 <= 1 + EPSILON).all())

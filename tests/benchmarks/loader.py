@@ -21,6 +21,7 @@ from components.finetune.augment import Augmentation, augmented
 from components.finetune.batches import epoch_batches, prefetched
 from components.finetune.sampling import epoch_order
 from components.ingest.spec import Ingest
+from components.interchange.classifier import normalised
 from components.interchange.cli import main as run_step
 from components.interchange.dataset import Split, open_dataset
 from components.interchange.memory import keep_freed_memory
@@ -52,7 +53,7 @@ def our_batches(split: Split, crop: Literal["window", "resized"], epoch: int) ->
     mean, std = (255 * torch.tensor(each).view(1, 3, 1, 1) for each in (MEAN, STD))
     for batch in prefetched(epoch_batches(split, epoch_order(len(split), 0, epoch), BATCH, how, 0, epoch)):
         pixels_NHWC = augmented(batch.pixels_NHWC, batch.draws, CROP_PX)
-        yield pixels_NHWC.permute(0, 3, 1, 2).float().sub_(mean).div_(std)
+        yield normalised(pixels_NHWC, mean, std)
 
 
 def peer_loader(name: str, source: Path, num_workers: int) -> DataLoader[tuple[torch.Tensor, torch.Tensor]]:

@@ -158,3 +158,15 @@ def test_cuda_without_cuda_is_refused() -> None:
     assert classifier.choose_device("auto").type == "cpu"
     with pytest.raises(BadInput, match="torch sees no CUDA device here"):
         classifier.choose_device("cuda")
+
+
+@pytest.mark.parametrize("num_images", [1, 2, 5])
+@pytest.mark.parametrize("kind", [torch.uint8, torch.float32])
+def test_normalising_in_the_cache_changes_no_bit(num_images: int, kind: torch.dtype) -> None:
+    rng = np.random.default_rng(num_images)
+    pixels_NHWC = torch.from_numpy(rng.integers(0, 256, (num_images, 9, 7, 3), np.uint8)).to(kind)
+    mean, std = (torch.tensor(each).view(1, 3, 1, 1) for each in ([124.1, 116.3, 103.5], [58.4, 57.1, 57.4]))
+    found = classifier.normalised(pixels_NHWC, mean, std)
+    expected = (pixels_NHWC.permute(0, 3, 1, 2).float() - mean) / std
+    assert torch.equal(found, expected) and found.stride() == expected.stride()
+    assert torch.equal(classifier.normalised(pixels_NHWC[:, 1:8, 2:], mean, std), expected[:, :, 1:8, 2:])
