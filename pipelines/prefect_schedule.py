@@ -69,21 +69,20 @@ def serve(options: RunOptions, cron: str, timezone: str) -> None:
         parameters={"options": asdict(options)},
         enforce_parameter_schema=False,
     )
-    with suppress(KeyboardInterrupt, asyncio.CancelledError):
+    with suppress(KeyboardInterrupt):
         asyncio.run(runner.start())
     print("graft: the schedule is not served any more; the same command takes it up again", file=sys.stderr)
 
 
 class _Runner(Runner):
-    """Prefect's own exits in the midst of its event loop on SIGTERM, which ends in a traceback."""
+    """Prefect's own, which on SIGTERM ends the run under way; but it exits in the midst of it, with a traceback."""
 
     async def start(self, run_once: bool = False, webserver: bool | None = None) -> None:
-        self._main = asyncio.current_task()
+        self.loop, self.ending = asyncio.get_running_loop(), set[asyncio.Task[None]]()
         await super().start(run_once, webserver)
 
     def handle_sigterm(self, *args: Any, **kwargs: Any) -> None:
-        assert self._main is not None
-        self._main.get_loop().call_soon_threadsafe(self._main.cancel)
+        self.loop.call_soon_threadsafe(lambda: self.ending.add(self.loop.create_task(self.astop())))
 
 
 def _end(client: SyncPrefectClient, deployment: str, states: tuple[StateType, ...], to: State[Any]) -> None:

@@ -21,8 +21,9 @@ def asked(path: str, **body: Any) -> Any:
 
 @pytest.mark.slow
 def test_a_configured_server_has_the_scores_the_steps_and_a_link_to_the_page(
-    tiny_run: Run, tiny_source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_run: Run, tiny_source: Path, darker_source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """And of a run that drift ends, the steps that it left out."""
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     with prefect_api(tmp_path / "prefect", lambda: None, lasting=True) as wait_until_up:
         wait_until_up()
@@ -31,6 +32,9 @@ def test_a_configured_server_has_the_scores_the_steps_and_a_link_to_the_page(
         (flow_run,) = asked("flow_runs/filter")
         artifacts = {one["key"]: one for one in asked("artifacts/filter")}
         tasks = asked("task_runs/filter")
+        words = ("--model-name", "Parts_2", "--on-drift", "stop")
+        stopped = tiny_run(darker_source, tmp_path / "store", *words, engine="prefect")
+        of_both = asked("task_runs/filter")
     assert flow_run["name"] == ended.summary["run_id"] and flow_run["state_type"] == "COMPLETED"
     assert {one["state_type"] for one in tasks} == {"COMPLETED"} and len(tasks) == 8
     assert artifacts.keys() == {"graft-parts-2-scores", "graft-parts-2-steps", "graft-parts-2-page"}
@@ -41,3 +45,7 @@ def test_a_configured_server_has_the_scores_the_steps_and_a_link_to_the_page(
     assert {row["step"]: row["what"] for row in steps} == dict.fromkeys([row["step"] for row in steps], "run")
     assert len(steps) == 8
     assert Path(ended.summary["report"]).as_uri() in artifacts["graft-parts-2-page"]["data"]
+    assert stopped.code == 0 and stopped.summary["verdict"] == "keep", stopped.err
+    left_out = {one["name"]: one["state"]["message"] for one in of_both if one["state_name"] == "Skipped"}
+    drifted = "the images drifted since the champion"
+    assert left_out == {row["step"]: drifted for row in steps if row["step"] != "ingest"}
