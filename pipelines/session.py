@@ -86,8 +86,8 @@ def attempt(asked: RunOptions, tell: Tell, announce: Callable[[list[Planned]], N
     request = request_for(asked)
     try:
         summary, verdict = run(request, asked.engine, tell, announce)
-    except (StepFailed, BadInput) as error:
-        failed = summary_of(request.run_id, {}, model=None, page=None, seconds={}, failed=[str(error)])
+    except Exception as error:
+        failed = summary_of(request.run_id, {}, model=None, page=None, seconds={}, failed=[_words(error)])
         _hand_over(asked, {**failed, "model_name": request.model_name})
         raise
     _hand_over(asked, summary)
@@ -127,9 +127,9 @@ def run(
                 if not tries_left:
                     raise
                 log.warning("graft: %s", error)
-            except (StepFailed, BadInput) as error:
-                with contextlib.suppress(BadInput):  # The store itself may be what failed.
-                    _put_failure(request, store, str(error), started)
+            except Exception as error:
+                with contextlib.suppress(Exception):  # The store itself may be what failed.
+                    _put_failure(request, store, _words(error), started)
                 raise
         raise AssertionError("the last try returns or raises")
 
@@ -153,10 +153,15 @@ def _done(
     return summed(loop(request, store, tell)) if engine == "none" else _under_prefect(request, store, summed)
 
 
+def _words(error: Exception) -> str:
+    """Why a run failed; of what nobody foresaw, its kind too."""
+    return str(error) if isinstance(error, StepFailed | BadInput) else f"{type(error).__name__}: {error}"
+
+
 def _put_failure(request: Request, store: Store, why: str, started: float) -> None:
     try:
         done = {planned.step.name: planned.outputs for planned in plan(request, store) if planned.outputs}
-    except BadInput:  # What failed is the very first look at the source, or at the store.
+    except Exception:  # What failed is the very first look at the source, or at the store.
         done = {}
     seconds = {"total": round(time.monotonic() - started, 3)}
     failed = build(request.run_id, store, done, seconds, model_name=request.model_name, failed=[why])

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from components.interchange.errors import BadInput
 from pipelines import notify as hook
+from pipelines import session
 from pipelines.cli import app
 from pipelines.lock import only_schedule
 from pipelines.notify import notify
@@ -114,3 +115,17 @@ def test_a_run_that_fails_is_told_too_and_ends_as_ever(tmp_path: Path) -> None:
     assert done.exit_code == 2
     summary = json.loads(told.read_text())
     assert summary["verdict"] == "failed" and "there is no such folder" in summary["reasons"][0]
+
+
+def test_a_run_that_crashes_is_told_too_and_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash(*_: object) -> None:
+        raise RuntimeError("nobody foresaw it")
+
+    monkeypatch.setattr(session, "plan", crash)
+    words = ["run", "--source", str(tmp_path), "--store", str(tmp_path / "store")]
+    done = CliRunner().invoke(app, [*words, "--notify", f"tee {tmp_path / 'told.json'}"])
+    assert isinstance(done.exception, RuntimeError)
+    (recorded,) = (tmp_path / "store" / "runs").glob("*/summary.json")
+    for place in (tmp_path / "told.json", recorded):
+        summary = json.loads(place.read_text())
+        assert summary["verdict"] == "failed" and summary["reasons"][0] == "RuntimeError: nobody foresaw it"
