@@ -4,37 +4,40 @@ Kubeflow takes five fields without a word and reads them as second, minute, hour
 past every hour. So only five are taken here, and the second is added.
 """
 
-from datetime import UTC, datetime
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from components.interchange.errors import BadInput
 
 FIELDS = "minute hour day-of-month month day-of-week"
+EXPECTED = f"expected five fields ({FIELDS}), like '0 2 * * 1-5' for two o'clock on working days"
+
+
+def next_time(five: str, timezone: str = "UTC") -> datetime:
+    """The first time that a schedule comes true from now on; BadInput unless it has five fields and ever does."""
+    from cronsim import CronSim, CronSimError
+
+    if len(five.split()) != 5:
+        more = " Kubeflow's seconds are added by Graft." if len(five.split()) == 6 else ""
+        raise BadInput(f"--cron {five!r}: {len(five.split())} fields; {EXPECTED}.{more}")
+    try:
+        return next(CronSim(five, datetime.now(ZoneInfo(timezone))))
+    except CronSimError as error:
+        raise BadInput(f"--cron {five!r}: {error}; {EXPECTED}.") from None
+    except StopIteration:
+        raise BadInput(f"--cron {five!r}: no such day ever comes; {EXPECTED}.") from None
+    except (KeyError, ValueError, OSError):
+        raise BadInput(f"--timezone {timezone!r}: no such time zone. Expected one like Europe/Berlin.") from None
 
 
 def six_fields(five: str) -> str:
     """Kubeflow's expression of a schedule in five fields; BadInput where it is not one, or never comes true."""
     next_time(five)
-    return f"0 {' '.join(five.split())}"
-
-
-def next_time(five: str) -> datetime:
-    """The first time that a schedule comes true from now on, in UTC."""
-    from cronsim import CronSim, CronSimError
-
-    expected = f"expected five fields ({FIELDS}), like '0 2 * * 1-5' for two o'clock on working days"
     fields = five.split()
-    if len(fields) != 5:
-        more = " Kubeflow's seconds are added by Graft." if len(fields) == 6 else ""
-        raise BadInput(f"--cron {five!r}: {len(fields)} fields; {expected}.{more}")
     odd = [field for field in fields if set(field.upper()) & set("L#W?")]
     odd = [field for field in odd if not field.replace(",", "-").replace("-", "").isalpha() or field.upper() in "LW?"]
     if odd:
-        raise BadInput(f"--cron {five!r}: Kubeflow does not know {odd[0]!r}; {expected}.")
+        raise BadInput(f"--cron {five!r}: Kubeflow does not know {odd[0]!r}; {EXPECTED}.")
     if "7" in fields[4]:
         raise BadInput(f"--cron {five!r}: Kubeflow counts the days of a week from 0 (Sunday) to 6; write 0 for 7.")
-    try:
-        return next(CronSim(five, datetime.now(UTC)))
-    except CronSimError as error:
-        raise BadInput(f"--cron {five!r}: {error}; {expected}.") from None
-    except StopIteration:
-        raise BadInput(f"--cron {five!r}: no such day ever comes; {expected}.") from None
+    return f"0 {' '.join(fields)}"

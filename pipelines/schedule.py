@@ -8,23 +8,20 @@ import importlib.util
 import logging
 import os
 import sys
-from datetime import datetime
-from zoneinfo import ZoneInfo
 
 from components.interchange.champion import pointer_key
 from components.interchange.errors import BadInput
+from pipelines.cron import next_time
 from pipelines.lock import only_schedule
 from pipelines.prefect_server import prefect_api
 from pipelines.run_options import RunOptions
 from pipelines.session import request_for
 from pipelines.store import open_store
 
-FIELDS = "minute hour day-of-month month day-of-week"
-
 
 def serve(options: RunOptions, cron: str, timezone: str) -> None:
     """Run until interrupted. BadInput on a wrong expression or option, before anything is started."""
-    check(cron, timezone)
+    next_time(cron, timezone)
     request = request_for(options)  # Refuses what no run would take.
     pointer_key(request.model_name)
     if importlib.util.find_spec("prefect") is None:
@@ -39,20 +36,3 @@ def serve(options: RunOptions, cron: str, timezone: str) -> None:
         where = os.environ["PREFECT_API_URL"].removesuffix("/api")
         print(f"graft: serving {options.model_name!r} at {cron!r} {timezone}; Prefect: {where}", file=sys.stderr)
         served(options, cron, timezone)
-
-
-def check(cron: str, timezone: str) -> None:
-    """BadInput unless the expression has five fields that come true, in a time zone that exists."""
-    from cronsim import CronSim, CronSimError
-
-    expected = f"expected five fields ({FIELDS}), like '0 2 * * 1-5' for two o'clock on working days"
-    if len(cron.split()) != 5:
-        raise BadInput(f"--cron {cron!r}: {len(cron.split())} fields; {expected}.")
-    try:
-        next(CronSim(cron, datetime.now(ZoneInfo(timezone))))
-    except CronSimError as error:
-        raise BadInput(f"--cron {cron!r}: {error}; {expected}.") from None
-    except StopIteration:
-        raise BadInput(f"--cron {cron!r}: no such day ever comes; {expected}.") from None
-    except (KeyError, ValueError, OSError):
-        raise BadInput(f"--timezone {timezone!r}: no such time zone. Expected one like Europe/Berlin.") from None

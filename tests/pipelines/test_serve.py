@@ -15,9 +15,9 @@ from components.interchange.errors import BadInput
 from pipelines import notify as hook
 from pipelines import session
 from pipelines.cli import app
+from pipelines.cron import next_time
 from pipelines.lock import only_schedule
 from pipelines.notify import notify
-from pipelines.schedule import check
 
 SUMMARY = {"run_id": "r1", "verdict": "keep"}
 
@@ -46,9 +46,9 @@ def test_usual_expressions_pass() -> None:
     for cron in ("0 2 * * *", "*/5 * * * *", "30 4 1,15 * 5", "0 22 * * 1-5", "0 0 * * 7", "@daily"):
         if cron == "@daily":
             with pytest.raises(BadInput):
-                check(cron, "UTC")
+                next_time(cron, "UTC")
         else:
-            check(cron, "Europe/Berlin")
+            next_time(cron, "Europe/Berlin")
 
 
 def test_a_model_name_has_one_schedule(tmp_path: Path) -> None:
