@@ -18,7 +18,7 @@ def next_time(five: str, timezone: str = "UTC") -> datetime:
     from cronsim import CronSim, CronSimError
 
     if len(five.split()) != 5:
-        more = " Kubeflow's seconds are added by Graft." if len(five.split()) == 6 else ""
+        more = " There is none for seconds; where Kubeflow wants one, Graft adds it." if len(five.split()) == 6 else ""
         raise BadInput(f"--cron {five!r}: {len(five.split())} fields; {EXPECTED}.{more}")
     try:
         return next(CronSim(five, datetime.now(ZoneInfo(timezone))))
