@@ -56,7 +56,7 @@ def write_reports(folder: Path, **changed: Any) -> dict[str, Path]:
     """The four reports by the gate's flags. `changed` replaces rows by name and details by key.
 
     Rows: p99, p50, top1, ece, gain (candidate-baseline), rival (selected-champion), `more` of evaluate. Details: flips,
-    selected, champion, eligible, num_threads, noisy.
+    selected, champion, eligible, num_threads, noisy. And `ingest_step`, which is what ingest's report is of.
     """
     artifacts = {}
     for name in ("dataset", "baseline", "candidate", "selected", "onnx_model"):
@@ -129,6 +129,7 @@ def write_reports(folder: Path, **changed: Any) -> dict[str, Path]:
     for name, (found, details) in contents.items():
         written[name] = folder / f"{name}_report"
         write_report(written[name], specs[name], found, details)
+    rewrite(written["ingest"], step=changed.get("ingest_step", "ingest"))
     return written
 
 

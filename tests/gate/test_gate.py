@@ -67,6 +67,12 @@ def test_reports_that_were_mixed_up_are_bad_input(tmp_path, capfd):
     assert "mixed up" in refused(tmp_path, capfd, folders)
 
 
+def test_the_merge_of_shares_tells_of_ingest(judged):
+    verdict, _ = judged(ingest_step="ingest_merge")
+
+    assert verdict == "promote"
+
+
 def test_reports_of_two_datasets_are_bad_input(tmp_path, capfd):
     folders = write_reports(tmp_path / "reports")
     rewrite(folders["latency"], inputs={"dataset": "f" * 64, "onnx_model": "e" * 64})

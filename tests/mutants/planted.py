@@ -332,10 +332,24 @@ MUTANTS = (
         ("tests/changes",),
     ),
     Mutant(
+        "a divided ingest that the gate does not know",
+        "components/gate/evidence.py",
+        '("ingest", "ingest_merge")',
+        '("ingest",)',
+        ("tests/gate/test_gate.py",),
+    ),
+    Mutant(
+        "imports in branches do not count",
+        "pipelines/fingerprints.py",
+        '("body", "orelse", "finalbody", "handlers", "cases")',
+        '("body", "finalbody", "handlers", "cases")',
+        ("tests/pipelines/test_fingerprints.py",),
+    ),
+    Mutant(
         "five fields of cron handed to Kubeflow",
         "pipelines/cron.py",
-        "return f\"0 {' '.join(five.split())}\"",
-        "return ' '.join(five.split())",
+        "return f\"0 {' '.join(fields)}\"",
+        "return ' '.join(fields)",
         ("tests/pipelines/test_cluster_commands.py",),
     ),
     Mutant(
