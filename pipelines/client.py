@@ -22,7 +22,7 @@ from components.interchange.errors import BadInput, listed
 
 Kind = Literal["logits", "probabilities"]
 SHOWN_CHARACTERS = 300
-SUM_WITHIN = 0.01
+SUM_WITHIN, LEAST_SUM_WITHIN, MOST_SUM_WITHIN = 0.005, 0.01, 0.1  # A class: what rounding to two decimals may do.
 
 
 class Answers(NamedTuple):
@@ -70,7 +70,8 @@ def _parsed(line: str, number: int, classes: Sequence[str]) -> tuple[Kind, list[
     if isinstance(values, dict):
         names, values = list(values), list(values.values())
     in_order = _in_order(values, names, classes, where)
-    if kind == "probabilities" and not math.isclose(sum(in_order), 1, abs_tol=SUM_WITHIN):
+    within = min(max(SUM_WITHIN * len(classes), LEAST_SUM_WITHIN), MOST_SUM_WITHIN)
+    if kind == "probabilities" and not math.isclose(sum(in_order), 1, abs_tol=within):
         raise BadInput(f"{where} has probabilities that add up to {sum(in_order):.3f}, expected 1. Are they logits?")
     return kind, in_order
 

@@ -22,17 +22,16 @@ from components.interchange.errors import BadInput
 from components.interchange.onnx_model import INPUT_NAME, MODEL_FILE, OUTPUT_NAME, open_model
 from components.interchange.preprocessing import Preprocessing
 from components.interchange.progress import progress
-from components.interchange.scoring import softmax
 from pipelines import faults, rescaling
-from pipelines.client import Answers, Kind, ask
+from pipelines.answer_scale import Logits, Scale, rms, scale_of
+from pipelines.client import Answers, ask
 from pipelines.probes import golden, made_of
 
-LEAST_PROBABILITY = 1e-6
 SLACK = 5.0  # Times the effect of rounding; libjpeg's fast and inexact decoder has four times.
 LEAST_SLACK = 1e-3  # What other processors and runtimes do to the last digits.
+ROUNDING = 3.0  # Times what rounding does to the model's own answers, which it does to a right client's too.
 EXPLAINS = 0.34  # A fault explains a departure of which it leaves at most this share.
 AS_WELL = 1.5  # Faults that leave up to so many times the least are named beside it.
-Logits = NDArray[np.float64]
 Distance = Callable[[Logits], float]
 
 
@@ -46,10 +45,12 @@ class Conformance:
     flips: int
     distance: float
     slack: float
+    decimals: int | None  # That the client rounds its answers to.
 
     def words(self) -> str:
         """The finding in one line."""
         basis = f"{self.images} images, distance {self.distance:.4f}, slack {self.slack:.4f}, {self.flips} other top1"
+        basis += "" if self.decimals is None else f", answers rounded to {self.decimals} decimals"
         if self.conforms:
             return f"conforms ({basis})"
         told = "; or ".join(f"{subject}: {words}" for subject, words in self.departs)
@@ -91,51 +92,42 @@ def check(model: Path, client: str, timeout_s: float = 600) -> Conformance:
 
 
 def _judged(network: FloatModel, card: OnnxCard, files: Sequence[bytes], answers: Answers) -> Conformance:
-    kind = answers.kind
-    said_NC = _scale(answers.values_NC, kind, 1.0, is_answer=True)
+    scale = scale_of(answers, card.temperature)
+    said_NC = scale.of_answers(answers.values_NC)
     pixels = [faults.as_agreed(card.preprocessing)(data) for data in files]
-    right_NC = network.logits(pixels)
+    logits_NC = network.logits(pixels)
+    right_NC = scale.of_logits(logits_NC)
 
-    def apart(logits_NC: Logits, temperature: float = card.temperature) -> float:
-        return _rms(_scale(logits_NC, kind, temperature) - said_NC)
+    def apart(logits_NC: Logits, temperature: float | None = None) -> float:
+        return rms(scale.of_logits(logits_NC, temperature) - said_NC)
 
     def moved(logits_NC: Logits) -> float:
-        return _rms(_scale(logits_NC, kind, card.temperature) - _scale(right_NC, kind, card.temperature))
+        return rms(scale.of_logits(logits_NC) - right_NC)
 
-    distance, slack = apart(right_NC), _slack(network, card.preprocessing, files, moved)
+    distance, slack = apart(logits_NC), _slack(network, card.preprocessing, files, moved)
+    slack = max(slack, ROUNDING * scale.rounding(logits_NC))
     flips = int((said_NC.argmax(axis=1) != right_NC.argmax(axis=1)).sum())
+    basis = len(files), flips, distance, slack, scale.decimals
     if distance <= LEAST_SLACK:
-        return Conformance(True, [], len(files), flips, distance, slack)
-    found = [(apart(right_NC, 1.0), "temperature", "probabilities are not divided by the temperature")]
-    if kind == "logits" or card.temperature == 1.0:
-        found = []
-    found += _class_order(_scale(right_NC, kind, card.temperature), said_NC, card.classes)
+        return Conformance(True, [], *basis)
+    found = []
+    if scale.kind == "probabilities" and card.temperature != 1.0:
+        words = "probabilities are not divided by the temperature"
+        found.append((apart(logits_NC, 1.0), "temperature", words))
+    found += _class_order(right_NC, said_NC, card.classes)
     for fault in progress(list(faults.faults(card.preprocessing)), "faults", unit=" faults"):
         found.append((apart(network.logits(map(fault.pixels_of, files))), fault.subject, fault.words))
     found.sort(key=lambda one: one[0])
     enough = max(EXPLAINS * distance, slack if distance > slack else 0.0)
     if found[0][0] > enough:
-        found.insert(0, _rescaled(network, card, pixels, said_NC, right_NC, apart, distance <= slack, kind))
+        found.insert(0, _rescaled(network, card, pixels, said_NC, right_NC, apart, distance <= slack, scale))
     best = found[0][0]
     departs = [
         (subject, words)
         for left, subject, words in found
         if left <= enough and left <= max(AS_WELL * best, LEAST_SLACK)
     ]
-    conforms = distance <= slack and not departs
-    return Conformance(conforms, departs, len(files), flips, distance, slack)
-
-
-def _rms(differences_NC: Logits) -> float:
-    return float(np.sqrt(np.mean(differences_NC**2)))
-
-
-def _scale(values_NC: Logits, kind: Kind, temperature: float, is_answer: bool = False) -> Logits:
-    """Logits without what is common to all classes, or logarithms of probabilities: what can be compared."""
-    if kind == "logits":
-        return np.asarray(values_NC - values_NC.mean(axis=1, keepdims=True))
-    probabilities_NC = values_NC if is_answer else softmax(values_NC / temperature)
-    return np.asarray(np.log(np.maximum(probabilities_NC, LEAST_PROBABILITY)), np.float64)
+    return Conformance(distance <= slack and not departs, departs, *basis)
 
 
 def _slack(network: FloatModel, contract: Preprocessing, files: Sequence[bytes], distance: Distance) -> float:
@@ -157,7 +149,7 @@ def _class_order(right_NC: Logits, said_NC: Logits, classes: Sequence[str]) -> l
         f"{classes[theirs]} stands where {classes[ours]} belongs" for ours, theirs in enumerate(order) if ours != theirs
     ]
     words = "; ".join(moved[:3]) + (f" and {len(moved) - 3} more" if len(moved) > 3 else "")
-    return [(_rms(said_NC - right_NC[:, order]), "class order", f"the classes are shuffled: {words}")]
+    return [(rms(said_NC - right_NC[:, order]), "class order", f"the classes are shuffled: {words}")]
 
 
 def _rescaled(
@@ -168,16 +160,16 @@ def _rescaled(
     right_NC: Logits,
     apart: Distance,
     is_small: bool,
-    kind: Kind,
+    scale: Scale,
 ) -> tuple[float, str, str]:
     """The other mean and standard deviation that explain most, and what they leave."""
     contract = card.preprocessing
 
     def answers(images: Sequence[faults.Pixels]) -> Logits:
-        return _scale(network.logits(images), kind, card.temperature)
+        return scale.of_logits(network.logits(images))
 
     if is_small:
-        found = rescaling.fitted(contract, pixels, answers, _scale(right_NC, kind, card.temperature), said_NC)
+        found = rescaling.fitted(contract, pixels, answers, right_NC, said_NC)
     else:
         found = rescaling.searched(contract, pixels, lambda images: apart(network.logits(images)))
     left = apart(network.logits(rescaling.seen(contract, pixels, found)))

@@ -28,7 +28,7 @@ def conformance(
         found = check(model_folder(model, store), client, timeout_s)
         print(found.words())
         if json:
-            names = ("conforms", "images", "flips", "distance", "slack")
+            names = ("conforms", "images", "flips", "distance", "slack", "decimals")
             departs = [{"subject": subject, "words": words} for subject, words in found.departs]
             as_json({**{name: getattr(found, name) for name in names}, "departs": departs})
     if not found.conforms:

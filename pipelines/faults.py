@@ -22,7 +22,7 @@ FILTERS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 
 
 class Fault(NamedTuple):
-    """`subject` is what departs (orientation, resize, colour, normalisation), `words` how."""
+    """`subject` is what departs (orientation, resize, colour, layout, normalisation), `words` how."""
 
     subject: str
     words: str
@@ -57,6 +57,7 @@ def faults(contract: Preprocessing) -> Iterator[Fault]:
     yield from _before_the_resize(contract)
     yield from _resizes(contract)
     yield from _colours(contract)
+    yield from _layouts(contract)
     yield from _normalisations(contract)
 
 
@@ -122,6 +123,23 @@ def _colours(contract: Preprocessing) -> Iterator[Fault]:
 
     yield Fault("colour order", "the channels are BGR, not RGB", lambda data: agreed(data)[..., ::-1])
     yield Fault("colour order", "the image is turned to grey", grey)
+
+
+def _layouts(contract: Preprocessing) -> Iterator[Fault]:
+    agreed = as_agreed(contract)
+
+    def planes_as_rows(data: bytes) -> Pixels:
+        pixels_HWC = agreed(data)
+        return pixels_HWC.transpose(2, 0, 1).reshape(pixels_HWC.shape)
+
+    def rows_as_planes(data: bytes) -> Pixels:
+        pixels_HWC = agreed(data)
+        height, width, channels = pixels_HWC.shape
+        return pixels_HWC.reshape(channels, height, width).transpose(1, 2, 0)
+
+    yield Fault("layout", "channels-first pixels are reshaped to channels-last, not transposed", planes_as_rows)
+    yield Fault("layout", "channels-last pixels are reshaped to channels-first, not transposed", rows_as_planes)
+    yield Fault("layout", "height and width are swapped", lambda data: agreed(data).transpose(1, 0, 2))
 
 
 def _normalisations(contract: Preprocessing) -> Iterator[Fault]:

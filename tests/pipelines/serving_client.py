@@ -15,6 +15,8 @@ FAULT, MODEL, IMAGES = sys.argv[1], sys.argv[2], sys.argv[3:]
 
 
 def pixels(path: str, short: int, crop: int) -> np.ndarray:
+    if FAULT == "torchvision":
+        return pixels_by_torchvision(path, short, crop)
     image = Image.open(path)
     if FAULT != "no EXIF":
         image = ImageOps.exif_transpose(image)
@@ -44,9 +46,25 @@ def pixels(path: str, short: int, crop: int) -> np.ndarray:
         array = array.mean(axis=2, keepdims=True).repeat(3, axis=2)
     if FAULT == "little mean":
         array = array - 5
+    if FAULT == "reshaped":
+        array = np.ascontiguousarray(array.transpose(2, 0, 1)).reshape(array.shape)
+    if FAULT == "axes swapped":
+        array = array.transpose(1, 0, 2)
     if FAULT == "other gamma":
         array = 255 * (array / 255) ** 1.5
     return np.rint(array.clip(0, 255)).astype(np.uint8)
+
+
+def pixels_by_torchvision(path: str, short: int, crop: int) -> np.ndarray:
+    """The same by other code: torchvision decodes, turns and resizes."""
+    from torchvision.io import ImageReadMode, decode_image
+    from torchvision.transforms.v2 import functional
+
+    image = decode_image(path, mode=ImageReadMode.RGB, apply_exif_orientation=True)
+    size = [side * short // min(image.shape[1:]) for side in image.shape[1:]]
+    image = functional.resize(image, size, interpolation=functional.InterpolationMode.BICUBIC, antialias=True)
+    top, left = ((side - crop) // 2 for side in size)
+    return image[:, top : top + crop, left : left + crop].permute(1, 2, 0).numpy()
 
 
 def main() -> None:
@@ -70,7 +88,10 @@ def main() -> None:
             scaled = logits / (1 if FAULT.endswith("raw") else card["temperature"])
             exponentials = np.exp(scaled - scaled.max())
             names = card["classes"][::-1]
-            print(json.dumps({"probabilities": (exponentials / exponentials.sum()).tolist()[::-1], "classes": names}))
+            probabilities = exponentials / exponentials.sum()
+            if "decimals" in FAULT:
+                probabilities = probabilities.round(int(FAULT.split()[1]))
+            print(json.dumps({"probabilities": probabilities.tolist()[::-1], "classes": names}))
         else:
             print(json.dumps({"logits": logits.tolist()}))
 

@@ -95,7 +95,7 @@ def command(fault, model):
     return shlex.join([sys.executable, str(CLIENT), fault, str(model)])
 
 
-@pytest.mark.parametrize("fault", ["none", "other decoder", "probabilities"])
+@pytest.mark.parametrize("fault", ["none", "other decoder", "probabilities", "probabilities 4 decimals"])
 def test_a_client_that_keeps_to_the_contract_conforms(model, fault):
     found = check(model, command(fault, model))
 
@@ -115,6 +115,7 @@ def test_a_client_that_keeps_to_the_contract_conforms(model, fault):
         ("long side", "resize size", "the long side is rounded to the nearest pixel, not down"),
         ("crop to even", "crop", "the crop's offset is rounded up, not down (torchvision rounds to even)"),
         ("BGR", "colour order", "the channels are BGR, not RGB"),
+        ("reshaped", "layout", "channels-first pixels are reshaped to channels-last, not transposed"),
         ("probabilities raw", "temperature", "probabilities are not divided by the temperature"),
     ],
 )
@@ -124,6 +125,12 @@ def test_a_fault_is_named(model, fault, subject, words):
     assert not found.conforms
     assert found.departs[0] == (subject, words), found.words()
     assert found.words().startswith(f"departs: {subject}: {words}")
+
+
+def test_rounded_probabilities_are_told_and_too_few_decimals_refused(model):
+    assert "answers rounded to 4 decimals" in check(model, command("probabilities 4 decimals", model)).words()
+    with pytest.raises(BadInput, match="rounds its probabilities to 2 decimals: expected at least 3"):
+        check(model, command("probabilities 2 decimals", model))
 
 
 def test_another_mean_is_named_and_told(model):
