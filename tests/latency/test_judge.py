@@ -56,6 +56,10 @@ def test_a_machine_that_disagrees_with_itself_is_noisy() -> None:
     found = noise(disturbed)
     assert found.too_much
     assert found.p50_difference == pytest.approx(0.2, abs=0.02)
+    slower = quiet.copy()
+    slower[500:] *= 1.1  # Something began in the middle and stayed.
+    assert noise(slower).p50_difference == pytest.approx(0.1, abs=0.02)
+    assert noise(slower).too_much
 
 
 def test_a_paced_request_counts_from_when_it_was_due() -> None:

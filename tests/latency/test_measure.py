@@ -94,11 +94,22 @@ def test_a_bound_that_the_samples_cannot_give_is_none() -> None:
 
 @pytest.mark.parametrize(("percent", "truth"), [(50, np.log(2)), (90, np.log(10)), (99, np.log(100))])
 def test_intervals_cover_the_truth_as_often_as_they_say(percent: int, truth: float) -> None:
-    rng, rounds = np.random.default_rng(1), 1000
+    rng, rounds = np.random.default_rng(1), 300
     bounds = [percentile(rng.exponential(1.0, 1000), percent, 0.95)[1:] for _ in range(rounds)]
     covered = np.mean([low <= truth <= high for low, high in bounds])  # type: ignore[operator]
-    # At least 0.95 by construction, a little more for p99 (ranks are whole); 3 standard errors are 0.02.
-    assert 0.93 <= covered <= 0.99
+    # At least 0.95 by construction, a little more for p99 (ranks are whole); 3 standard errors are 0.04.
+    assert 0.92 <= covered <= 0.995
+
+
+def test_what_lasts_for_many_runs_widens_the_interval() -> None:
+    rng = np.random.default_rng(2)
+    states = np.repeat(rng.choice([10.0, 12.0], 20), 50)  # Every 50 runs the machine is slow or fast.
+    samples = states + rng.normal(0, 0.1, 1000)
+    estimate, shuffled = percentile(samples, 50, 0.95), percentile(rng.permutation(samples), 50, 0.95)
+    assert estimate.low is not None and estimate.high is not None
+    assert estimate.low < 10.2 and estimate.high > 11.8
+    assert shuffled.value == estimate.value and shuffled.low is not None and shuffled.high is not None
+    assert shuffled.high - shuffled.low < (estimate.high - estimate.low) / 2
 
 
 def test_throughput_counts_images_over_all_batches() -> None:
