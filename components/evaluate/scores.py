@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from components.evaluate.bootstrap import paired_difference, score_intervals
+from components.evaluate.bootstrap import Interval, paired_difference, score_intervals
 from components.evaluate.mcnemar import mcnemar_p
-from components.evaluate.proportions import paired_change
+from components.evaluate.proportions import paired_change, share
 from components.interchange import scoring
 from components.interchange.report import Row
 from components.interchange.scoring import Labels, Logits
@@ -48,7 +48,10 @@ def score_rows(
 
     `n` of a per-class row is the number of images of that class.
     """
-    found = score_intervals(logits_NC, labels_N, **intervals._asdict())
+    found = {
+        **score_intervals(logits_NC, labels_N, **intervals._asdict()),
+        **_shares(logits_NC, labels_N, len(classes)),
+    }
     names = [name for name in OVERALL if name != "top5" or len(classes) >= CLASSES_FOR_TOP5]
     rows = [row_of(name, *found[name][0], of=of, split=split, n=len(labels_N)) for name in names]
     if split == "test":
@@ -59,6 +62,16 @@ def score_rows(
             for score in BY_CLASS
         ]
     return rows
+
+
+def _shares(logits_NC: Logits, labels_N: Labels, num_classes: int) -> dict[str, list[Interval]]:
+    """Scores that are shares of images, with intervals that hold for few images and for all-right ones, too."""
+    hits_N, said_N = scoring.hits(logits_NC, labels_N), logits_NC.argmax(axis=1)
+    return {
+        "top1": [share(hits_N)],
+        "recall": [share(hits_N[labels_N == number]) for number in range(num_classes)],
+        "precision": [share(hits_N[said_N == number]) for number in range(num_classes)],
+    }
 
 
 def paired_rows(
