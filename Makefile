@@ -16,7 +16,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 # Else each process of a run, and each worker of the tests, would compile the code anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-million test-faults test-resume test-backbones check format docs mutants bench bench-long images test-docker requirements clean test-schedule test-prefect test-scale
+.PHONY: demo test test-conformance test-latency test-million test-faults test-resume test-backbones check format docs mutants bench bench-long images test-docker requirements clean test-schedule test-prefect test-scale
 
 demo: .venv/demo.installed
 	$(BIN)/graft demo
@@ -29,6 +29,12 @@ test-resume: .venv/dev.installed  ## kills a training at least twenty times; it 
 
 test-backbones: .venv/dev.installed  ## every recipe's backbone from images to a reloaded ONNX file, at its own size
 	$(BIN)/pytest tests/backbones -m "slow or not slow" --durations=10
+
+test-conformance: .venv/dev.installed  ## right and faulty clients of a real EfficientNet-Lite0: each fault is named
+	$(BIN)/pytest -m slow -s tests/pipelines/test_conformance_real.py
+
+test-latency: .venv/dev.installed  ## measured twice on an idle machine, latency agrees with itself; in less than 30 s
+	$(BIN)/pytest -m slow -s tests/latency/test_again.py
 
 test-million: .venv/dev.installed  ## a manifest of a million rows is listed
 	$(BIN)/pytest -m slow tests/ingest/test_odd_files.py --durations=1

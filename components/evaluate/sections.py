@@ -175,8 +175,8 @@ def method_section(num_resamples: int, seed: int, bins: int, counts: dict[str, i
     sizes = ", ".join(f"{split} {count:,}" for split, count in counts.items())
     lines = [
         f"Images: {sizes}. Dataset {dataset_digest[:12]}. Everyone saw the same images, each cropped at its centre.",
-        f"Brackets are {CONFIDENCE:.0%} percentile bootstrap intervals over images ({num_resamples:,} resamples, seed "
-        f"{seed}); differences are paired: both classifiers are scored on the same resamples. The intervals tell of "
+        f"Brackets are {CONFIDENCE:.0%} intervals over images: of shares (top1, recall, precision) by Wilson, of the others "
+        f"by percentile bootstrap ({num_resamples:,} resamples, seed {seed}); differences are paired: both classifiers are scored on the same resamples. The intervals tell of "
         "the images drawn, not of other seeds or other training runs.",
         f"ece: {bins} equal-width bins; with few images it comes out too large, and so does its interval. nll in nats.",
         "Baseline and candidate are scored as trained, the champion as it answers in production: with its temperature.",
@@ -249,7 +249,7 @@ def key_figures(rows: Sequence[Row], details: dict[str, Any], of: str) -> list[K
         adjusted = find("top1_difference_adjusted", opponent, "test")
         row = adjusted or find("top1_difference", opponent, "test")
         note = "adjusted for leaks" if adjusted else ""
-        label = "fine-tuned over baseline" if opponent.startswith("candidate") else "gain over the champion"
+        label = f"gain over the {opponent.split('-')[1]}"
         figures += key_figure(label, row, "+", tone(row), note)
     figures += key_figure("calibration error", find("ece", "selected", "test"))
     name, stands_out = details["slices"]["worst"], details["slices"]["stands_out"]

@@ -1,7 +1,18 @@
 """Figures of a report in words: `0.930 [0.905, 0.953]`, and whether a difference is good, bad or unsure."""
 
-from components.interchange.page import KeyFigure, Tone
+from collections.abc import Mapping, Sequence
+
+from components.interchange.page import KeyFigure, Table, Tone
 from components.interchange.report import Row
+
+# Figures of latency by the names of their rows, as columns of a table.
+ASKED = {"p50_ms": "p50, ms", "p90_ms": "p90, ms", "p99_ms": "p99, ms", "images_per_s": "images/s"}
+FRESH = {
+    "load_ms": "load, ms",
+    "first_answer_ms": "first answer, ms",
+    "process_ms": "in all, ms",
+    "peak_rss_bytes": "memory",
+}
 
 
 def number(value: float | int | str | bool | None, unit: str = "", sign: str = "") -> str:
@@ -12,10 +23,12 @@ def number(value: float | int | str | bool | None, unit: str = "", sign: str = "
         return "yes" if value else "no"
     if isinstance(value, str):
         return value
+    if unit == "bytes":
+        return f"{value / 1e6:{sign},.1f} MB"
     if isinstance(value, int):
         return f"{value:{sign},}"
     if unit in ("ms", "images/s"):
-        return f"{value:{sign},.1f}" if value >= 10 else f"{value:{sign}.2f}"
+        return f"{value:{sign},.{0 if value >= 100 else 1 if value >= 10 else 2}f}"
     return f"{value:{sign}.1e}" if 0 < abs(value) < 0.0005 else f"{value:{sign}.3f}"
 
 
@@ -27,6 +40,50 @@ def shown(row: Row | None, sign: str = "") -> str:
     if row.low is None and row.high is None:
         return found
     return f"{found} [{number(row.low, row.unit, sign)}, {number(row.high, row.unit, sign)}]"
+
+
+def percent(value: float | int | str | bool | None, sign: str = "") -> str:
+    """A share on [0, 1], or a difference of two, in per cent with one digit; a dash where there is none."""
+    return f"{100 * value:{sign}.1f}" if isinstance(value, int | float) else "–"
+
+
+def share(label: str, row: Row | None, note: str = "") -> list[KeyFigure]:
+    """A share on [0, 1] as one of a page's key figures, in per cent."""
+    return _share(label, row, "%", "", "plain", note)
+
+
+def gain(label: str, row: Row | None, note: str = "") -> list[KeyFigure]:
+    """A difference of two shares as a key figure, in percentage points, in the colour of what it means."""
+    return _share(label, row, "", "+", tone(row), note)
+
+
+def _share(label: str, row: Row | None, unit: str, sign: str, is_tone: Tone, note: str) -> list[KeyFigure]:
+    if row is None or row.value is None:
+        return []
+    basis = [] if row.low is None else [f"{percent(row.low, sign)} to {percent(row.high, sign)}"]
+    basis += [f"n {row.n:,}"] if row.n is not None else []
+    basis += [note] if note else []
+    return [KeyFigure(label, f"{percent(row.value, sign)} {unit}".rstrip(), ", ".join(basis), is_tone)]
+
+
+def by_owner(rows: Sequence[Row], columns: Mapping[str, str], owner: str) -> Table:
+    """A table with a line for each `of` and a column for each named figure that any of them has.
+
+    `columns` maps names of rows to headings. Of several rows with one name and owner the median counts.
+    """
+    owners = list(dict.fromkeys(row.of for row in rows if row.name in columns))
+    found: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        if row.value is not None:
+            found.setdefault((row.of, row.name), []).append(row)
+    present = [name for name in columns if any((of, name) in found for of in owners)]
+    lines = [[of, *(shown(_middle(found.get((of, name), []))) for name in present)] for of in owners]
+    return Table([owner, *(columns[name] for name in present)], lines)
+
+
+def _middle(rows: Sequence[Row]) -> Row | None:
+    """The row of the median, the lower one of two."""
+    return sorted(rows, key=lambda row: float(row.value or 0))[(len(rows) - 1) // 2] if rows else None
 
 
 def tone(row: Row | None) -> Tone:
@@ -45,5 +102,6 @@ def key_figure(label: str, row: Row | None, sign: str = "", is_tone: Tone = "pla
         basis.append(f"{number(row.low, row.unit, sign)} to {number(row.high, row.unit, sign)}")
     basis += [f"n {row.n:,}"] if row.n is not None else []
     basis += [note] if note else []
-    value = f"{number(row.value, row.unit, sign)} {row.unit}".rstrip()
+    unit = "" if row.unit == "bytes" else row.unit
+    value = f"{number(row.value, row.unit, sign)} {unit}".rstrip()
     return [KeyFigure(label, value, ", ".join(basis), is_tone)]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 TEMPLATE = "page.html"
 JPEG_QUALITY = 85
+LONG = 14  # Characters of a cell from which on it may take several lines on a telephone.
 Tone = Literal["plain", "good", "bad", "unsure"]
 
 
@@ -157,9 +158,13 @@ def render(
     *,
     badge: Badge | None = None,
     figures: Sequence[KeyFigure] = (),
+    byline: str = "",
 ) -> str:
-    """The page as HTML; `lead` is the one sentence to take away. All text is escaped, SVG markup is not."""
-    content = {"title": title, "lead": lead, "sections": sections, "badge": badge, "figures": figures}
+    """The page as HTML; `lead` is the one sentence to take away. All text is escaped, SVG markup is not.
+
+    In tables an interval behind a figure (`0.93 [0.90, 0.95]`) stands in a softer colour, and below it on a telephone.
+    """
+    content = {"title": title, "lead": lead, "sections": sections, "badge": badge, "figures": figures, "byline": byline}
     return _template().render(content) + "\n"
 
 
@@ -173,4 +178,12 @@ def _template() -> Template:
     environment.tests["notes"] = lambda block: isinstance(block, Notes)
     environment.filters["cell"] = lambda cell: cell if isinstance(cell, Cell) else Cell(cell)
     environment.filters["markup"] = Markup
+    environment.filters["parted"] = _parted
+    environment.filters["is_long"] = lambda text: len(_parted(text)[0]) > LONG
     return environment.from_string(files(__package__).joinpath(TEMPLATE).read_text(encoding="utf-8"))
+
+
+def _parted(text: str) -> tuple[str, str]:
+    """A figure and the interval behind it, which is empty where there is none."""
+    value, opened, rest = text.partition(" [")
+    return (value, f"[{rest}") if opened and rest.endswith("]") else (text, "")

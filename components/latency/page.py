@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from components.interchange.figures import key_figure
-from components.interchange.page import Badge, KeyFigure, Notes, Plot, Section, Table, Text, Tone, render
+from components.interchange.figures import ASKED, FRESH, by_owner, key_figure
+from components.interchange.page import Badge, KeyFigure, Notes, Plot, Section, Text, Tone, render
 from components.interchange.report import Row
 from components.latency.curve import Point, curve
 
@@ -26,19 +26,13 @@ def page(rows: Sequence[Row], points: list[Point], details: dict[str, Any]) -> s
         f"{details['num_threads']} {'thread' if details['num_threads'] == 1 else 'threads'}, onnxruntime "
         f"{machine['onnxruntime']}."
     )
-    table = Table(
-        ("of", "figure", "value", "95 % interval", "n"),
-        [
-            (row.of, row.name, _value(row), _interval(row), "" if row.n is None else f"{row.n:,}")
-            for row in rows
-            if row.of
-        ],
-    )
+    warm = by_owner([row for row in rows if row.of and row.of != "cold start"], ASKED, "asked")
+    cold = by_owner([row for row in rows if row.of == "cold start"], FRESH, "in a fresh process")
     plot = Plot([curve(points)], "Each way of asking: up and to the left is better.")
     sections = [
         Section("Can it be trusted", [Notes(_trust(details))]),
         Section("Throughput", [plot]),
-        Section("Every figure", [table], folded=True, hint=f"{len(table.rows)} figures"),
+        Section("Every figure", [one for one in (warm, cold) if one.rows]),
     ]
     if details["advice"]:
         sections.insert(0, Section("Precision", [Text(details["advice"])]))
@@ -72,13 +66,3 @@ def _trust(details: dict[str, Any]) -> list[tuple[Tone, str]]:
         lines.append(("unsure", f"The times had not settled after {runs}."))
     lines += [("plain", f"{name} did not start: {why}") for name, why in details["providers_not_started"].items()]
     return lines
-
-
-def _value(row: Row) -> str:
-    return f"{row.value:,.4g} {row.unit}" if isinstance(row.value, int | float) else str(row.value)
-
-
-def _interval(row: Row) -> str:
-    if row.low is None and row.high is None:
-        return ""
-    return " to ".join("unbounded" if bound is None else f"{bound:,.4g}" for bound in (row.low, row.high))

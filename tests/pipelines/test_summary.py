@@ -106,11 +106,11 @@ def test_the_page_tells_the_whole_run_and_those_of_the_steps_lie_beside_it(made:
     assert (folder / "evaluate.html").read_text() == "<p>page</p>"
     for words in (
         '<span class="badge good">promote</span>',
-        "The new model goes into service. The candidate was selected: it gets 372 of 400 test images right.",
+        "The new model goes into service. The candidate gets 372 of 400 test images right",
         '<li class="good">the exported model is eligible</li>',
         "It leads &lt;clearly&gt;.",
         "worst: camera=B, more than chance explains",
-        "+0.080 to +0.160, n 400",
+        "+8.0 to +16.0, n 400",
         "used once in this store",
         "evaluate.html",
     ):
