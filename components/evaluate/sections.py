@@ -175,9 +175,10 @@ def method_section(num_resamples: int, seed: int, bins: int, counts: dict[str, i
     sizes = ", ".join(f"{split} {count:,}" for split, count in counts.items())
     lines = [
         f"Images: {sizes}. Dataset {dataset_digest[:12]}. Everyone saw the same images, each cropped at its centre.",
-        f"Brackets are {CONFIDENCE:.0%} intervals over images: of shares (top1, recall, precision) by Wilson, of the others "
-        f"by percentile bootstrap ({num_resamples:,} resamples, seed {seed}); differences are paired: both classifiers are scored on the same resamples. The intervals tell of "
-        "the images drawn, not of other seeds or other training runs.",
+        f"Brackets are {CONFIDENCE:.0%} intervals over images: of shares (top1, recall, precision) by Wilson, of the "
+        f"others by percentile bootstrap ({num_resamples:,} resamples, seed {seed}); differences are paired: both "
+        "classifiers are scored on the same resamples. The intervals tell of the images drawn, not of other seeds or "
+        "other training runs.",
         f"ece: {bins} equal-width bins; with few images it comes out too large, and so does its interval. nll in nats.",
         "Baseline and candidate are scored as trained, the champion as it answers in production: with its temperature.",
         "The epoch and the penalty were chosen on val, so val scores flatter; test only vetoes.",

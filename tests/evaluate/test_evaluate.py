@@ -188,7 +188,7 @@ def test_the_page_stands_alone_and_shows_what_was_asked_for(compared):
         "Selected: finetune",
         "Confusion on test",
         "train loss",
-        "95% percentile bootstrap",
+        "percentile bootstrap (",
         "n = 30",
         "McNemar p",
         "before and after",
