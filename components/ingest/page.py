@@ -35,6 +35,7 @@ def ingest_page(
     asked = {"train": 1 - val_fraction - test_fraction, "val": val_fraction, "test": test_fraction}
     pictures = [picture for split in SPLITS for picture in placement.sides[split]]
     classes = list(counts["train"])
+    left_out = [_reasons(quarantined), _left_out(quarantined), *_left_out_pictures(quarantined, usable)]
     lead = f"{len(pictures):,} images of {len(classes)} classes; {len(quarantined):,} of {num_files:,} files left out."
     figures = [
         KeyFigure("images", f"{len(pictures):,}"),
@@ -49,7 +50,7 @@ def ingest_page(
         Section("Examples", _examples(classes, placement)),
         Section("Sizes, formats, colours", _properties(pictures, statistics)),
         Section("Storage", [Text(sentence) for sentence in storage]),
-        Section("Left out", [_reasons(quarantined), _left_out(quarantined), *_left_out_pictures(quarantined, usable)]),
+        Section("Left out", left_out if quarantined else [Text("None.")]),
         Section("One picture under several labels", _sets(placement.conflicts, placement)),
         Section("Look-alikes", _sets(_telling(placement.families), placement)),
         Section("Copies", _sets(placement.copies, placement), folded=True, hint=f"{len(placement.copies)} sets"),

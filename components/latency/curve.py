@@ -4,7 +4,8 @@ import math
 from html import escape
 from typing import NamedTuple
 
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 560, 300, 64, 44, 16, 120
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 440, 300, 48, 44, 22, 78
+LINE = 14  # Between labels, of which none may lie on another.
 
 
 class Point(NamedTuple):
@@ -22,13 +23,22 @@ def ticks(most: float) -> list[float]:
     return [step * number for number in range(int(most / step) + 1)]
 
 
+def times(least: float, most: float) -> list[float]:
+    """1, 2 and 5 of each power of ten, from `least` or below to `most` or above: marks for an axis of logarithms."""
+    powers = range(math.floor(math.log10(least)), math.ceil(math.log10(most)) + 1)
+    marks = [part * 10.0**power for power in powers for part in (1, 2, 5)]
+    first = max(mark for mark in marks if mark <= least)
+    last = min(mark for mark in marks if mark >= most and mark > first)
+    return [mark for mark in marks if first <= mark <= last]
+
+
 def curve(points: list[Point]) -> str:
-    """Every point with its label; both axes begin at zero. Up and to the left is better."""
-    most_x = 1.1 * max(point.p50_ms for point in points)
+    """Every point with its label. Up and to the left is better; times are spaced by their logarithm."""
+    marks = times(min(point.p50_ms for point in points), max(point.p50_ms for point in points))
     most_y = 1.15 * max(point.images_per_s for point in points)
 
     def x(value: float) -> float:
-        return LEFT + (WIDTH - LEFT - RIGHT) * value / most_x
+        return LEFT + (WIDTH - LEFT - RIGHT) * math.log(value / marks[0]) / math.log(marks[-1] / marks[0])
 
     def y(value: float) -> float:
         return HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * value / most_y
@@ -42,11 +52,13 @@ def curve(points: list[Point]) -> str:
         ' xmlns="http://www.w3.org/2000/svg" fill="currentColor" font-size="12">',
         f'<path d="M{LEFT} {TOP}V{y(0)}H{WIDTH - RIGHT}" fill="none" stroke="currentColor" stroke-opacity="0.4"/>',
         text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, "median time of an answer, ms"),
-        text(LEFT, TOP - 4, "images a second", "start"),
+        text(LEFT, TOP - 10, "images a second", "start"),
     ]
-    parts += [text(x(value), y(0) + 16, f"{value:,.6g}") for value in ticks(most_x)]
+    parts += [text(x(value), y(0) + 16, f"{value:,.6g}") for value in marks]
     parts += [text(LEFT - 6, y(value) + 4, f"{value:,.6g}", "end") for value in ticks(most_y)]
-    for point in points:
+    lowest = -math.inf  # Where the last label stands; from the top downwards none comes nearer than a line.
+    for point in sorted(points, key=lambda point: -point.images_per_s):
+        lowest = max(y(point.images_per_s) + 4, lowest + LINE)
         parts.append(f'<circle cx="{x(point.p50_ms):.1f}" cy="{y(point.images_per_s):.1f}" r="4"/>')
-        parts.append(text(x(point.p50_ms) + 7, y(point.images_per_s) + 4, point.label, "start", soft=False))
+        parts.append(text(x(point.p50_ms) + 7, lowest, point.label, "start", soft=False))
     return "".join([*parts, "</svg>"])

@@ -1,9 +1,11 @@
 """What the times allow to say, how requests arrive, and which precision is recommended: to the digit."""
 
+import re
+
 import numpy as np
 import pytest
 
-from components.latency.curve import Point, curve, ticks
+from components.latency.curve import Point, curve, ticks, times
 from components.latency.judge import noise, runs_for, verdict
 from components.latency.loads import concurrent_ms, paced_ms
 from components.latency.measure import Estimate
@@ -102,6 +104,20 @@ def test_the_fastest_that_passed_accuracy_is_recommended(rivals: list[Rival], be
 def test_an_axis_has_a_few_round_numbers(most: float, last: float, count: int) -> None:
     found = ticks(most)
     assert (found[0], found[-1], len(found)) == (0, pytest.approx(last), count)
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "marks"),
+    [(5.5, 60, [5, 10, 20, 50, 100]), (10, 10, [10, 20]), (0.7, 1.0, [0.5, 1]), (2, 5, [2, 5])],
+)
+def test_an_axis_of_logarithms_has_round_numbers_on_both_sides(least: float, most: float, marks: list[float]) -> None:
+    assert times(least, most) == pytest.approx(marks)
+
+
+def test_labels_of_the_plot_do_not_lie_on_each_other() -> None:
+    drawn = curve([Point("1 threads", 11, 87.3), Point("4 clients", 41, 90.3), Point("batch 1", 15, 88.0)])
+    heights = sorted(float(y) for y in re.findall(r'y="([0-9.]+)" text-anchor="start">', drawn))
+    assert len(heights) == 3 and min(np.diff(heights)) >= 14
 
 
 def test_the_plot_names_every_way_of_asking() -> None:
