@@ -18,7 +18,7 @@ import yaml
 
 from pipelines.recipes import recipe
 from pipelines.run_options import RunOptions
-from pipelines.schedule import check
+from pipelines.cron import next_time
 from tests.conftest import TINY_BACKBONE, TINY_INPUT_PX
 
 ROOT = Path(__file__).parents[2]
@@ -37,7 +37,7 @@ def test_the_deployment_asks_for_what_graft_run_knows() -> None:
         module, _, flow = one["entrypoint"].rpartition(".")
         assert getattr(import_module(module), flow).name == "graft-retrain"
         for schedule in one["schedules"]:
-            check(schedule["cron"], schedule["timezone"])
+            next_time(schedule["cron"], schedule["timezone"])
 
 
 class Prefect:
