@@ -7,8 +7,8 @@ from pathlib import Path
 from components.interchange.artifact import file_digest
 
 PACKAGES = ("pillow", "cykooz-resizer", "numpy")
-CODE = ("ingest/perceptual.py", "ingest/pictures.py", "ingest/statistics.py", "interchange/pixels.py",
-        "interchange/stored_images.py")  # fmt: skip
+CODE = ("ingest/colour_profiles.py", "ingest/perceptual.py", "ingest/pictures.py", "ingest/statistics.py",
+        "interchange/pixels.py", "interchange/stored_images.py")  # fmt: skip
 
 
 def decided_by() -> dict[str, str]:

@@ -51,6 +51,8 @@ def rows(
         Row(name="bad_fraction", value=len(_bad(quarantined)) / num_sources, n=num_sources),
         Row(name="quarantined", value=len(quarantined), unit="files"),
     ]
+    profiles = Counter(sample.icc for sample in samples if sample.icc)
+    found += [Row(name="icc_profile", value=profiles[name], unit="images", of=name) for name in sorted(profiles)]
     reasons = Counter(entry.reason for entry in quarantined)
     found += [Row(name="quarantined", value=reasons[name], unit="files", of=name) for name in sorted(reasons)]
     for split, by_class in counts.items():

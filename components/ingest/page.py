@@ -12,6 +12,7 @@ from components.interchange.ledgers import Quarantined
 from components.interchange.page import Block, Cell, Gallery, KeyFigure, Notes, Section, Table, Text
 
 EXAMPLES, CLASSES_SHOWN, SETS_SHOWN, FILES_SHOWN, PICTURE_PX = 4, 24, 12, 50, 128
+PROFILES_SHOWN = 8
 Counts = Mapping[str, Mapping[str, int]]
 
 
@@ -91,12 +92,20 @@ def _properties(pictures: Sequence[Picture], statistics: ChannelStatistics) -> l
     ):
         rows.append([name, *(f"{value:g}" for value in map(_rounded, (min(values), median(values), max(values))))])
     formats = Counter(one.format for one in pictures).most_common()
+    profiles = Counter(one.icc for one in pictures if one.icc).most_common()
     channels = zip(("red", "green", "blue"), statistics.mean, statistics.std, strict=True)
     return [
         Table(["", "least", "median", "most"], rows),
         Table(["format", "images"], [[name, f"{number:,}"] for name, number in formats]),
+        *([_profiles(profiles)] if profiles else []),
         Table(["channel", "mean", "std"], [[name, f"{mean:.3f}", f"{std:.3f}"] for name, mean, std in channels]),
     ]
+
+
+def _profiles(profiles: Sequence[tuple[str, int]]) -> Table:
+    rows = [[name, f"{number:,}"] for name, number in profiles[:PROFILES_SHOWN]]
+    rest = f" {len(profiles) - PROFILES_SHOWN} more are in samples.parquet." if len(profiles) > PROFILES_SHOWN else ""
+    return Table(["colour profile", "images"], rows, f"Pixels are taken as they are, whatever a profile says.{rest}")
 
 
 def _rounded(value: float) -> float:

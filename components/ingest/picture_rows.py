@@ -24,6 +24,7 @@ FIELDS: list[tuple[str, pa.DataType]] = [
     ("pixels_sha256", pa.string()),
     ("sums", pa.list_(pa.int64())),
     ("squares", pa.list_(pa.int64())),
+    ("icc", pa.string()),
 ]
 
 
@@ -40,12 +41,13 @@ def cells_of(picture: Picture) -> tuple[object, ...]:
         picture.pixels_sha256,
         list(picture.sums.sums_C),
         list(picture.sums.squares_C),
+        picture.icc,
     )
 
 
 def picture_of(cells: Sequence[Any], source: SourceImage, stored: StoredBytes, encoding: Encoding = "raw") -> Picture:
     """The picture of a source's file, from the cells of FIELDS and what was kept of its pixels."""
-    image_id, width, height, kind, phash, brightness, stored_width, stored_height, sha256, sums, squares = cells
+    image_id, width, height, kind, phash, brightness, stored_width, stored_height, sha256, sums, squares, icc = cells
     return Picture(
         image_id,
         source,
@@ -57,6 +59,7 @@ def picture_of(cells: Sequence[Any], source: SourceImage, stored: StoredBytes, e
         stored_height,
         sha256,
         PixelSums(stored_width * stored_height, tuple(sums), tuple(squares)),
+        icc,
         stored,
         encoding,
     )

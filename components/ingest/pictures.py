@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from components.ingest.colour_profiles import profile_name
 from components.ingest.files import SourceFile, bytes_digest
 from components.ingest.layouts import SourceImage
 from components.ingest.perceptual import Look, look
@@ -27,7 +28,8 @@ class Picture(NamedTuple):
     """One image that can be used. `id` is the sha256 of its source's bytes, `pixels_sha256` that of its pixels before
     they were encoded; `stored` are those of it that were put aside, in `encoding`.
 
-    `width_px` and `height_px` and `format` (Pillow's name) are the source's; the stored picture has a size of its own.
+    `width_px` and `height_px`, `format` (Pillow's name) and `icc` (its colour profile's) are the source's; the stored
+    picture has a size of its own.
     """
 
     id: str
@@ -40,6 +42,7 @@ class Picture(NamedTuple):
     stored_height_px: int
     pixels_sha256: str
     sums: PixelSums
+    icc: str | None
     stored: StoredBytes
     encoding: Encoding = "raw"
 
@@ -69,6 +72,7 @@ def read_picture(
         stored_height_px=decoded.image.height,
         pixels_sha256=hashlib.sha256(pixels).hexdigest(),
         sums=pixel_sums(decoded.image),
+        icc=profile_name(decoded.icc),
         stored=shelf.put(pixels if encoding == "raw" else jpeg_of(decoded.image)),
         encoding=encoding,
     )

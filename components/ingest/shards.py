@@ -90,4 +90,5 @@ def _sample(picture: Picture, split: SplitName) -> Sample:
         phash=picture.look.phash,
         brightness=picture.look.brightness,
         attributes=picture.source.attributes,
+        icc=picture.icc,
     )

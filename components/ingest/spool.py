@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple, Protocol
 
-HELD_BYTES = 256 << 20
+HELD_BYTES = 64 << 20
 
 
 class StoredBytes(Protocol):

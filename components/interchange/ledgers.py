@@ -16,7 +16,8 @@ class Sample(NamedTuple):
     """One image. `id` is the sha256 of the source bytes, `path` relative to the source; the size is the source's.
 
     `format` is Pillow's name of the file's; `phash` the 64-bit perceptual hash of the stored pixels in hex,
-    `brightness` their mean luma on [0, 1]; `attributes` the manifest's other columns as a JSON object, if any.
+    `brightness` their mean luma on [0, 1]; `attributes` the manifest's other columns as a JSON object, if any;
+    `icc` the name of the colour profile that the file carries, if any. Pixels are taken as they are, whatever it says.
     """
 
     id: str
@@ -30,6 +31,7 @@ class Sample(NamedTuple):
     phash: str
     brightness: float
     attributes: str | None
+    icc: str | None = None
 
 
 class Quarantined(NamedTuple):
@@ -41,6 +43,7 @@ class Quarantined(NamedTuple):
 
 
 _NO_TEXT = {"width": pa.int32(), "height": pa.int32(), "brightness": pa.float64()}
+ADDED_LATER = ("icc",)  # Null in ledgers of an older Graft.
 SAMPLES_SCHEMA = pa.schema([(name, _NO_TEXT.get(name, pa.string())) for name in Sample._fields])
 QUARANTINE_SCHEMA = pa.schema([(name, pa.string()) for name in Quarantined._fields])
 
@@ -57,7 +60,7 @@ def write_quarantine(folder: Path, quarantined: Iterable[Quarantined]) -> None:
 
 def read_samples(folder: Path) -> list[Sample]:
     """Read samples.parquet of a dataset; BadInput when it is missing, damaged or of an older Graft."""
-    return [Sample._make(row) for row in read_table(folder / SAMPLES_FILE, SAMPLES_SCHEMA)]
+    return [Sample._make(row) for row in read_table(folder / SAMPLES_FILE, SAMPLES_SCHEMA, ADDED_LATER)]
 
 
 def read_quarantine(folder: Path) -> list[Quarantined]:
@@ -72,8 +75,11 @@ def write_table(path: Path, schema: pa.Schema, rows: Sequence[tuple[Any, ...]]) 
     pq.write_table(pa.table(arrays, schema=schema), path)
 
 
-def read_table(path: Path, schema: pa.Schema) -> list[tuple[Any, ...]]:
-    """Rows with the schema's columns as fields; BadInput when the file is missing, damaged or lacks a column."""
+def read_table(path: Path, schema: pa.Schema, added_later: Sequence[str] = ()) -> list[tuple[Any, ...]]:
+    """Rows with the schema's columns as fields; BadInput when the file is missing, damaged or lacks a column.
+
+    Columns that were `added_later` are null where they are lacking.
+    """
     if not path.is_file():
         raise BadInput(f"{path.parent} has no {path.name}. Was it copied whole?")
     try:
@@ -81,9 +87,17 @@ def read_table(path: Path, schema: pa.Schema) -> list[tuple[Any, ...]]:
         with path.open("rb") as stream:
             found = pq.ParquetFile(stream)
             lacking = [name for name in schema.names if name not in found.schema_arrow.names]
-            table = None if lacking else found.read(columns=schema.names).select(schema.names).cast(schema)
+            lacking = [name for name in lacking if name not in added_later]
+            table = pa.table({}) if lacking else found.read(columns=schema.names)
+            columns = [_column(table, field) for field in schema]
     except (pa.ArrowException, ValueError, OSError) as error:
         raise BadInput(f"{path} cannot be read as a ledger ({error}).") from None
-    if table is None:
+    if lacking:
         raise BadInput(f"{path} lacks {listed(lacking)}: an older Graft wrote it. Run the step that made it again.")
-    return list(zip(*(table.column(name).to_pylist() for name in schema.names), strict=True))
+    return list(zip(*columns, strict=True))
+
+
+def _column(table: pa.Table, field: pa.Field) -> list[Any]:
+    if field.name not in table.column_names:
+        return [None] * len(table)
+    return list(table.column(field.name).cast(field.type).to_pylist())

@@ -67,12 +67,16 @@ class BrokenImage(BadInput):
 
 
 class Decoded(NamedTuple):
-    """An upright RGB image; `width_px` and `height_px` are those of its source, upright too, `format` Pillow's name."""
+    """An upright RGB image; `width_px` and `height_px` are those of its source, upright too, `format` Pillow's name.
+
+    `icc` is the source's colour profile, which nothing was done with.
+    """
 
     image: Image.Image
     width_px: int
     height_px: int
     format: str
+    icc: bytes | None
 
 
 def decode(data: bytes) -> Decoded:
@@ -172,7 +176,14 @@ def _upright(rgb: Image.Image, source: Image.Image, size: tuple[int, int]) -> De
     """Turn by the source's orientation. It must be loaded: PNG may carry EXIF behind the pixels, TIFF turns itself."""
     turn = _turn(source)
     width_px, height_px = size[::-1] if turn in SIDEWAYS else size
-    return Decoded(rgb if turn is None else rgb.transpose(turn), width_px, height_px, source.format or "")
+    icc = source.info.get("icc_profile")
+    return Decoded(
+        rgb if turn is None else rgb.transpose(turn),
+        width_px,
+        height_px,
+        source.format or "",
+        icc if isinstance(icc, bytes) else None,
+    )
 
 
 def _turn(source: Image.Image) -> Image.Transpose | None:

@@ -2,10 +2,14 @@
 
 import re
 import shutil
+import struct
 from pathlib import Path
 
-from PIL import Image
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageCms
 
+from components.ingest.colour_profiles import profile_name
 from components.interchange.report import read_report
 from tests.ingest.conftest import picture
 
@@ -40,4 +44,37 @@ def test_the_page_shows_classes_pairs_and_what_was_left_out(animals: Path, inges
 def test_a_balanced_source_without_copies_gives_no_warning(animals: Path, ingest) -> None:
     folder = ingest(animals).folder.with_name("dataset-report")
     assert read_report(folder).details["warnings"] == []
-    assert "Worth a look" not in (folder / "report.html").read_text()
+    html = (folder / "report.html").read_text()
+    assert "Worth a look" not in html and "colour profile" not in html
+    assert not re.search(r"<tbody>\s*</tbody>", html) and html.count("<p>None.</p>") == 4
+
+
+def test_colour_profiles_are_recorded_and_change_no_pixel(animals: Path, ingest) -> None:
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+    for name, icc in (("cat/00.png", srgb.tobytes()), ("cat/01.png", srgb.tobytes()), ("dog/02.png", b"<b>no profile")):
+        Image.open(animals / name).save(animals / name, icc_profile=icc)
+    found = ingest(animals)
+    again = ingest(animals, "--reuse", str(found.folder), to="again")
+    profiles = {sample.path: sample.icc for sample in found.samples() if sample.icc}
+    assert set(profiles) == {"cat/00.png", "cat/01.png", "dog/02.png"}
+    assert profiles["cat/00.png"] == "sRGB built-in" and profiles["dog/02.png"].startswith("unnamed (")
+    assert again.digest() == found.digest()
+    report = read_report(found.folder.with_name("dataset-report"))
+    assert {row.of: row.value for row in report.rows if row.name == "icc_profile"} == {
+        "sRGB built-in": 2,
+        profiles["dog/02.png"]: 1,
+    }
+    assert "sRGB built-in" in (found.folder.with_name("dataset-report") / "report.html").read_text()
+
+
+@given(st.binary(max_size=60), st.sampled_from([b"", b"desc", b"mluc"]))
+def test_no_profile_is_trusted(content: bytes, kind: bytes) -> None:
+    table = bytes(128) + struct.pack(">I4sII", 1, b"desc", 144, 4 + len(content)) + kind + content
+    for profile in (content, bytes(128) + content, table):
+        name = profile_name(profile)
+        assert name is None or (0 < len(name) <= 60 and name.isprintable())
+
+
+def test_profiles_of_version_2_have_ascii_names() -> None:
+    tag = b"desc" + bytes(4) + struct.pack(">I", 10) + b"Adobe RGB\0"
+    assert profile_name(bytes(128) + struct.pack(">I4sII", 1, b"desc", 144, len(tag)) + tag) == "Adobe RGB"

@@ -138,6 +138,15 @@ def test_the_ledgers_come_back(tmp_path: Path) -> None:
     assert read_quarantine(place) == quarantined[::-1]
 
 
+def test_a_ledger_of_before_colour_profiles_is_read(tmp_path: Path) -> None:
+    sample = Sample("a" * 64, "x.png", "x", "train", None, 30, 40, "PNG", "0f" * 8, 0.1, None, "sRGB")
+    write_samples(tmp_path, [sample])
+    assert read_samples(tmp_path) == [sample]
+    table = pq.read_table(tmp_path / "samples.parquet")
+    pq.write_table(table.drop_columns(["icc"]), tmp_path / "samples.parquet")
+    assert read_samples(tmp_path) == [sample._replace(icc=None)]
+
+
 def test_empty_ledgers_come_back(tmp_path: Path) -> None:
     write_samples(tmp_path, [])
     write_quarantine(tmp_path, [])
