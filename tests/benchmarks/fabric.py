@@ -62,7 +62,7 @@ def copy_images(target: Path, num_images: int) -> None:
 def step(spec: type[Spec], out: Path, argv: list[str]) -> dict[str, Any]:
     """Run a step; its outputs lie in `out` under their names. What its run.json says."""
     outputs = [name for name, field in spec.model_fields.items() if "'out'" in str(field.json_schema_extra)]
-    if run_step(spec, [*argv, *(f"--{name}={out / name}" for name in outputs)]):
+    if run_step(spec, [*argv, *(f"--{name.replace('_', '-')}={out / name}" for name in outputs)]):
         raise RuntimeError(f"{spec.__name__} failed")
     return dict(json.loads((out / "report" / RUN_FILE).read_text()))
 
