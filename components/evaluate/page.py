@@ -63,13 +63,14 @@ def evaluation_page(
 
 
 def _diagrams(winner: Entrant, calibrated: Entrant, test: Split, bins: int) -> Plot:
+    """Before and after the temperature; the one that there is where the logits stay as they are."""
+    names = {"before": winner, "after": calibrated}
+    when = ", before and after division by its temperature"
+    if np.array_equal(winner.logits["test"], calibrated.logits["test"]):
+        names, when = {"as it ships": calibrated}, ""
     return Plot(
-        [
-            reliability_diagram(entrant.logits["test"], test.labels_N, bins, name)
-            for name, entrant in (("before", winner), ("after", calibrated))
-        ],
-        f"The {winner.of} on test, n = {len(test):,}, before and after division by its temperature: on the dashed "
-        "line, confidence is accuracy.",
+        [reliability_diagram(one.logits["test"], test.labels_N, bins, name) for name, one in names.items()],
+        f"The {winner.of} on test, n = {len(test):,}{when}: on the dashed line, confidence is accuracy.",
     )
 
 

@@ -120,7 +120,7 @@ def _pairs(matrix: list[list[int]], classes: Sequence[str], of: str) -> Table:
 
 
 def calibration_section(rows: Sequence[Row], of: str, how: str, diagrams: Plot) -> Section:
-    """How far confidence can be believed, before and after the temperature."""
+    """How far confidence can be believed, before and after the temperature; one drawing where none ships."""
     find = finder(rows)
     table = Table(
         header=["test", "before", "after"],
@@ -128,7 +128,8 @@ def calibration_section(rows: Sequence[Row], of: str, how: str, diagrams: Plot) 
         caption=f"The {of}; it ships with what stands under after.",
     )
     hint = f"ece {shown(find('ece', 'selected', 'test'))}"
-    return Section("Calibration", [Text(how), table, diagrams], folded=True, hint=hint)
+    tables = [table] if len(diagrams.svgs) > 1 else []
+    return Section("Calibration", [Text(how), *tables, diagrams], folded=True, hint=hint)
 
 
 def champion_section(champion: dict[str, Any], rows: Sequence[Row]) -> Section:

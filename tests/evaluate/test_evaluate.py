@@ -191,7 +191,7 @@ def test_the_page_stands_alone_and_shows_what_was_asked_for(compared):
         "percentile bootstrap (",
         "n = 30",
         "McNemar p",
-        "before and after",
+        "on the dashed line, confidence is accuracy",
     ):
         assert words in page
 
