@@ -10,17 +10,23 @@ from components.latency.measure import BLOCK_RUNS, Estimate
 Verdict = Literal["pass", "fail", "inconclusive"]
 MOST_P50_DIFFERENCE = 0.05
 MOST_P99_DIFFERENCE = 0.25
+MOST_WAITING = 0.1
 
 
 class Noise(NamedTuple):
-    """How much the same thing differs from itself: relative differences of p50 and p99 between halves of the runs."""
+    """How much the same thing differs from itself: relative differences of p50 and p99 between halves of the runs.
+
+    `waiting` is the share of the time in which something on the machine waited for a core; None where unknown.
+    """
 
     p50_difference: float
     p99_difference: float
+    waiting: float | None
 
     @property
     def too_much(self) -> bool:
-        return self.p50_difference > MOST_P50_DIFFERENCE or self.p99_difference > MOST_P99_DIFFERENCE
+        differs = self.p50_difference > MOST_P50_DIFFERENCE or self.p99_difference > MOST_P99_DIFFERENCE
+        return differs or (self.waiting or 0.0) > MOST_WAITING
 
 
 def runs_for(percent: int) -> int:
@@ -28,14 +34,16 @@ def runs_for(percent: int) -> int:
     return round(1000 / (100 - percent))
 
 
-def noise(samples_ms: NDArray[np.float64]) -> Noise:
+def noise(samples_ms: NDArray[np.float64], waiting: float | None = None) -> Noise:
     """An A/A test: every other block of runs against the blocks between them, and the first half against the second.
 
-    What differs is the machine: the former shows what comes and goes, the latter what stays. The larger counts.
+    What differs is the machine: the former shows what comes and goes, the latter what stays. The larger counts. Work
+    that was there from the first run to the last shows in `waiting` alone.
     """
     runs = np.arange(len(samples_ms))
     halves = runs // BLOCK_RUNS % 2 == 0, runs < len(samples_ms) / 2
-    return Noise(*(max(_difference(samples_ms, half, percent) for half in halves) for percent in (50, 99)))
+    p50, p99 = (max(_difference(samples_ms, half, percent) for half in halves) for percent in (50, 99))
+    return Noise(p50, p99, waiting)
 
 
 def _difference(samples_ms: NDArray[np.float64], half: NDArray[np.bool_], percent: float) -> float:

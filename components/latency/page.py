@@ -56,7 +56,7 @@ def _trust(details: dict[str, Any]) -> list[tuple[Tone, str]]:
         (
             "bad" if noisy else "good",
             f"The machine was {quiet}: measured against itself, in turn, p50 differed by "
-            f"{noise['p50_difference']:.1%} and p99 by {noise['p99_difference']:.1%}.",
+            f"{noise['p50_difference']:.1%} and p99 by {noise['p99_difference']:.1%}{_waiting(noise['waiting'])}.",
         )
     ]
     runs = f"{details['warmup_runs']:,} warm-up runs"
@@ -66,3 +66,7 @@ def _trust(details: dict[str, Any]) -> list[tuple[Tone, str]]:
         lines.append(("unsure", f"The times had not settled after {runs}."))
     lines += [("plain", f"{name} did not start: {why}") for name, why in details["providers_not_started"].items()]
     return lines
+
+
+def _waiting(share: float | None) -> str:
+    return "" if share is None else f"; for {share:.0%} of the time something waited for a core"

@@ -27,6 +27,7 @@ from components.latency.loads import concurrent_ms, paced_ms
 from components.latency.measure import Call, Estimate, percentile, throughput, time_for, time_runs, warm_up
 from components.latency.page import page
 from components.latency.precisions import Rival, in_turn, recommended
+from components.latency.pressure import watched
 from components.latency.session import choose_provider, machine, open_session
 from components.latency.spec import Latency
 
@@ -70,14 +71,15 @@ def run(spec: Latency, context: RunContext) -> dict[str, object]:
     warm = warm_up(one, clock, spec.max_warmup_runs)
     log.info("warmup_runs=%d settled=%s", warm.runs, warm.settled)
     runs = progress(range(spec.timed_runs), "latency at batch 1", total=spec.timed_runs, unit=" runs")
-    samples_ms = time_runs(one, clock, runs)
+    with watched() as waiting:
+        samples_ms = time_runs(one, clock, runs)
     found = Figures([], [Point("batch 1", float(np.median(samples_ms)), 1000 / float(samples_ms.mean()))], {})
     p50, _, p99 = estimates = [percentile(samples_ms, percent, CONFIDENCE) for percent in PERCENTILES]
     found.rows = [
         _row(f"p{percent}_ms", estimate, "ms", "batch 1", len(samples_ms))
         for percent, estimate in zip(PERCENTILES, estimates, strict=True)
     ]
-    itself = noise(samples_ms)
+    itself = noise(samples_ms, waiting.share)
     word = None if spec.max_p99_ms is None else verdict(p50, p99, spec.max_p99_ms, itself.too_much)
 
     for batch in progress(spec.throughput_batches, "throughput", unit=" batch sizes"):

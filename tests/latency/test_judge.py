@@ -1,6 +1,8 @@
 """What the times allow to say, how requests arrive, and which precision is recommended: to the digit."""
 
 import re
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from components.latency.judge import noise, runs_for, verdict
 from components.latency.loads import concurrent_ms, paced_ms
 from components.latency.measure import Estimate
 from components.latency.precisions import Rival, recommended
+from components.latency.pressure import watched
 
 
 class Hands:
@@ -104,6 +107,24 @@ def test_the_fastest_that_passed_accuracy_is_recommended(rivals: list[Rival], be
 def test_an_axis_has_a_few_round_numbers(most: float, last: float, count: int) -> None:
     found = ticks(most)
     assert (found[0], found[-1], len(found)) == (0, pytest.approx(last), count)
+
+
+def test_work_that_never_pauses_shows_in_what_waits_for_a_core(tmp_path: Path) -> None:
+    source = tmp_path / "cpu"
+
+    def waited(seconds: float) -> None:
+        source.write_text(f"some avg10=1.00 avg60=1.00 avg300=1.00 total={round(seconds * 1e6)}\nfull total=0\n")
+
+    waited(100)
+    with watched(source) as waiting:
+        time.sleep(0.05)
+        waited(1000)
+    assert waiting.share == 1.0
+    steady = np.random.default_rng(0).normal(10, 0.2, 1000)
+    assert noise(steady, waiting.share).too_much and not noise(steady, 0.02).too_much
+    with watched(tmp_path / "no such file") as unknown:
+        pass
+    assert unknown.share is None and not noise(steady, None).too_much
 
 
 @pytest.mark.parametrize(
