@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 import yaml
 
+from pipelines.cron import next_time
 from pipelines.recipes import recipe
 from pipelines.run_options import RunOptions
-from pipelines.cron import next_time
 from tests.conftest import TINY_BACKBONE, TINY_INPUT_PX
 
 ROOT = Path(__file__).parents[2]
