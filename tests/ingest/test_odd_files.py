@@ -55,19 +55,29 @@ def test_a_folder_of_odd_files(tmp_path: Path, ingest, elsewhere: Path) -> None:
     assert untouched(elsewhere)
 
 
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, bytes], Corpus]:
+    """The files by path, and what becomes of each."""
+    folder = tmp_path_factory.mktemp("corpus") / "odd"
+    expected = write_corpus(folder)
+    return {path: (folder / path).read_bytes() for path in expected}, expected
+
+
 @pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
-def test_an_archive_of_odd_files(tmp_path: Path, ingest, elsewhere: Path, kind: str) -> None:
-    expected = write_corpus(tmp_path / "odd")
-    files = {path: (tmp_path / "odd" / path).read_bytes() for path in expected}
+def test_an_archive_of_odd_files(
+    tmp_path: Path, ingest, elsewhere: Path, corpus: tuple[dict[str, bytes], Corpus], kind: str
+) -> None:
+    files, expected = corpus
     hostile = {"../../escaped.png": "unsafe name", "/tmp/graft absolute.png": "unsafe name"}
-    files |= {path: packed(picture(30 + number), "PNG") for number, path in enumerate(hostile)}
+    files = files | {path: packed(picture(30 + number), "PNG") for number, path in enumerate(hostile)}
     archive = tmp_path / f"odd.{kind}"
     if kind == "zip":
         with zipfile.ZipFile(archive, "w") as packing:
             for path, data in files.items():
                 packing.writestr(path, data)
     else:
-        with tarfile.open(archive, "w:gz" if kind == "tar.gz" else "w") as packing:
+        how: dict[str, int] = {"compresslevel": 1} if kind == "tar.gz" else {}
+        with tarfile.open(archive, "w:gz" if kind == "tar.gz" else "w", **how) as packing:  # type: ignore[call-overload]
             for path, data in files.items():
                 member = tarfile.TarInfo(path)
                 member.size = len(data)
