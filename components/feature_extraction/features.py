@@ -3,12 +3,15 @@
 Legend: N images, D features, H height, W width, C 3 channels.
 """
 
+from collections.abc import Iterator
 from typing import Any, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from components.interchange.classifier import PixelsToLogits, forward_parts
+from components.interchange.classifier import PixelsToLogits, forward
 from components.interchange.dataset import Split
 from components.interchange.errors import BadInput
 from components.interchange.progress import progress
@@ -30,11 +33,13 @@ def extract(model: PixelsToLogits, split: Split, crop_px: int, batch_size: int, 
     classifier = cast(Any, model.model)
     model.eval().to(device)
     starts = range(0, len(split), batch_size)
-    found = []
-    with torch.inference_mode():
+
+    def crops() -> Iterator[NDArray[np.uint8]]:
         for start in progress(starts, f"features of {split.name}", unit=" batches"):
-            crops_NHWC = split.center_crops(range(start, min(start + batch_size, len(split))), crop_px)
-            for part_NHWC in forward_parts(crops_NHWC, device):
-                maps = classifier.forward_features(model.normalise(part_NHWC))
-                found.append(classifier.forward_head(maps, pre_logits=True).float())
-    return torch.cat(found)
+            yield split.center_crops(range(start, min(start + batch_size, len(split))), crop_px)
+
+    def features(part_NHWC: Tensor) -> Tensor:
+        maps = classifier.forward_features(model.normalise(part_NHWC))
+        return cast(Tensor, classifier.forward_head(maps, pre_logits=True).float())
+
+    return torch.cat(forward(features, crops(), device))

@@ -6,7 +6,9 @@ Legend: N images, H height, W width, C channels (of images) or classes (of logit
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,7 +27,7 @@ from components.interchange.preprocessing import Preprocessing
 from components.interchange.weights import weights_file
 
 WEIGHTS_FILE = "weights.safetensors"
-IMAGES_IN_CACHE = 8
+IMAGES_IN_CACHE, PARTS_AHEAD = 8, 2
 NORMALISED_AT_ONCE = 2
 
 
@@ -268,21 +270,39 @@ def check_classes(card: ClassifierCard, manifest: Manifest) -> None:
         )
 
 
-def forward_parts(batch_NHWC: NDArray[np.uint8], device: torch.device) -> Iterator[Tensor]:
-    """A batch on `device`, on the CPU in parts of 8 images: their activations stay in the cache.
+def forward(
+    function: Callable[[Tensor], Tensor], batches: Iterable[NDArray[np.uint8]], device: torch.device
+) -> list[Tensor]:
+    """What `function` makes of uint8 batches [n, H, W, 3], in order, in inference mode.
 
-    EfficientNet-Lite0 at 224 px on 2 cores: 72 images a second, against 58 in parts of 64.
+    On the CPU in parts of 8 images, whose activations stay in the cache, and each part in one thread, as many at a time
+    as torch has threads: threads that share a part wait for each other at every layer, and on busy cores for long.
     """
-    size = IMAGES_IN_CACHE if device.type == "cpu" else len(batch_NHWC)
-    for part in torch.split(torch.from_numpy(batch_NHWC), size):
-        yield part.to(device)
+    if device.type != "cpu":
+        with torch.inference_mode():
+            return [function(torch.from_numpy(batch_NHWC).to(device)) for batch_NHWC in batches]
+
+    def inferred(part_NHWC: Tensor) -> Tensor:
+        with torch.inference_mode():
+            return function(part_NHWC)
+
+    threads, found, ahead = torch.get_num_threads(), [], deque[Future[Tensor]]()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            for batch_NHWC in batches:
+                for part_NHWC in torch.split(torch.from_numpy(batch_NHWC), IMAGES_IN_CACHE):
+                    ahead.append(pool.submit(inferred, part_NHWC))
+                while len(ahead) > PARTS_AHEAD * threads:
+                    found.append(ahead.popleft().result())
+            return found + [part.result() for part in ahead]
+    finally:
+        torch.set_num_threads(threads)
 
 
 def predict_logits(
-    model: PixelsToLogits, batches: Iterator[NDArray[np.uint8]], device: torch.device
+    model: PixelsToLogits, batches: Iterable[NDArray[np.uint8]], device: torch.device
 ) -> NDArray[np.float32]:
     """Logits [N, C] of uint8 batches [n, H, W, 3], in eval and inference mode, fp32."""
     model.eval().to(device).to(memory_format=torch.channels_last)
-    with torch.inference_mode():
-        found = [model(part).float().cpu().numpy() for batch in batches for part in forward_parts(batch, device)]
-    return np.concatenate(found)
+    return torch.cat(forward(model, batches, device)).float().cpu().numpy()

@@ -1,5 +1,6 @@
 """The classifier artifact: building from every source of weights, refusals in words, and the round trip bit for bit."""
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -80,6 +81,32 @@ def test_normalisation_is_part_of_the_model(tiny_classifier: Path) -> None:
     found = classifier.predict_logits(wrapped, iter([pixels_NHWC[:2], pixels_NHWC[2:]]), torch.device("cpu"))
     with torch.inference_mode():
         np.testing.assert_allclose(found, model(by_hand).numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_parts_come_back_in_order_each_from_one_thread(threads: int) -> None:
+    before, used, at_once = torch.get_num_threads(), set(), threading.Barrier(threads)
+
+    def first_pixel(part_NHWC: torch.Tensor) -> torch.Tensor:
+        used.add((threading.get_ident(), torch.get_num_threads(), torch.is_inference_mode_enabled()))
+        if part_NHWC[0, 0, 0, 0] < 8 * threads:
+            at_once.wait(30)
+        return part_NHWC[:, 0, 0, 0]
+
+    batches_NHWC = np.arange(200, dtype=np.uint8).reshape(5, 40, 1, 1, 1)
+    torch.set_num_threads(threads)
+    try:
+        found = classifier.forward(first_pixel, batches_NHWC, torch.device("cpu"))
+        with pytest.raises(ZeroDivisionError):
+            classifier.forward(
+                lambda part_NHWC: part_NHWC * (1 // (len(part_NHWC) - 8)), batches_NHWC, torch.device("cpu")
+            )
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert torch.cat(found).tolist() == list(range(200))
+    assert [len(part) for part in found] == [8] * 25
+    assert len(used) == threads and {one[1:] for one in used} == {(1, True)}
 
 
 def test_the_digest_covers_names_shapes_and_bits_but_not_order() -> None:
