@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from components.feature_extraction.champion import champion_statistics, differences
 from components.feature_extraction.drift import FeatureDrift, drift_rows, feature_drift, halves_distance
 from components.feature_extraction.features import extract, linear_head
+from components.feature_extraction.folding import folded
 from components.feature_extraction.linear_probe import Fit, LinearHead, fit_each
 from components.feature_extraction.page import baseline_page
 from components.feature_extraction.spec import FeatureExtraction
@@ -49,7 +50,7 @@ def run(spec: FeatureExtraction, context: RunContext) -> dict[str, object]:
 
     started = time.perf_counter()
     model.to(memory_format=torch.channels_last)
-    pixels_to_logits = classifier.PixelsToLogits(model, preprocessing)
+    pixels_to_logits = classifier.PixelsToLogits(folded(model, preprocessing.crop_px), preprocessing)
     features: dict[str, Tensor] = {
         split.name: extract(pixels_to_logits, split, preprocessing.crop_px, spec.batch_size, device)
         for split in (train, val)
