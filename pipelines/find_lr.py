@@ -20,17 +20,19 @@ FINETUNE = dataclasses.replace(BY_NAME["finetune"], spec=FindLr)
 
 
 def find_lr(
-    dataset: Path, output: Path, chosen: str, backbone: str | None, weights: str | None, store: str, set: Sequence[str]
+    dataset: Path, output: Path, chosen: str, backbone: str | None, own: Values, store: str, set: Sequence[str]
 ) -> dict[str, Any]:
     """What the report in `output` says: suggested, lowest and exploded rate, and where the page lies.
+
+    `own` are parameters of the range test that were given outside `set`, or None.
 
     StepFailed where the test did not end well; it has said why itself. BadInput where `dataset` is no dataset.
     """
     read_card(dataset, "dataset")  # Refuses what is none before torch is loaded.
     named, graph, given = recipe(chosen), [FINETUNE], parsed(set, [FINETUNE])
     other = {} if backbone is None else for_backbone(backbone, named, graph, {**given, "ingest": {"stored_size_px": 0}})
-    origin: dict[str, Values] = {} if weights is None else {"finetune": {"weights": weights}}
-    values = values_of(named, graph, merged(other, origin, given))
+    options = {"finetune": {name: value for name, value in own.items() if value is not None}}
+    values = values_of(named, graph, merged(other, options, given))
     spec = spec_of(FINETUNE, values["finetune"], {"dataset": dataset, "report": output})
     argv = argv_of(spec, RunContext(store=store))
     code = exit_code_of([sys.executable, "-m", "components.finetune.find_lr", *argv])

@@ -17,6 +17,12 @@ def find_lr(
     weights: Annotated[
         str | None, typer.Option(help="Pretrained weights instead of the recipe's: hub, store, package:NAME or a file.")
     ] = None,
+    lowest_lr: Annotated[float | None, typer.Option(help="base_lr of the first step.", show_default="1e-6")] = None,
+    highest_lr: Annotated[
+        float | None,
+        typer.Option(help="base_lr of the last step, if the loss does not explode before.", show_default="1"),
+    ] = None,
+    num_steps: Annotated[int | None, typer.Option(help="Steps from the one to the other.", show_default="100")] = None,
     output: Annotated[Path, typer.Option(help="Folder for report.json and report.html.")] = Path("find-lr"),
     store: StoreOption = DEFAULT_STORE,
     set: SetOption = None,
@@ -32,7 +38,8 @@ def find_lr(
         from pipelines.runner import StepFailed
 
         try:
-            found = found_in(dataset, output, recipe, backbone, weights, store, set or ())
+            own = {"weights": weights, "lowest_lr": lowest_lr, "highest_lr": highest_lr, "num_steps": num_steps}
+            found = found_in(dataset, output, recipe, backbone, own, store, set or ())
         except StepFailed as error:
             if error.code != 2:
                 print(f"graft: {error}", file=sys.stderr)

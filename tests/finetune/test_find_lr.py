@@ -124,17 +124,42 @@ def test_the_command_prints_the_rate_and_where_the_page_lies(
     tiny_dataset: Path, tiny_weights: Path, tmp_path: Path
 ) -> None:
     argv = ["find-lr", "--dataset", str(tiny_dataset), "--backbone", "test_resnet", "--weights", str(tiny_weights)]
-    argv += [word for name, value in SETTINGS.items() for word in ("--set", f"finetune.{name}={value}")]
+    own = {"num-steps": "40", "lowest-lr": "1e-5", "highest-lr": "100"}
+    training = {name: value for name, value in SETTINGS.items() if name not in own}
+    argv += [word for name, value in training.items() for word in ("--set", f"finetune.{name}={value}")]
+    argv += [word for name, value in own.items() for word in (f"--{name}", value)]
     done = CliRunner().invoke(app, [*argv, "--output", str(tmp_path / "out"), "--json"])
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["suggested_lr"] > 0 and Path(found["report"]).is_file()
+    rates = read_report(tmp_path / "out").details["rates"]
+    assert rates[0] == pytest.approx(1e-5) and rates[1] / rates[0] == pytest.approx(1e7 ** (1 / 39))
 
 
 def test_a_wrong_dataset_is_exit_code_2(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["find-lr", "--dataset", str(tmp_path / "no"), "--output", str(tmp_path / "out")])
     assert done.exit_code == 2
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        (["--num-steps", "5"], "finetune.num-steps: Input should be greater than or equal to 20"),
+        (["--lowest-lr", "2"], "highest_lr=1 must be above lowest_lr=2"),
+    ],
+)
+def test_a_wrong_setting_is_exit_code_2(option: list[str], said: str, tiny_dataset: Path, tmp_path: Path) -> None:
+    argv = ["find-lr", "--dataset", str(tiny_dataset), "--output", str(tmp_path / "out"), *option]
+    done = CliRunner().invoke(app, argv)
+    assert done.exit_code == 2 and said in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_help_states_the_defaults_of_the_spec() -> None:
+    shown = " ".join(CliRunner().invoke(app, ["find-lr", "--help"]).stdout.split())
+    for name in ("lowest_lr", "highest_lr", "num_steps"):
+        assert f"[default: ({FindLr.model_fields[name].default:g})]".replace("e-06", "e-6") in shown, name
 
 
 def test_help_loads_no_torch() -> None:
