@@ -162,18 +162,19 @@ def _rescaled(
     is_small: bool,
     scale: Scale,
 ) -> tuple[float, str, str]:
-    """The other mean and standard deviation that explain most, and what they leave."""
-    contract = card.preprocessing
+    """The other mean and standard deviation that explain most, and what they leave; pixels end at 0 and 255, or not."""
+    contract, found = card.preprocessing, []
+    for beyond_a_byte in (False, True):
 
-    def answers(images: Sequence[faults.Pixels]) -> Logits:
-        return scale.of_logits(network.logits(images))
+        def logits(images: Sequence[faults.Pixels], far: float = np.inf if beyond_a_byte else 0.0) -> Logits:
+            return network.logits(image.clip(-far, 255 + far) for image in images)
 
-    if is_small:
-        found = rescaling.fitted(contract, pixels, answers, right_NC, said_NC)
-    else:
-        found = rescaling.searched(contract, pixels, lambda images: apart(network.logits(images)))
-    left = apart(network.logits(rescaling.seen(contract, pixels, found)))
-    return left, "normalisation", found.words(contract)
+        if is_small:
+            best = rescaling.fitted(contract, pixels, lambda images: scale.of_logits(logits(images)), right_NC, said_NC)
+        else:
+            best = rescaling.searched(contract, pixels, lambda images: apart(logits(images)))
+        found.append((apart(logits(rescaling.seen(contract, pixels, best))), "normalisation", best.words(contract)))
+    return min(found)
 
 
 def _check_golden(written_NC: Logits, now_NC: Logits) -> None:

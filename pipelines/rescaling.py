@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from components.interchange.preprocessing import Preprocessing
 from pipelines import faults
+from pipelines.answer_scale import rms
 
 Answer = NDArray[np.float64]
 STEP = 0.02  # Of scale and shift, where the answers still follow a straight line.
+MOST_ROUNDS, WORTH_A_ROUND = 8, 0.97
 
 
 class Rescaling(NamedTuple):
@@ -56,11 +58,28 @@ def fitted(
     right_NC: Answer,
     said_NC: Answer,
 ) -> Rescaling:
-    """The one of least squares, along the straight lines that the answers follow at first: for small departures."""
-    ways = (Rescaling(1 + STEP, 0.0), Rescaling(1.0, STEP))
-    slopes = [(answers(seen(contract, pixels, way)) - right_NC).ravel() / STEP for way in ways]
-    (scale, shift), *_ = np.linalg.lstsq(np.stack(slopes, axis=1), (said_NC - right_NC).ravel(), rcond=None)
-    return Rescaling(1 + float(np.clip(scale, -0.5, 1)), float(np.clip(shift, -0.5, 0.5)))
+    """The one of least squares, for departures through which the answers bend little (Gauss and Newton's iteration)."""
+    found, at_NC = Rescaling(1.0, 0.0), right_NC
+    left = rms(said_NC - at_NC)
+    for _ in range(MOST_ROUNDS):
+        slopes = [
+            (answers(seen(contract, pixels, above)) - answers(seen(contract, pixels, below))).ravel() / (2 * STEP)
+            for above, below in (
+                (Rescaling(found.scale * (1 + STEP), found.shift), Rescaling(found.scale * (1 - STEP), found.shift)),
+                (Rescaling(found.scale, found.shift + STEP), Rescaling(found.scale, found.shift - STEP)),
+            )
+        ]
+        (scale, shift), *_ = np.linalg.lstsq(np.stack(slopes, axis=1), (said_NC - at_NC).ravel(), rcond=None)
+        shift = float(np.clip(found.shift + shift, -0.5, 0.5))
+        better = Rescaling(found.scale * (1 + float(np.clip(scale, -0.5, 1))), shift)
+        at_NC = answers(seen(contract, pixels, better))
+        before, left = left, rms(said_NC - at_NC)
+        if left >= before:
+            break
+        found = better
+        if left > WORTH_A_ROUND * before:
+            break
+    return found
 
 
 def seen(contract: Preprocessing, pixels: Sequence[faults.Pixels], by: Rescaling) -> list[faults.Pixels]:
