@@ -287,16 +287,17 @@ def forward(
             return function(part_NHWC)
 
     threads, found, ahead = torch.get_num_threads(), [], deque[Future[Tensor]]()
+    pool = ThreadPoolExecutor(threads)
     torch.set_num_threads(1)
     try:
-        with ThreadPoolExecutor(threads) as pool:
-            for batch_NHWC in batches:
-                for part_NHWC in torch.split(torch.from_numpy(batch_NHWC), IMAGES_IN_CACHE):
-                    ahead.append(pool.submit(inferred, part_NHWC))
-                while len(ahead) > PARTS_AHEAD * threads:
-                    found.append(ahead.popleft().result())
-            return found + [part.result() for part in ahead]
+        for batch_NHWC in batches:
+            for part_NHWC in torch.split(torch.from_numpy(batch_NHWC), IMAGES_IN_CACHE):
+                ahead.append(pool.submit(inferred, part_NHWC))
+            while len(ahead) > PARTS_AHEAD * threads:
+                found.append(ahead.popleft().result())
+        return found + [part.result() for part in ahead]
     finally:
+        pool.shutdown(cancel_futures=True)  # Who ends a training waits for no part that has not begun.
         torch.set_num_threads(threads)
 
 
