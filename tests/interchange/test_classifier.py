@@ -187,7 +187,7 @@ def test_cuda_without_cuda_is_refused() -> None:
         classifier.choose_device("cuda")
 
 
-@pytest.mark.parametrize("num_images", [1, 2, 5])
+@pytest.mark.parametrize("num_images", [1, 5, 13])
 @pytest.mark.parametrize("kind", [torch.uint8, torch.float32])
 def test_normalising_in_the_cache_changes_no_bit(num_images: int, kind: torch.dtype) -> None:
     rng = np.random.default_rng(num_images)
