@@ -57,7 +57,7 @@ def plain_epoch(
 def plain_top1(model: nn.Module, batches: DataLoader[tuple[torch.Tensor, torch.Tensor]]) -> float:
     """Share of the images that the model gets right, in eval mode."""
     model.eval()
-    right = [(model(images_NCHW).argmax(1) == labels_N).float() for images_NCHW, labels_N in batches]
+    right = [(model(images_NCHW).argmax(1) == labels_N).double() for images_NCHW, labels_N in batches]
     return float(torch.cat(right).mean())
 
 
