@@ -178,10 +178,11 @@ class Launcher:
 
 
 def _ended(command: list[str]) -> "subprocess.CompletedProcess[str]":
-    """A task's process when it has ended."""
-    python, option, module, *words = command
-    assert (Path(python).name, option) == ("python", "-m")
-    return warm.run(module, *words)
+    """A task's process when it has ended; a module of Graft starts with its imports done."""
+    _, option, module, *words = command
+    if option == "-m":
+        return warm.run(module, *words)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
 def _filled(argument: str, asked: dict[str, Any]) -> list[str]:
