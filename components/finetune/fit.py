@@ -120,10 +120,15 @@ def _close_epoch(state: State, scores: Scores, images_per_s: float, plan: Plan, 
     at.images_per_s.append(images_per_s)
     log.info(
         "epoch=%d/%d loss=%.3f val_top1=%.3f val_nll=%.3f images_per_s=%.1f left_s=%.0f",
-        at.epoch, plan.num_epochs, record["train_loss"], *scores, images_per_s,
-        (plan.num_epochs - at.epoch) * at.elapsed_s / at.epoch,
+        at.epoch, plan.num_epochs, record["train_loss"], *scores, images_per_s, _left_s(at, plan),
     )  # fmt: skip
     at.epoch, at.batch, at.losses = at.epoch + 1, 0, []
+
+
+def _left_s(at: Progress, plan: Plan) -> float:
+    """Seconds to the last epoch at the pace so far, or to the end of the time that is given."""
+    by_epochs = (plan.num_epochs - at.epoch) * at.elapsed_s / at.epoch
+    return by_epochs if plan.limit_s is None else min(by_epochs, max(plan.limit_s - at.elapsed_s, 0.0))
 
 
 def _done(state: State, plan: Plan) -> bool:
