@@ -58,7 +58,8 @@ def normalised(pixels_NHWC: Tensor, mean_1C11: Tensor, std_1C11: Tensor) -> Tens
     torch's meet after every operation, and stall where another thread wants a core. Bit for bit the same. Exporters see
     the plain expression.
     """
-    if pixels_NHWC.device.type != "cpu" or torch.compiler.is_compiling():
+    exported = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
+    if exported or pixels_NHWC.device.type != "cpu":
         return (pixels_NHWC.permute(0, 3, 1, 2).float() - mean_1C11) / std_1C11
     num_images, height, width, channels = pixels_NHWC.shape
     rows_NHR = pixels_NHWC.detach().reshape(num_images, height, width * channels).numpy()

@@ -197,3 +197,12 @@ def test_normalising_in_the_cache_changes_no_bit(num_images: int, kind: torch.dt
     expected = (pixels_NHWC.permute(0, 3, 1, 2).float() - mean) / std
     assert torch.equal(found, expected) and found.stride() == expected.stride()
     assert torch.equal(classifier.normalised(pixels_NHWC[:, 1:8, 2:], mean, std), expected[:, :, 1:8, 2:])
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.trace:FutureWarning", "ignore::DeprecationWarning")
+def test_a_traced_model_takes_any_batch() -> None:
+    """Who traces the model records the plain expression, not the arrays of one batch."""
+    mean, std = torch.tensor([123.7, 116.3, 103.5]).view(1, 3, 1, 1), torch.tensor([58.4, 57.1, 57.4]).view(1, 3, 1, 1)
+    few, more = (torch.randint(0, 256, (count, 6, 5, 3), dtype=torch.uint8) for count in (1, 3))
+    traced = torch.jit.trace(lambda pixels: classifier.normalised(pixels, mean, std), few)
+    assert torch.equal(traced(more), classifier.normalised(more, mean, std))
