@@ -78,7 +78,7 @@ def killed_and_resumed(
         found = moments[f"{len(moments)} {how['engine']} {how['runner']}"] = []
         finished: dict[str, Any] = {}
         command = [GRAFT, *words(source, store, **how)]
-        while len(found) < min(left, MOST_KILLS) and killed_after(command, rng.uniform(0.5, slower * whole_s / 2)):
+        while len(found) < min(left, MOST_KILLS) and killed_after(command, rng.uniform(0.5, 0.9 * slower * whole_s)):
             now = done(store)
             assert finished.items() <= now.items(), "a finished step ran again"
             finished = now
