@@ -119,6 +119,7 @@ def run(
         lease(store, request.model_name, request.run_id),
         _terminable(),
     ):
+        store.sweep()  # A run that finds nothing to do makes nothing, and would leave it.
         store.put_record(f"runs/{request.run_id}/request.json", dataclasses.asdict(request))
         for tries_left in reversed(range(MENDED + 1)):
             try:

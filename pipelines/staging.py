@@ -10,8 +10,8 @@ from pathlib import Path
 
 @contextmanager
 def staging(tmp: Path) -> Iterator[Path]:
-    """A new folder in `tmp`; gone afterwards, whatever happens. What killed runs of this host left there goes first."""
-    _sweep(tmp)
+    """A new folder in `tmp`; gone afterwards, whatever happens. What killed runs left there goes first."""
+    sweep(tmp)
     tmp.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=tmp, prefix=f"{_host()}-{os.getpid()}-"))
     try:
@@ -20,7 +20,8 @@ def staging(tmp: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _sweep(tmp: Path) -> None:
+def sweep(tmp: Path) -> None:
+    """Remove what killed runs of this host left in `tmp`."""
     for folder in tmp.glob(f"{_host()}-*"):
         pid = folder.name.removeprefix(f"{_host()}-").split("-")[0]
         if pid.isdigit() and not _alive(int(pid)):

@@ -22,7 +22,7 @@ from components.interchange.artifact import content_files, to_json
 from components.interchange.blobs import Blobs, Damaged, manifest_key, manifest_of, open_blobs
 from components.interchange.errors import BadInput
 from pipelines.shelf import Shelf, copies_of, limit_bytes
-from pipelines.staging import staging
+from pipelines.staging import staging, sweep
 
 
 class DamagedArtifact(BadInput):
@@ -157,6 +157,10 @@ class Store:
     def staging(self) -> AbstractContextManager[Path]:
         """A folder on the store's own disk for one step's outputs; gone afterwards, whatever happens."""
         return staging(self.root / "tmp")
+
+    def sweep(self) -> None:
+        """Remove what killed runs of this host left half-made."""
+        sweep(self.root / "tmp")
 
     def make_room(self) -> list[str]:
         """Keep the local copies of an S3 store's artifacts under their limit; digests of those that had to go."""

@@ -1,6 +1,7 @@
 """From a folder of images to a promoted ONNX model, as a user runs it."""
 
 import json
+import os
 import signal
 import time
 from pathlib import Path
@@ -79,7 +80,13 @@ def test_killed_twice_and_without_an_engine_it_ends_with_the_same_digests(
 
 
 def test_nothing_changed_nothing_runs(first: Ended, tiny_run: Run, tiny_source: Path, store: Path) -> None:
+    """What a run left that was killed at its very end goes all the same."""
+    killed = warm.start("keyword")  # A module that ends at once: its process id is nobody's then.
+    killed.join()
+    left = store / "tmp" / f"{os.uname().nodename.replace('-', '_')}-{killed.pid}-half"
+    left.mkdir()
     again = tiny_run(tiny_source, store, engine="prefect", runner="process")
+    assert not left.exists()
 
     assert again.code == 0, again.err
     assert again.summary["verdict"] == "unchanged"
