@@ -3,15 +3,12 @@
 Legend: N images, H height, W width, C 3 channels.
 """
 
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-
 import numpy as np
 from cykooz_resizer import Algorithm, CropBox, FilterType, ImageData, PixelType, ResizeOptions, Resizer
 from numpy.typing import NDArray
 
 from components.finetune.mirror import mirrored
-from components.interchange.cores import num_cores
+from components.interchange.cores import num_cores, threads
 
 
 def scaled(pixels_NHWC: NDArray[np.uint8], maps_N23: NDArray[np.float32], crop_px: int) -> NDArray[np.uint8]:
@@ -35,10 +32,5 @@ def scaled(pixels_NHWC: NDArray[np.uint8], maps_N23: NDArray[np.float32], crop_p
             scaled_NHWC[row] = np.frombuffer(target.rust_image.buffer(), np.uint8).reshape(crop_px, crop_px, 3)
 
     parts = [range(part, len(pixels_NHWC), num_cores()) for part in range(num_cores())]
-    list(_threads().map(scale, parts))
+    list(threads().map(scale, parts))
     return mirrored(scaled_NHWC, *(halves_N2.T < 0))
-
-
-@cache
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(num_cores(), thread_name_prefix="scale")

@@ -9,7 +9,6 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,15 +21,14 @@ from torch import Tensor, nn
 
 from components.interchange.artifact import write_card
 from components.interchange.cards import ClassifierCard, Weights, read_classifier_card
-from components.interchange.cores import num_cores
 from components.interchange.dataset import Manifest
 from components.interchange.errors import BadInput, listed, near
+from components.interchange.normalisation import normalise_rows
 from components.interchange.preprocessing import Preprocessing
 from components.interchange.weights import weights_file
 
 WEIGHTS_FILE = "weights.safetensors"
 IMAGES_IN_CACHE, PARTS_AHEAD = 8, 2
-NORMALISED_AT_ONCE = 4
 
 
 class PixelsToLogits(nn.Module):
@@ -54,34 +52,17 @@ class PixelsToLogits(nn.Module):
 def normalised(pixels_NHWC: Tensor, mean_1C11: Tensor, std_1C11: Tensor) -> Tensor:
     """(pixels - mean) / std as float [N, 3, H, W] in channels-last memory.
 
-    On a CPU some images at a time, which stay in the cache, in rows of W * 3 numbers, by threads that wait for nobody:
-    torch's meet after every operation, and stall where another thread wants a core. Bit for bit the same. Exporters see
-    the plain expression.
+    On a CPU by `normalise_rows`, bit for bit the same. Exporters see the plain expression.
     """
     exported = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
     if exported or pixels_NHWC.device.type != "cpu":
         return (pixels_NHWC.permute(0, 3, 1, 2).float() - mean_1C11) / std_1C11
     num_images, height, width, channels = pixels_NHWC.shape
-    rows_NHR = pixels_NHWC.detach().reshape(num_images, height, width * channels).numpy()
+    rows_NHR = pixels_NHWC.detach().reshape(num_images, height, width * channels)
     mean_R, std_R = (each.detach().float().flatten().repeat(width).numpy() for each in (mean_1C11, std_1C11))
     images_NHR = torch.empty(rows_NHR.shape)
-    target_NHR = images_NHR.numpy()
-
-    def normalise(start: int) -> None:
-        some = slice(start, start + NORMALISED_AT_ONCE)
-        np.copyto(target_NHR[some], rows_NHR[some])
-        np.subtract(target_NHR[some], mean_R, out=target_NHR[some])
-        np.divide(target_NHR[some], std_R, out=target_NHR[some])
-
-    together = _threads().map if num_images > IMAGES_IN_CACHE else map
-    for _ in together(normalise, range(0, num_images, NORMALISED_AT_ONCE)):
-        pass
+    normalise_rows(rows_NHR.numpy(), mean_R, std_R, images_NHR.numpy())
     return images_NHR.view(pixels_NHWC.shape).permute(0, 3, 1, 2)
-
-
-@cache
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(num_cores(), thread_name_prefix="normalise")
 
 
 def choose_device(name: str) -> torch.device:
