@@ -35,6 +35,9 @@ def without_copies(
         same[picture.pixels_sha256, picture.stored_width_px, picture.stored_height_px].append(picture)
     found = Distinct([], [], [], [])
     for alike in same.values():
+        if len(alike) == 1:
+            found.pictures.append(alike[0])
+            continue
         first, *others = sorted(alike, key=lambda one: (PRECEDENCE[fixed.get(one.source.path)], one.source.path))
         labels = sorted({picture.source.label for picture in alike})
         if len(labels) > 1:

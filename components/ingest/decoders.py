@@ -1,6 +1,7 @@
 """What decides, beside the parameters, what becomes of a file's bytes: packages and code."""
 
 import hashlib
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,6 +12,7 @@ CODE = ("ingest/colour_profiles.py", "ingest/perceptual.py", "ingest/pictures.py
         "interchange/pixels.py", "interchange/stored_images.py")  # fmt: skip
 
 
+@cache
 def decided_by() -> dict[str, str]:
     """Versions, and a digest of the code: the same where the same bytes become the same picture."""
     root = Path(__file__).parents[1]

@@ -1,8 +1,9 @@
 """One file of a source, wherever it lies: what is wrong with it, its bytes, its sha256."""
 
+import errno
 import hashlib
+import os
 import time
-from pathlib import Path
 from stat import S_ISREG
 from typing import NamedTuple, Protocol
 
@@ -10,6 +11,7 @@ from components.interchange.pixels import BrokenImage
 
 MAX_FILE_BYTES = 1 << 30
 JUST_NOW_S = 2  # As coarse as the times of any file system are.
+NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 class Problem(NamedTuple):
@@ -50,35 +52,37 @@ def size_problem(num_bytes: int) -> Problem | None:
 
 
 class DiskFile(NamedTuple):
-    """A file of the file system."""
+    """A file of the file system, by its absolute path; a text, for a Path is a kilobyte, and there may be a million."""
 
-    path: Path
+    path: str
 
     def stamp(self) -> Stamp | None:
         """By the times of its last change. None within JUST_NOW_S of it: another might leave the same times."""
         try:
-            found = self.path.stat()
-        except OSError:
+            found = os.stat(self.path)  # noqa: PTH116
+        except (OSError, ValueError):  # ValueError: a name that no file can have.
             return None
         if not S_ISREG(found.st_mode) or time.time_ns() - found.st_mtime_ns < JUST_NOW_S * 10**9:
             return None
-        return Stamp(str(self.path.absolute()), found.st_size, f"{found.st_mtime_ns} {found.st_ctime_ns}")
+        return Stamp(self.path, found.st_size, f"{found.st_mtime_ns} {found.st_ctime_ns}")
 
     def problem(self) -> Problem | None:
         """Missing, not an image (no file), empty or too large."""
         try:
-            if not self.path.exists():
-                return MISSING.found
-            if not self.path.is_file():
-                return Problem("not an image", "this is no file")
-            return size_problem(self.path.stat().st_size)
+            found = os.stat(self.path)  # noqa: PTH116
+        except ValueError:
+            return MISSING.found
         except OSError as error:
+            if error.errno in NOT_THERE:
+                return MISSING.found
             return Problem("unreadable", error.strerror or type(error).__name__)
+        return size_problem(found.st_size) if S_ISREG(found.st_mode) else Problem("not an image", "this is no file")
 
     def read(self) -> bytes:
         """All bytes."""
         try:
-            return self.path.read_bytes()
+            with open(self.path, "rb", buffering=0) as file:  # noqa: PTH123
+                return file.readall()
         except OSError as error:
             raise BrokenImage("unreadable", error.strerror or type(error).__name__) from None
 

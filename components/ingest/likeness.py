@@ -16,6 +16,7 @@ from components.ingest.perceptual import NO_STRUCTURE
 
 PARTS, PART_BITS = 4, 16
 PAIRS_AT_ONCE = 1 << 21  # About 100 MB of memory.
+ROWS_AT_ONCE = 128  # Of each block of rows half of its pairs with itself are for nothing.
 LOOK_UP_COST = 3  # A pair that is looked up costs as much as three that follow each other.
 Indices = NDArray[np.int64]
 Hashes = NDArray[np.uint64]
@@ -80,7 +81,7 @@ def _roots(hashes_U: Hashes, max_bits: int) -> Indices:
 
 def _row_by_row(hashes_U: Hashes, max_bits: int, root_U: Indices) -> Indices:
     """Where they are few, or many alike (a film): all pairs, some rows at a time. A family needs no comparing."""
-    rows_at_once = max(1, PAIRS_AT_ONCE // max(1, len(hashes_U)))
+    rows_at_once = min(ROWS_AT_ONCE, max(1, PAIRS_AT_ONCE // max(1, len(hashes_U))))
     for start in range(0, len(hashes_U), rows_at_once):
         rows = np.arange(start, min(start + rows_at_once, len(hashes_U)))
         others = np.arange(start + 1, len(hashes_U))

@@ -9,9 +9,8 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,10 +24,10 @@ from components.ingest.picture_rows import FIELDS, cells_of, picture_of
 from components.ingest.pictures import Picture
 from components.ingest.spec import Reading
 from components.interchange.artifact import SOURCES_FILE, to_json
-from components.interchange.dataset import SPLITS, Dataset, open_dataset
+from components.interchange.dataset import Dataset, open_dataset
 from components.interchange.errors import BadInput, listed
 from components.interchange.ledgers import Quarantined, read_table, write_table
-from components.interchange.stored_images import StoredImages
+from components.interchange.stored_images import StoredImages, read_shards
 
 Entry = Picture | Quarantined
 Pixels = tuple[str, int, int]  # sha256, width and height: equal where pictures are.
@@ -43,10 +42,23 @@ SCHEMA = pa.schema(
         ("reason", pa.string()),
         ("detail", pa.string()),
         *FIELDS,
-        ("stored_sha256", pa.string()),  # Of the image in its shard; null where its pixels are in none.
+        ("stored_sha256", pa.string()),  # Of the image in its shard; this and the rest are null where it is in none.
+        ("shard", pa.string()),
+        ("row", pa.int32()),
     ]
 )
 NUM_STAMP, NUM_CELLS = len(Stamp._fields), len(FIELDS)
+
+
+class Place(NamedTuple):
+    """Where an image is stored: the sha256 of what is, its shard's name, and the row there."""
+
+    sha256: str
+    shard: str
+    row: int
+
+
+NOWHERE = (None, None, None)
 
 
 class Seen(NamedTuple):
@@ -63,12 +75,16 @@ class InShard(NamedTuple):
     """An image in a shard of the earlier dataset, and the sha256 of what is stored of it."""
 
     shards: "_Shards"
-    pixels: Pixels
-    sha256: str
+    place: Place
+
+    @property
+    def sha256(self) -> str:
+        """Of what is stored."""
+        return self.place.sha256
 
     def read(self) -> bytes:
         """The bytes; BadInput where they are not those that were written."""
-        data = self.shards.read(self.pixels)
+        data = self.shards.read(self.place.shard, self.place.row)
         if data is None or hashlib.sha256(data).hexdigest() != self.sha256:
             raise BadInput(
                 "an image in the earlier dataset is not the one that was written: a shard is damaged. Take another "
@@ -78,30 +94,21 @@ class InShard(NamedTuple):
 
 
 class _Shards:
-    """The shards of an earlier dataset, opened when the first image is asked for: often none is."""
+    """The shards of an earlier dataset, each opened when an image of it is asked for: most are not."""
 
-    def __init__(self, dataset: Dataset, pixels_of_id: Mapping[str, Pixels]) -> None:
-        self._dataset, self._pixels_of_id = dataset, pixels_of_id
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+        self._opened: dict[str, StoredImages] = {}
         self._lock = threading.Lock()
 
-    def read(self, pixels: Pixels) -> bytes | None:
-        """What is stored of a picture with these pixels. A copy has that of the picture like it."""
+    def read(self, shard: str, row: int) -> bytes | None:
+        """What is stored in a shard's row; None where it has no such row."""
         with self._lock:
-            places = self._places
-        if pixels not in places:
-            return None
-        images, row = places[pixels]
-        return images.data(row).tobytes()
-
-    @cached_property
-    def _places(self) -> dict[Pixels, tuple[StoredImages, int]]:
-        splits = [self._dataset.split(name) for name in SPLITS]
-        return {
-            self._pixels_of_id[image_id]: (split.images, row)
-            for split in splits
-            for row, image_id in enumerate(split.ids)
-            if image_id in self._pixels_of_id
-        }
+            if shard not in self._opened:
+                opened = read_shards([self._dataset.folder / shard], self._dataset.manifest.encoding)
+                self._opened[shard] = opened.images
+            images = self._opened[shard]
+        return images.data(row).tobytes() if row < len(images) else None
 
 
 def made_with(spec: Reading) -> dict[str, str]:
@@ -118,12 +125,13 @@ def write_seen(
     spec: Reading,
     stamps: Sequence[Stamp | None],
     entries: Sequence[Entry],
-    stored: Mapping[str, str],
+    stored: Mapping[str, Place],
     kept_files: Iterable[tuple[str, str, int]],
 ) -> None:
     """Write the table beside a dataset that is complete; `entries` are what became of the files with these stamps.
 
-    `stored` is the sha256 of what is in the shards, by id; `kept_files` are the dataset's as in `kept.metadata_of`.
+    `stored` is what is in the shards, by id; `kept_files` are the dataset's as in `kept.metadata_of`. A copy that was
+    left out has the place of the picture like it.
     """
     pictures = (one for one in entries if isinstance(one, Picture))
     of_pixels = {_pixels_of(one): stored[one.id] for one in pictures if one.id in stored}
@@ -132,9 +140,10 @@ def write_seen(
         if stamp is None:
             continue
         if isinstance(entry, Picture):
-            rows.append((*stamp, None, None, *cells_of(entry), of_pixels.get(_pixels_of(entry))))
+            place = of_pixels.get(_pixels_of(entry), NOWHERE)
+            rows.append((*stamp, None, None, *cells_of(entry), *place))
         elif entry.reason in LASTING:
-            rows.append((*stamp, entry.reason, entry.detail, *[None] * (NUM_CELLS + 1)))
+            rows.append((*stamp, entry.reason, entry.detail, *[None] * NUM_CELLS, *NOWHERE))
     made = {MADE_WITH: to_json(made_with(spec)).encode()}
     write_table(folder / SOURCES_FILE, SCHEMA.with_metadata(made | metadata_of(folder, kept_files)), rows)
 
@@ -154,19 +163,17 @@ def seen_before(
         return Seen({}, Kept(), str(error))
     if other:
         return Seen({}, Kept(), f"it was made otherwise: {listed(other)} changed")
-    by_stamp = {row[:NUM_STAMP]: row[NUM_STAMP + 2 :] for row in rows}
-    reasons = {row[:NUM_STAMP]: (row[NUM_STAMP], row[NUM_STAMP + 1]) for row in rows if row[NUM_STAMP] is not None}
-    pixels_of_id = {cells[0]: _pixels_in(cells) for stamp, cells in by_stamp.items() if stamp not in reasons}
-    shards = _Shards(dataset, pixels_of_id)
+    by_stamp = {row[:NUM_STAMP]: row[NUM_STAMP:] for row in rows}
+    shards, encoding = _Shards(dataset), dataset.manifest.encoding
     found: dict[int, Entry] = {}
     for number, (image, stamp) in enumerate(zip(images, stamps, strict=True)):
-        if stamp in reasons:
-            found[number] = Quarantined(image.path, *reasons[stamp])
-        elif stamp in by_stamp:
-            *cells, sha256 = by_stamp[stamp]
-            if sha256 is not None:
-                stored = InShard(shards, _pixels_in(cells), sha256)
-                found[number] = picture_of(cells, image, stored, dataset.manifest.encoding)
+        if stamp is None or stamp not in by_stamp:
+            continue
+        reason, detail, *cells, sha256, shard, row = by_stamp[stamp]
+        if reason is not None:
+            found[number] = Quarantined(image.path, reason, detail)
+        elif sha256 is not None:
+            found[number] = picture_of(cells, image, InShard(shards, Place(sha256, shard, row)), encoding)
     raw_bytes = 3 * sum(one.sums.num_pixels for one in found.values() if isinstance(one, Picture))
     if dataset.manifest.encoding == "jpeg" and choice.encoding_at(raw_bytes) == "raw":
         return Seen({}, Kept(), "it holds JPEGs, and raw pixels may be what is wanted now")
@@ -182,8 +189,3 @@ def _differences(folder: Path, now: Mapping[str, str]) -> list[str]:
 
 def _pixels_of(picture: Picture) -> Pixels:
     return picture.pixels_sha256, picture.stored_width_px, picture.stored_height_px
-
-
-def _pixels_in(cells: Sequence[Any]) -> Pixels:
-    width, height, sha256 = cells[6:9]
-    return sha256, width, height

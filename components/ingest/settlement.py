@@ -15,6 +15,7 @@ from components.ingest.page import ingest_page
 from components.ingest.pictures import Picture
 from components.ingest.placement import placed
 from components.ingest.reading import Found
+from components.ingest.seen import Place
 from components.ingest.shards import WrittenSplit, write_split
 from components.ingest.spec import Reading, Settling
 from components.ingest.splits import Policy, check_counts, count
@@ -40,11 +41,12 @@ class Settled(NamedTuple):
         """How many images were taken."""
         return sum(len(split.samples) for split in self.splits.values())
 
-    def stored(self) -> dict[str, str]:
-        """By id, the sha256 of what is stored of each image."""
-        sha256s = (sha256 for split in self.splits.values() for shard in split.shards for sha256 in shard.sha256s)
+    def stored(self) -> dict[str, Place]:
+        """By id, where each image is stored."""
+        shards = (shard for split in self.splits.values() for shard in split.shards)
+        places = (Place(each, shard.name, row) for shard in shards for row, each in enumerate(shard.sha256s))
         ids = (sample.id for split in self.splits.values() for sample in split.samples)
-        return dict(zip(ids, sha256s, strict=True))
+        return dict(zip(ids, places, strict=True))
 
     def files(self) -> Iterator[tuple[str, str, int]]:
         """Shards and originals, as `kept.metadata_of` takes them."""

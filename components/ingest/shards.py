@@ -47,34 +47,41 @@ def write_split(
     All pictures are in `encoding`.
     """
     labels = {label: index for index, label in enumerate(classes)}
+    parts = [pictures[part] for part in shared_shards([one.id for one in pictures])]
+    shards = [
+        _kept(WrittenShard(shard_of(part, labels, encoding), shard_name(split, number), 0, []), part, folder, kept)
+        for number, part in enumerate(parts)
+    ]
 
-    def written(numbered: tuple[int, slice]) -> WrittenShard:
-        number, part = numbered
-        together, name = pictures[part], shard_name(split, number)
-        holding = shard_of(together, labels, encoding)
-        seen = [one.stored.sha256 for one in together if isinstance(one.stored, InShard)]
-        if len(seen) == len(together) and (file := kept.take(holding, folder / name)):
-            return WrittenShard(holding, name, file.num_bytes, seen)
-        shard = WrittenShard(holding, name, 0, [])
-        num_bytes = 0
+    def written(number: int) -> WrittenShard:
+        shard, num_bytes = shards[number], 0
 
         def images() -> Iterator[StoredImage]:
             nonlocal num_bytes
-            for one in together:
+            for one in parts[number]:
                 data = one.stored.read()
                 num_bytes += len(data)
                 shard.sha256s.append(one.pixels_sha256 if encoding == "raw" else hashlib.sha256(data).hexdigest())
                 shape = (one.stored_height_px, one.stored_width_px)
                 yield StoredImage(one.id, labels[one.source.label], *shape, data)
 
-        write_shard(folder / name, images(), encoding)
+        write_shard(folder / shard.name, images(), encoding)
         return shard._replace(num_bytes=num_bytes)
 
-    parts = shared_shards([one.id for one in pictures])
-    ready = in_order(written, enumerate(parts), num_cores())
-    shards = list(progress(ready, f"ingest: writing {split}", total=len(parts), unit=" shards"))
+    lacking = [number for number, shard in enumerate(shards) if not shard.sha256s]
+    ready = in_order(written, lacking, num_cores())
+    made = progress(ready, f"ingest: writing {split}", total=len(lacking), unit=" shards")
+    for number, shard in zip(lacking, made, strict=True):
+        shards[number] = shard
     digest = split_digest(lines(pictures, labels))
     return WrittenSplit(shards, digest, [_sample(picture, split) for picture in pictures])
+
+
+def _kept(shard: WrittenShard, pictures: Sequence[Picture], folder: Path, kept: Kept) -> WrittenShard:
+    """The shard as it was kept, where it was; else unchanged: of no images."""
+    seen = [one.stored.sha256 for one in pictures if isinstance(one.stored, InShard)]
+    file = kept.take(shard.holding, folder / shard.name) if len(seen) == len(pictures) else None
+    return shard if file is None else shard._replace(num_bytes=file.num_bytes, sha256s=seen)
 
 
 def _sample(picture: Picture, split: SplitName) -> Sample:

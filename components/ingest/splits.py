@@ -100,6 +100,9 @@ def assign(members: Sequence[Member], earlier: Sequence[Earlier], policy: Policy
     found = Assignment({}, [], family_N[: len(members)])
     for together in crowds(family_N, [image.group for image in placed]):
         here = [members[index] for index in together if index < len(members)]
+        if len(together) == 1 and here:
+            found.splits[here[0].id] = known[here[0].id] or _by_hash(key_of(here[0].id, here[0].group), policy)
+            continue
         sides = {placed[index].side for index in together} - {None}
         if not here:
             continue
@@ -119,9 +122,14 @@ def _known_sides(
     members: Sequence[Member], held: Mapping[str, SplitName], frozen: Collection[str] | None
 ) -> dict[str, SplitName | None]:
     """By id: frozen, else given (to it or its group), else as before (it or its group), else None."""
+    known: dict[str, SplitName | None] = {}
     together: dict[str, list[Member]] = defaultdict(list)
     for member in members:
-        together[key_of(member.id, member.group)].append(member)
+        if member.group is not None:
+            together[key_of(member.id, member.group)].append(member)
+        else:
+            is_frozen = frozen is not None and member.id in frozen
+            known[member.id] = "test" if is_frozen else member.given or held.get(key_of(member.id, None))
     given = {key: {member.given for member in group if member.given} for key, group in together.items()}
     _check_groups("the source puts images of one group into different splits", given)
     before = {
@@ -130,7 +138,6 @@ def _known_sides(
         if not given[key]
     }
     _check_groups("images of one group were in different splits before", before)
-    known: dict[str, SplitName | None] = {}
     for key, group in together.items():
         is_frozen = frozen is not None and any(member.id in frozen for member in group)
         side = "test" if is_frozen else next(iter(given[key] or before[key]), None)

@@ -46,7 +46,7 @@ def is_litter(path: str) -> bool:
 
 def readable(name: str) -> str:
     """A name that can be written as UTF-8, whatever bytes the file system holds."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return name if name.isascii() else name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 class FolderTree(NamedTuple):
@@ -71,14 +71,12 @@ class FolderTree(NamedTuple):
     def below(self, folder: str) -> list[Entry]:
         """All files under a folder. A link that leads nowhere is no folder: listed, and found missing later."""
         found = []
-        around = str(self.root / "_")[:-1]
+        around, absolute = str(self.root / "_")[:-1], str(self.root.absolute() / "_")[:-1]
         for place, _, files in os.walk(self.root / folder):  # pathlib takes ten times as long.
             inside = f"{place}/".removeprefix(around)
-            found += [
-                Entry(readable(name), DiskFile(Path(around + name)))
-                for name in map(inside.__add__, files)
-                if not is_litter(name)
-            ]
+            if not is_litter(inside[:-1]):
+                names = (inside + name for name in files if not is_litter(name))
+                found += [Entry(readable(name), DiskFile(absolute + name)) for name in names]
         return found
 
     def subtree(self, folder: str) -> "FolderTree":
@@ -88,7 +86,7 @@ class FolderTree(NamedTuple):
     def entry(self, path: str) -> Entry:
         """A file that may lie elsewhere: `path` may be absolute or lead out of the folder."""
         file = self.root / path
-        return Entry(Path(os.path.relpath(file, self.root)).as_posix(), DiskFile(file))
+        return Entry(Path(os.path.relpath(file, self.root)).as_posix(), DiskFile(str(file.absolute())))
 
 
 class ListedTree:
