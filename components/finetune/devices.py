@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 
 from components.finetune.distributed import World, connected
-from components.finetune.slow_kernels import GradientsInFloat
+from components.finetune.slow_kernels import FastGradients
 from components.interchange.classifier import choose_device
 from components.interchange.errors import BadInput
 from components.interchange.memory import keep_freed_memory
@@ -34,7 +34,7 @@ class Hardware:
         with ExitStack() as stack:
             stack.enter_context(torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"))
             if self.precision == "bf16" and self.device.type == "cpu":
-                stack.enter_context(GradientsInFloat())
+                stack.enter_context(FastGradients())
             yield
 
 

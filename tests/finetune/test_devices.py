@@ -15,7 +15,7 @@ from components.finetune.augment import windows
 from components.finetune.devices import choose_precision
 from components.finetune.distributed import World
 from components.finetune.resident import ResidentImages
-from components.finetune.slow_kernels import GradientsInFloat
+from components.finetune.slow_kernels import FastGradients
 from components.finetune.spec import Finetune
 from components.interchange.cards import read_classifier_card
 from components.interchange.cli import main
@@ -106,10 +106,24 @@ def test_compiling_without_a_compiler_is_refused(
     assert "there is no g++ here" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("channels", "groups", "stride", "kernel"), [(3, 1, 2, 3), (8, 8, 2, 3), (8, 4, 1, 5)])
-def test_slow_gradients_are_taken_in_fp32(channels: int, groups: int, stride: int, kernel: int) -> None:
+@pytest.mark.parametrize(
+    ("channels", "groups", "stride", "kernel", "padding"),
+    [
+        (3, 1, 2, 3, 1),
+        (8, 4, 1, 5, 2),
+        (8, 8, 1, 3, 1),
+        (8, 8, 2, 3, 1),
+        (8, 8, 1, 5, 2),
+        (8, 8, 2, 5, 2),
+        (8, 8, 2, 4, 0),
+        (8, 8, 1, (1, 7), (0, 3)),
+    ],
+)
+def test_slow_gradients_are_taken_another_way(
+    channels: int, groups: int, stride: int, kernel: int | tuple[int, int], padding: int | tuple[int, int]
+) -> None:
     torch.manual_seed(0)
-    conv = torch.nn.Conv2d(channels, 8, kernel, stride, kernel // 2, groups=groups)
+    conv = torch.nn.Conv2d(channels, 8, kernel, stride, padding, groups=groups)
     images_NCHW = torch.randn(2, channels, 12, 12, requires_grad=True)
 
     def gradients(*contexts: AbstractContextManager[object]) -> list[torch.Tensor]:
@@ -122,7 +136,7 @@ def test_slow_gradients_are_taken_in_fp32(channels: int, groups: int, stride: in
 
     exact = gradients()
     autocast = torch.autocast("cpu", torch.bfloat16)
-    for found, expected in zip(gradients(autocast, GradientsInFloat()), exact, strict=True):
+    for found, expected in zip(gradients(autocast, FastGradients()), exact, strict=True):
         torch.testing.assert_close(found, expected, rtol=2e-2, atol=0.1)
-    for found, expected in zip(gradients(GradientsInFloat()), exact, strict=True):
+    for found, expected in zip(gradients(FastGradients()), exact, strict=True):
         torch.testing.assert_close(found, expected)
