@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from components.feature_extraction.spec import FeatureExtraction
+from components.finetune.param_groups import check_cover, stage_groups
 from components.finetune.spec import Finetune
-from components.interchange import classifier
+from components.interchange import classifier, scoring
 from components.interchange.cards import read_classifier_card
 from components.interchange.cli import main
 from components.interchange.dataset import open_dataset
@@ -69,6 +70,11 @@ def test_one_rate_for_all_layers_is_shown(train: Train, warnings: Callable[[], s
     assert "all layers learn at one rate" in warnings()
 
 
+def test_one_rate_for_all_layers_of_the_backbone_is_shown(train: Train, warnings: Callable[[], str]) -> None:
+    assert train("--lr-policy", "layer-decay", "--layer-decay", "1") == 0
+    assert "all layers of the backbone learn at one rate" in warnings()
+
+
 def test_a_head_slower_than_the_backbone_is_shown(train: Train, warnings: Callable[[], str]) -> None:
     assert train("--stage-multipliers", "0.01,0.1,1,0.5") == 0
     assert "the head's rate (0.5 times base_lr) is not above the backbone's" in warnings()
@@ -90,6 +96,14 @@ def test_every_unfrozen_parameter_is_in_the_optimiser(train: Train, tmp_path: Pa
     learning = sum(group["parameters"] for group in details["param_groups"])
     assert learning == sum(p.numel() for p in model.parameters()) - frozen
     assert {group["name"] for group in details["param_groups"]} == details["learning_rates"].keys()
+
+
+def test_a_layer_left_out_of_the_optimiser_is_named() -> None:
+    model = timm.create_model("test_resnet", num_classes=3)
+    groups = stage_groups(model, 1e-3, (0.01, 0.1, 1, 10), 0.05)
+    check_cover(model, groups)
+    with pytest.raises(ValueError, match=r"trainable parameters are in no param group: fc\.bias"):
+        check_cover(model, [group for group in groups if group["name"] != "head/no_decay"])
 
 
 def test_imbalance_is_shown_and_weighing_it_is_one_switch(
@@ -138,6 +152,16 @@ def test_no_training_step_reads_the_test_split(
     baseline = ["--classifier", str(tmp_path / "bc"), "--report", str(tmp_path / "br"), "--input-size-px", "32"]
     given = ["--dataset", str(blind), "--backbone", "test_resnet", "--weights", str(tiny_weights), "--device", "cpu"]
     assert main(FeatureExtraction, [*given, *baseline]) == 0
+
+
+def test_val_is_scored_in_eval_mode_and_without_augmentation(train: Train, tiny_dataset: Path, tmp_path: Path) -> None:
+    assert train("--augment", "randaugment", "--augment-strength", "1", "--crop", "resized", "--mixup", "1") == 0
+    model, card = classifier.load(tmp_path / "c")
+    val, cpu = open_dataset(tiny_dataset).split("val"), torch.device("cpu")
+    crops_NHWC = val.center_crops(range(len(val)), card.preprocessing.crop_px)
+    logits_NC = classifier.predict_logits(classifier.PixelsToLogits(model, card.preprocessing), [crops_NHWC], cpu)
+    found = read_report(tmp_path / "r").row("nll", of="candidate", split="val")
+    assert found is not None and found.value == pytest.approx(scoring.nll(logits_NC, val.labels_N), rel=1e-5)
 
 
 def test_divergence_ends_in_words_and_leaves_nothing(
