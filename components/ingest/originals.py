@@ -1,10 +1,12 @@
 """Some test files as they came, for golden samples and end-to-end latency."""
 
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 
 from components.ingest.files import bytes_digest
 from components.ingest.kept import Kept, original_of
+from components.ingest.parallel import in_order, num_cores
 from components.ingest.pictures import Picture
 from components.interchange.pixels import BrokenImage
 
@@ -16,12 +18,15 @@ def copy_originals(folder: Path, test: Iterable[Picture], most: int, kept: Kept)
     """
     folder.mkdir()
     copied: list[str] = []
-    for picture in test:
-        if len(copied) == most:
-            break
+
+    def copy(picture: Picture) -> str | None:
         name = f"{picture.id}{Path(picture.source.path).suffix}"
-        if kept.take(original_of(name), folder / name) or _copied(picture, folder / name):
-            copied.append(name)
+        there = kept.take(original_of(name), folder / name) or _copied(picture, folder / name)
+        return name if there else None
+
+    candidates = iter(test)
+    while some := list(islice(candidates, most - len(copied))):
+        copied += filter(None, in_order(copy, some, num_cores()))
     return copied
 
 

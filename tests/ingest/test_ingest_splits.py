@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.ingest.parallel import in_order
+from components.ingest.parallel import WAITING_PER_THREAD, in_order
 from components.ingest.splits import Member, Policy, assign, split_of
 from components.interchange.errors import BadInput
 from components.interchange.ledgers import Quarantined, Sample
@@ -81,7 +81,7 @@ def test_threads_keep_the_order_and_bound_what_waits() -> None:
 
     results = in_order(lambda number: number * number, items(), 3)  # type: ignore[arg-type]
     assert next(results) == 0
-    assert taken < 15
+    assert taken < 3 * WAITING_PER_THREAD
     assert list(results) == [number * number for number in range(1, 100)]
 
 
