@@ -39,8 +39,7 @@ def cells_of(picture: Picture) -> tuple[object, ...]:
         picture.stored_width_px,
         picture.stored_height_px,
         picture.pixels_sha256,
-        list(picture.sums.sums_C),
-        list(picture.sums.squares_C),
+        *picture.sums.by_channel(),
         picture.icc,
     )
 
@@ -58,7 +57,7 @@ def picture_of(cells: Sequence[Any], source: SourceImage, stored: StoredBytes, e
         stored_width,
         stored_height,
         sha256,
-        PixelSums(stored_width * stored_height, tuple(sums), tuple(squares)),
+        PixelSums.of(stored_width * stored_height, sums, squares),
         icc,
         stored,
         encoding,

@@ -8,7 +8,7 @@ they were changed, so it is no part of the dataset's content; `made_with` in its
 import hashlib
 import json
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +26,7 @@ from components.ingest.spec import Reading
 from components.interchange.artifact import SOURCES_FILE, to_json
 from components.interchange.dataset import Dataset, open_dataset
 from components.interchange.errors import BadInput, listed
-from components.interchange.ledgers import Quarantined, read_table, write_table
+from components.interchange.ledgers import Quarantined, read_table, write_long_table
 from components.interchange.stored_images import StoredImages, read_shards
 
 Entry = Picture | Quarantined
@@ -135,17 +135,19 @@ def write_seen(
     """
     pictures = (one for one in entries if isinstance(one, Picture))
     of_pixels = {_pixels_of(one): stored[one.id] for one in pictures if one.id in stored}
-    rows: list[tuple[object, ...]] = []
-    for stamp, entry in zip(stamps, entries, strict=True):
-        if stamp is None:
-            continue
-        if isinstance(entry, Picture):
-            place = of_pixels.get(_pixels_of(entry), NOWHERE)
-            rows.append((*stamp, None, None, *cells_of(entry), *place))
-        elif entry.reason in LASTING:
-            rows.append((*stamp, entry.reason, entry.detail, *[None] * NUM_CELLS, *NOWHERE))
+
+    def rows() -> Iterator[tuple[object, ...]]:
+        for stamp, entry in zip(stamps, entries, strict=True):
+            if stamp is None:
+                continue
+            if isinstance(entry, Picture):
+                place = of_pixels.get(_pixels_of(entry), NOWHERE)
+                yield (*stamp, None, None, *cells_of(entry), *place)
+            elif entry.reason in LASTING:
+                yield (*stamp, entry.reason, entry.detail, *[None] * NUM_CELLS, *NOWHERE)
+
     made = {MADE_WITH: to_json(made_with(spec)).encode()}
-    write_table(folder / SOURCES_FILE, SCHEMA.with_metadata(made | metadata_of(folder, kept_files)), rows)
+    write_long_table(folder / SOURCES_FILE, SCHEMA.with_metadata(made | metadata_of(folder, kept_files)), rows())
 
 
 def seen_before(

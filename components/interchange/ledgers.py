@@ -1,6 +1,7 @@
 """The two ledgers of a dataset: which images were taken (samples.parquet) and which were not (quarantine.parquet)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ import pyarrow.parquet as pq
 
 from components.interchange.errors import BadInput, listed
 
+ROWS_AT_ONCE = 8192
 SAMPLES_FILE, QUARANTINE_FILE = "samples.parquet", "quarantine.parquet"
 
 
@@ -50,7 +52,7 @@ QUARANTINE_SCHEMA = pa.schema([(name, pa.string()) for name in Quarantined._fiel
 
 def write_samples(folder: Path, samples: Iterable[Sample]) -> None:
     """Write samples.parquet, in the order of the shards."""
-    write_table(folder / SAMPLES_FILE, SAMPLES_SCHEMA, list(samples))
+    write_table(folder / SAMPLES_FILE, SAMPLES_SCHEMA, samples)
 
 
 def write_quarantine(folder: Path, quarantined: Iterable[Quarantined]) -> None:
@@ -68,11 +70,23 @@ def read_quarantine(folder: Path) -> list[Quarantined]:
     return [Quarantined._make(row) for row in read_table(folder / QUARANTINE_FILE, QUARANTINE_SCHEMA)]
 
 
-def write_table(path: Path, schema: pa.Schema, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Write rows whose fields are the schema's columns."""
-    columns = zip(*rows, strict=True) if rows else [[] for _ in schema]
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
-    pq.write_table(pa.table(arrays, schema=schema), path)
+def write_table(path: Path, schema: pa.Schema, rows: Iterable[tuple[Any, ...]]) -> None:
+    """Write rows whose fields are the schema's columns, as one row group."""
+    pq.write_table(pa.Table.from_batches(_batches(schema, rows), schema), path)
+
+
+def write_long_table(path: Path, schema: pa.Schema, rows: Iterable[tuple[Any, ...]]) -> None:
+    """As `write_table`, but never all rows in memory: row groups of ROWS_AT_ONCE."""
+    with pq.ParquetWriter(path, schema) as writer:
+        for batch in _batches(schema, rows):
+            writer.write_batch(batch)
+
+
+def _batches(schema: pa.Schema, rows: Iterable[tuple[Any, ...]]) -> Iterator[pa.RecordBatch]:
+    left = iter(rows)
+    while some := list(islice(left, ROWS_AT_ONCE)):
+        arrays = [pa.array(cells, field.type) for cells, field in zip(zip(*some, strict=True), schema, strict=True)]
+        yield pa.record_batch(arrays, schema=schema)
 
 
 def read_table(path: Path, schema: pa.Schema, added_later: Sequence[str] = ()) -> list[tuple[Any, ...]]:
