@@ -26,31 +26,32 @@ LIGHT_BYTES = 1024  # Weights; what is smaller may be axes and shapes, which the
 IR_VERSION = 8  # The format version that came with opset 17; older runtimes refuse what is newer than they are.
 
 
-class _Contiguous(nn.Module):
-    """PixelsToLogits with the images copied to NCHW memory.
+class _Exported(nn.Module):
+    """PixelsToLogits for [N, 3, H, W] on 0 to `white`.
+
+    Mean and std are as wide as a row, [1, 3, 1, W]: onnxruntime normalises an int8 model's pixels channels-last, and
+    there it would repeat [1, 1, 1, 3] three numbers at a time.
+    """
+
+    def __init__(self, pixels_to_logits: PixelsToLogits, crop_px: int, white: int) -> None:
+        super().__init__()
+        self.model = pixels_to_logits.model
+        for name in ("mean", "std"):
+            scaled = pixels_to_logits.get_buffer(name) / (255 / white)
+            self.register_buffer(name, scaled.repeat(1, 1, 1, crop_px), persistent=False)
+
+    def forward(self, pixels: Tensor) -> Any:
+        return self.model((pixels - self.get_buffer("mean")) / self.get_buffer("std"))
+
+
+class _FromBytes(_Exported):
+    """PixelsToLogits for uint8 [N, H, W, 3], with the images copied to NCHW memory.
 
     In channels-last memory, as training likes it, global pooling is traced as a gather over computed strides.
     """
 
-    def __init__(self, pixels_to_logits: PixelsToLogits) -> None:
-        super().__init__()
-        self.inner = pixels_to_logits
-
     def forward(self, pixels: Tensor) -> Any:
-        return self.inner.model(self.inner.normalise(pixels).contiguous())
-
-
-class _FromFloats(nn.Module):
-    """PixelsToLogits for float32 [N, 3, H, W] on [0, 1]."""
-
-    def __init__(self, pixels_to_logits: PixelsToLogits) -> None:
-        super().__init__()
-        self.model = pixels_to_logits.model
-        self.register_buffer("mean", pixels_to_logits.get_buffer("mean") / 255)
-        self.register_buffer("std", pixels_to_logits.get_buffer("std") / 255)
-
-    def forward(self, pixels: Tensor) -> Any:
-        return self.model((pixels - self.get_buffer("mean")) / self.get_buffer("std"))
+        return super().forward(pixels.permute(0, 3, 1, 2).float().contiguous())
 
 
 def to_onnx(
@@ -64,9 +65,9 @@ def to_onnx(
         logging.getLogger(chatty).setLevel(logging.WARNING)
     # Two: a batch of one would be a constant.
     example = torch.zeros(2, crop_px, crop_px, 3, dtype=torch.uint8)
-    adapted: nn.Module = _Contiguous(model.eval())
+    adapted: nn.Module = _FromBytes(model.eval(), crop_px, white=255)
     if layout == "float32-nchw":
-        example, adapted = torch.zeros(2, 3, crop_px, crop_px), _FromFloats(model.eval())
+        example, adapted = torch.zeros(2, 3, crop_px, crop_px), _Exported(model.eval(), crop_px, white=1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # About torch's own deprecations, inside torch.
         program = torch.onnx.export(
