@@ -46,6 +46,11 @@ def all_raw(raw_bytes: int) -> Encoding:
     return "raw"
 
 
+def all_jpeg(raw_bytes: int) -> Encoding:
+    """Every image is put aside as a JPEG."""
+    return "jpeg"
+
+
 def read_images(
     spec: Reading, images: Sequence[SourceImage], shelf: Shelf, chosen: Chosen = all_raw
 ) -> Iterator[Picture | Quarantined]:

@@ -22,6 +22,7 @@ from components.ingest.splits import Policy, check_counts, count
 from components.ingest.statistics import channel_statistics
 from components.interchange.artifact import write_card
 from components.interchange.dataset import ORIGINALS_FOLDER, SPLITS, ChannelStatistics, SplitName
+from components.interchange.errors import BadInput
 from components.interchange.ledgers import write_quarantine, write_samples
 from components.interchange.report import write_report
 from components.interchange.stored_images import Encoding
@@ -63,6 +64,11 @@ def settle(spec: Settling, reading: Reading, found: Found, before: Before, kept:
     """
     check_bad_fraction(found.broken, found.num_files, spec.max_bad_fraction)
     choice = _choice(spec, found.pictures)
+    if choice.encoding == "raw" and any(picture.encoding == "jpeg" for picture in found.pictures):
+        raise BadInput(
+            f"the shares hold JPEGs, and the dataset is to have raw pixels ({choice.because()}). Give the merge "
+            "--encoding jpeg, as its shares had, or make them again without."
+        )
     pictures = [encoded_as(picture, choice.encoding) for picture in found.pictures]
     placement = placed(pictures, before.images, _policy(spec, reading, pictures), spec.on_conflict)
     sides, quarantined = placement.sides, found.broken + placement.quarantined

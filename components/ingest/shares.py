@@ -3,7 +3,8 @@
     share.json  images.parquet  pixels-00000.bin …
 
 images.parquet has a row for each of the share's files in the order of the listing: what makes a picture, or a reason
-why it is none. A picture's pixels are stored height * width * 3 bytes (RGB) at `offset` of the file `pixels`.
+why it is none. A picture lies at `offset` of the file `pixels`: height * width * 3 bytes (RGB) where `encoding` is raw,
+a JPEG file of `num_bytes` where it is jpeg. Version 2 has an encoding; a share of version 1 is to be made again.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from components.ingest.decoders import decided_by
+from components.ingest.files import bytes_digest
 from components.ingest.layouts import Listing, SourceImage
 from components.ingest.picture_rows import FIELDS, cells_of, picture_of
 from components.ingest.pictures import Picture
@@ -36,6 +38,9 @@ SCHEMA = pa.schema(
         *FIELDS,
         ("pixels", pa.string()),
         ("offset", pa.int64()),
+        ("num_bytes", pa.int64()),
+        ("encoding", pa.string()),
+        ("stored_sha256", pa.string()),
     ]
 )
 
@@ -129,7 +134,10 @@ def write_share(
             if isinstance(entry, Quarantined):
                 rows.append((*entry, *[None] * (len(SCHEMA) - len(entry))))
             else:
-                rows.append((entry.source.path, None, None, *cells_of(entry), *files.write(entry.stored.read())))
+                data = entry.stored.read()
+                sha256 = entry.pixels_sha256 if entry.encoding == "raw" else bytes_digest(data)
+                stored = (*files.write(data), len(data), entry.encoding, sha256)
+                rows.append((entry.source.path, None, None, *cells_of(entry), *stored))
     write_table(folder / IMAGES_FILE, SCHEMA, rows)
     names = {name: value for name, value in given_parameters(spec).items() if name in Reading.model_fields}
     card = ShareCard(
@@ -169,9 +177,8 @@ def _entry(folder: Path, row: tuple, source: SourceImage) -> Picture | Quarantin
     path, reason, detail, *cells = row
     if reason is not None:
         return Quarantined(path, reason, detail)
-    *cells, name, offset = cells
-    width, height, sha256 = cells[6:9]
-    return picture_of(cells, source, _InShare(folder / name, offset, 3 * width * height, sha256))
+    *cells, name, offset, num_bytes, encoding, sha256 = cells
+    return picture_of(cells, source, _InShare(folder / name, offset, num_bytes, sha256), encoding)
 
 
 class _PixelFiles:

@@ -28,7 +28,15 @@ class Reading(Spec):
     )
 
 
-class Settling(Spec):
+class Storing(Spec):
+    """How pixels are stored."""
+
+    encoding: Literal["raw", "jpeg", "auto"] = param(
+        "How pixels are stored; jpeg (quality 95) where there are too many for raw", default="auto"
+    )
+
+
+class Settling(Storing):
     """What becomes of the images that were read: which are left out, who stands where, and what is written."""
 
     previous: Path | None = reads(
@@ -40,9 +48,6 @@ class Settling(Spec):
         "verdict", "One word: go_on, or stop where --on-drift stop met drift since the champion", optional=True
     )
 
-    encoding: Literal["raw", "jpeg", "auto"] = param(
-        "How pixels are stored; jpeg (quality 95) where there are too many for raw", default="auto"
-    )
     raw_limit_gib: float = param(
         "With --encoding auto: pixels are stored raw up to so much, which a training's file cache should hold",
         default=4.0,

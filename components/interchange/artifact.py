@@ -15,7 +15,7 @@ from components.interchange.errors import BadInput, listed
 
 RUN_FILE, SOURCES_FILE = "run.json", "sources.parquet"
 NO_CONTENT = (RUN_FILE, SOURCES_FILE)
-VERSIONS = {"dataset": 2, "classifier": 1, "onnx_model": 1, "report": 1, "share": 1}
+VERSIONS = {"dataset": 2, "classifier": 1, "onnx_model": 1, "report": 1, "share": 2}
 CARDS = {
     "dataset": "manifest.json",
     "classifier": "card.json",

@@ -95,9 +95,11 @@ def test_shares_merge_to_the_bytes_of_one_run(
                 picture(number).save(source / label / f"{number}.png")
         for number, (kind, of, label) in enumerate(extras):
             write_extra(source, number, kind, of, label)
-        settling = [*SETTLING, "--on-conflict", on_conflict, "--encoding", encoding]
+        stored = ["--encoding", encoding]
+        settling = [*SETTLING, "--on-conflict", on_conflict, *stored]
         one = run(Ingest, source, *READING, *settling, *outputs(place / "one"))
-        shards = [share(source, place / f"{k}", f"{k}/{num_shares}") for k in range(num_shares, 0, -1)]
+        numbers = range(num_shares, 0, -1)
+        shards = [share(source, place / f"{k}", f"{k}/{num_shares}", *(stored * (k % 2))) for k in numbers]
         assert run(IngestMerge, source, *named(shards), *settling, *outputs(place / "merged")) == one == 0
         assert digest(place / "merged") == digest(place / "one")
         reports = [read_report(place / f"{name}-report") for name in ("one", "merged")]
@@ -184,6 +186,16 @@ def test_a_damaged_share_is_refused(shares: list[Path], refused: Callable[..., s
     assert "Was the share copied whole?" in refused(shares)
     shutil.copy(shares[1] / "images.parquet", shares[0] / "images.parquet")
     assert "does not hold the files that belong to it" in refused(shares)
+
+
+def test_shares_of_jpegs_are_smaller_and_never_become_raw_pixels(
+    animals: Path, refused: Callable[..., str], tmp_path: Path
+) -> None:
+    flags = ["--stored-size-px", "64", "--encoding"]
+    of_jpegs, raw = (share(animals, tmp_path / name, "1/1", *flags, name) for name in ("jpeg", "raw"))
+    sizes = [sum(file.stat().st_size for file in each.glob("pixels-*.bin")) for each in (of_jpegs, raw)]
+    assert sizes[0] < sizes[1] / 2
+    assert "the shares hold JPEGs, and the dataset is to have raw pixels" in refused([of_jpegs])
 
 
 @pytest.mark.parametrize("shard", ["0/3", "4/3", "1", "a/b", "1/0", "-1/3"])

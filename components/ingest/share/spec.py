@@ -6,14 +6,15 @@ from typing import Self
 
 from pydantic import model_validator
 
-from components.ingest.spec import Reading
+from components.ingest.spec import Reading, Storing
 from components.interchange.step import param, writes
 
 
-class IngestShare(Reading):
+class IngestShare(Storing, Reading):
     """Read and decode one share of a source's files, chosen by the hash of their paths, for ingest_merge to join.
 
-    It is called as `python -m components.ingest --shard K/N`.
+    It is called as `python -m components.ingest --shard K/N`. Only `--encoding jpeg` makes it smaller: what
+    `auto` comes to is known when all shares are there, so that pixels go to the merge raw.
     """
 
     share: Path = writes("share", "Decoded, resized images of the share, and what is wrong with the others")
