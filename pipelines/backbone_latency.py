@@ -2,7 +2,7 @@
 
 Weights are random and the head has ten classes: neither decides the speed. Export and timing are processes of their own
 (`python -m pipelines.backbone_latency export BACKBONE FILE`, `… time FILE RESULT SECONDS`); torch is loaded in the
-first alone. What was measured is remembered by processor, threads, provider and versions.
+first alone. What was measured on a quiet machine is remembered by processor, threads, provider and versions.
 """
 
 import hashlib
@@ -27,7 +27,10 @@ MAX_WARMUP_RUNS = 100
 
 
 class Measured(BaseModel):
-    """p50 and p99 in milliseconds, over so many runs; `low` and `high` bound p99, None where the runs are too few."""
+    """p50 and p99 in milliseconds, over so many runs; `low` and `high` bound p99, None where the runs are too few.
+
+    `disturbed` says whether other work on the machine took cores meanwhile.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -38,6 +41,7 @@ class Measured(BaseModel):
     high: float | None
     runs: int
     when: str
+    disturbed: bool
 
 
 Measure = Callable[[str], Measured]
@@ -52,10 +56,8 @@ def latencies(backbones: Iterable[str], measure: Measure, cache: Path) -> dict[s
         if known is None:
             print(f"measuring {backbone}", file=sys.stderr, flush=True)
             known = measure(backbone)
-            cache.mkdir(parents=True, exist_ok=True)
-            fresh = file.with_name(f".{file.name}.{os.getpid()}")
-            fresh.write_text(known.model_dump_json(), encoding="utf-8")
-            fresh.replace(file)
+            if not known.disturbed:
+                _remember(known, file)
         found[backbone] = known
     return found
 
@@ -99,6 +101,13 @@ def _remembered(file: Path) -> Measured | None:
         return None
 
 
+def _remember(found: Measured, file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    fresh = file.with_name(f".{file.name}.{os.getpid()}")
+    fresh.write_text(found.model_dump_json(), encoding="utf-8")
+    fresh.replace(file)
+
+
 def export(backbone: str, file: Path) -> None:
     """Write the backbone as an ONNX model, as export_onnx would, with random weights."""
     import onnx
@@ -130,7 +139,9 @@ def time_model(file: Path, result: Path, seconds: float) -> None:
     from components.interchange.onnx_model import answer
     from components.interchange.providers import with_fallback
     from components.interchange.report import CONFIDENCE
+    from components.latency.judge import MOST_WAITING
     from components.latency.measure import percentile, time_for, warm_up
+    from components.latency.pressure import watched
     from components.latency.session import choose_provider, session_options
 
     providers = with_fallback(choose_provider("auto"))
@@ -142,9 +153,17 @@ def time_model(file: Path, result: Path, seconds: float) -> None:
         return answer(session, image_NHWC)
 
     warm_up(call, time.perf_counter, MAX_WARMUP_RUNS)
-    samples_ms = time_for(call, time.perf_counter, seconds)
+    with watched() as waiting:
+        samples_ms = time_for(call, time.perf_counter, seconds)
     p50, p99 = (percentile(samples_ms, percent, CONFIDENCE) for percent in (50, 99))
-    figures = {"p50_ms": p50.value, "p99_ms": p99.value, "low": p99.low, "high": p99.high, "runs": len(samples_ms)}
+    figures = {
+        "p50_ms": p50.value,
+        "p99_ms": p99.value,
+        "low": p99.low,
+        "high": p99.high,
+        "runs": len(samples_ms),
+        "disturbed": (waiting.share or 0.0) > MOST_WAITING,
+    }
     result.write_text(json.dumps(figures), encoding="utf-8")
 
 

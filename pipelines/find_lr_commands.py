@@ -6,8 +6,13 @@ from typing import Annotated
 
 import typer
 
+from components.finetune.find_lr.spec import FindLr
 from pipelines.options import BackboneOption, JsonOption, RecipeOption, SetOption, StoreOption, exit_codes
 from pipelines.run_options import DEFAULT_STORE, RunOptions
+
+
+def _default(name: str) -> str:
+    return f"{FindLr.model_fields[name].default:g}"
 
 
 def find_lr(
@@ -17,12 +22,18 @@ def find_lr(
     weights: Annotated[
         str | None, typer.Option(help="Pretrained weights instead of the recipe's: hub, store, package:NAME or a file.")
     ] = None,
-    lowest_lr: Annotated[float | None, typer.Option(help="base_lr of the first step.", show_default="1e-6")] = None,
+    lowest_lr: Annotated[
+        float | None, typer.Option(help="base_lr of the first step.", show_default=_default("lowest_lr"))
+    ] = None,
     highest_lr: Annotated[
         float | None,
-        typer.Option(help="base_lr of the last step, if the loss does not explode before.", show_default="1"),
+        typer.Option(
+            help="base_lr of the last step, if the loss does not explode before.", show_default=_default("highest_lr")
+        ),
     ] = None,
-    num_steps: Annotated[int | None, typer.Option(help="Steps from the one to the other.", show_default="100")] = None,
+    num_steps: Annotated[
+        int | None, typer.Option(help="Steps from the one to the other.", show_default=_default("num_steps"))
+    ] = None,
     output: Annotated[Path, typer.Option(help="Folder for report.json and report.html.")] = Path("find-lr"),
     store: StoreOption = DEFAULT_STORE,
     set: SetOption = None,

@@ -40,6 +40,12 @@ def recommend(
             shown = ["backbone", "p50_ms", "p99_ms", "runs", "when"]
             print("measured on this machine, with random weights:")
             terminal.columns(shown, found["latency"])
+        disturbed = [one["backbone"] for one in found["latency"] if one["disturbed"]]
+        if disturbed:
+            print(
+                f"other work took cores while {', '.join(disturbed)} ran: these times are too long, and are not kept. "
+                "Ask again when the machine is quiet."
+            )
 
 
 def _found(source: str, max_p99_ms: float | None, gpu_memory: float | None, edge: bool) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """`graft weights`: pretrained weights in a store, for machines and clusters without a network."""
 
+import sys
 from typing import Annotated
 
 import typer
@@ -50,6 +51,9 @@ def ls(store: AnyStoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
         found = weights_in(store)
         if json:
             terminal.as_json(found)
+            return
+        if not found:
+            print(f"no weights in {store}; graft weights fetch copies those of the recipes there", file=sys.stderr)
             return
         rows = [
             {**row, "size_mib": row["size_bytes"] / MIB, "whole": "yes" if row["whole"] else "no: fetch it again"}

@@ -159,7 +159,7 @@ def test_a_wrong_setting_is_exit_code_2(option: list[str], said: str, tiny_datas
 def test_the_help_states_the_defaults_of_the_spec() -> None:
     shown = " ".join(CliRunner().invoke(app, ["find-lr", "--help"]).stdout.split())
     for name in ("lowest_lr", "highest_lr", "num_steps"):
-        assert f"[default: ({FindLr.model_fields[name].default:g})]".replace("e-06", "e-6") in shown, name
+        assert f"[default: ({FindLr.model_fields[name].default:g})]" in shown, name
 
 
 def test_help_loads_no_torch() -> None:

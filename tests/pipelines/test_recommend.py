@@ -25,10 +25,11 @@ P99_MS = {
 }
 
 
-def of(backbone: str, p99_ms: float, high: float | None = None) -> Measured:
+def of(backbone: str, p99_ms: float, high: float | None = None, disturbed: bool = False) -> Measured:
     return Measured(
-        backbone=backbone, p50_ms=0.9 * p99_ms, p99_ms=p99_ms, low=None, high=high, runs=100, when="2026-01-01 00:00"
-    )
+        backbone=backbone, p50_ms=0.9 * p99_ms, p99_ms=p99_ms, low=None, high=high, runs=100, when="2026-01-01 00:00",
+        disturbed=disturbed,
+    )  # fmt: skip
 
 
 HERE = {backbone: of(backbone, p99_ms) for backbone, p99_ms in P99_MS.items()}
@@ -100,6 +101,23 @@ def test_what_was_measured_is_remembered(tmp_path: Path) -> None:
         file.write_text("{")
     assert latencies(["resnet18"], measure, tmp_path / "cache") == {"resnet18": HERE["resnet18"]}
     assert asked == ["resnet18", "resnet50", "resnet18"]
+
+
+def test_what_other_work_disturbed_is_shown_and_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def measure(backbone: str) -> Measured:
+        asked.append(backbone)
+        return of(backbone, 300.0, disturbed=len(asked) == 1)
+
+    found = [latencies(["resnet50"], measure, tmp_path / "cache")["resnet50"].disturbed for _ in range(3)]
+    assert (found, asked) == ([True, False, False], ["resnet50", "resnet50"])
+
+    monkeypatch.setenv("GRAFT_CACHE", str(tmp_path))
+    latencies(P99_MS.keys() - {"resnet50"}, HERE.__getitem__, tmp_path / "latency")
+    monkeypatch.setattr("pipelines.backbone_latency.measured", lambda backbone: of(backbone, 300.0, disturbed=True))
+    _, out, _ = recommended("--source", str(write_source(tmp_path / "source", 10)), "--max-p99-ms", "13.5")
+    assert "other work took cores while resnet50 ran" in out
 
 
 def test_a_backbone_is_exported_and_timed_on_this_machine() -> None:

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from components.finetune.spec import Finetune
 from components.interchange import weights as weights_module
@@ -21,6 +22,7 @@ from components.interchange.classifier import build, state_digest
 from components.interchange.cli import main
 from components.interchange.errors import BadInput
 from pipelines import fingerprints
+from pipelines.cli import app
 from pipelines.weights import fetch, weights_in
 
 ROOT = Path(__file__).parents[2]
@@ -181,3 +183,8 @@ def test_a_file_on_s3_needs_a_sha256(s3_store: str, tiny_weights: Path) -> None:
     assert fingerprints.weights(uri, BACKBONE, sha256, None) == sha256
     with pytest.raises(BadInput, match=r"there is no s3://.*/absent\.safetensors"):
         build(BACKBONE, 3, f"{s3_store}/absent.safetensors", sha256)
+
+
+def test_a_store_without_weights_says_so(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["weights", "ls", "--store", str(tmp_path / "store")])
+    assert (done.exit_code, done.stdout) == (0, "") and "no weights in" in done.stderr
