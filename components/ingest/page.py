@@ -4,12 +4,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import median
 
+from components.ingest.files import SourceFile
 from components.ingest.pictures import Picture, stored_pixels
 from components.ingest.placement import Placement
+from components.ingest.reading import ODD_SHAPES
 from components.interchange import page
 from components.interchange.dataset import SPLITS, ChannelStatistics, SplitName
 from components.interchange.ledgers import Quarantined
 from components.interchange.page import Block, Cell, Gallery, KeyFigure, Notes, Section, Table, Text
+from components.interchange.pixels import BrokenImage, glimpse
 
 EXAMPLES, CLASSES_SHOWN, SETS_SHOWN, FILES_SHOWN, PICTURE_PX = 4, 24, 12, 50, 128
 PROFILES_SHOWN = 8
@@ -21,6 +24,7 @@ def ingest_page(
     usable: Sequence[Picture],
     placement: Placement,
     quarantined: Sequence[Quarantined],
+    odd: Mapping[str, SourceFile],
     counts: Counts,
     val_fraction: float,
     test_fraction: float,
@@ -30,13 +34,13 @@ def ingest_page(
 ) -> str:
     """The page as HTML; the pictures' pixels must still be there to read.
 
-    `usable` are all that could be decoded, also those that were left out then. The fractions are those asked for;
-    `storage` says how the images are kept.
+    `usable` are all that could be decoded, also those that were left out then; `odd` are files of wrong shapes, by
+    path. The fractions are those asked for; `storage` says how the images are kept.
     """
     asked = {"train": 1 - val_fraction - test_fraction, "val": val_fraction, "test": test_fraction}
     pictures = [picture for split in SPLITS for picture in placement.sides[split]]
     classes = list(counts["train"])
-    left_out = [_reasons(quarantined), _left_out(quarantined), *_left_out_pictures(quarantined, usable)]
+    left_out = [_reasons(quarantined), _left_out(quarantined), *_left_out_pictures(quarantined, usable, odd)]
     lead = f"{len(pictures):,} images of {len(classes)} classes; {len(quarantined):,} of {num_files:,} files left out."
     figures = [
         KeyFigure("images", f"{len(pictures):,}"),
@@ -124,17 +128,33 @@ def _left_out(quarantined: Sequence[Quarantined]) -> Table:
     return Table(["file", "reason", "found"], [[one.path, one.reason, one.detail] for one in shown], caption)
 
 
-def _left_out_pictures(quarantined: Sequence[Quarantined], usable: Sequence[Picture]) -> list[Block]:
-    """For each reason the first pictures that were left out for it, where they could be decoded."""
+def _left_out_pictures(
+    quarantined: Sequence[Quarantined], usable: Sequence[Picture], odd: Mapping[str, SourceFile]
+) -> list[Block]:
+    """For each reason the first pictures that were left out for it, where they can be decoded."""
     decoded = {one.source.path: one for one in usable}
-    by_reason: dict[str, list[Picture]] = {}
+    by_reason: dict[str, list[str]] = {}
     for entry in sorted(quarantined):
-        if entry.path in decoded:
-            by_reason.setdefault(entry.reason, []).append(decoded[entry.path])
+        if entry.path in decoded or (entry.path in odd and entry.reason in ODD_SHAPES):
+            by_reason.setdefault(entry.reason, []).append(entry.path)
     found: list[Block] = []
-    for reason, pictures in sorted(by_reason.items()):
-        found += [Text(reason), Gallery([_picture(one, [one.source.path]) for one in pictures[:EXAMPLES]])]
+    for reason, paths in sorted(by_reason.items()):
+        shown = [
+            _picture(decoded[path], [path]) if path in decoded else _glimpse(path, odd[path])
+            for path in paths[:EXAMPLES]
+        ]
+        if pictures := [one for one in shown if one is not None]:
+            found += [Text(reason), Gallery(pictures)]
     return found
+
+
+def _glimpse(path: str, file: SourceFile) -> page.Picture | None:
+    """A picture of a file that was refused before it was decoded."""
+    try:
+        pixels_HWC = glimpse(file.read(), PICTURE_PX)
+    except BrokenImage:  # Gone, or changed, meanwhile.
+        return None
+    return None if pixels_HWC is None else page.Picture(page.picture_uri(pixels_HWC, PICTURE_PX), [path])
 
 
 def _telling(families: Sequence[list[Picture]]) -> list[list[Picture]]:

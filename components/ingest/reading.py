@@ -18,14 +18,20 @@ from components.interchange.progress import progress
 from components.interchange.s3_objects import SCHEME
 from components.interchange.stored_images import Encoding
 
+ODD_SHAPES = ("too small", "too elongated")  # Reasons to refuse a file that may well decode.
+
 
 class Found(NamedTuple):
-    """All files of a source: pictures that can be used, sorted by path, and files that cannot; its classes, sorted."""
+    """All files of a source: pictures that can be used, sorted by path, and files that cannot; its classes, sorted.
+
+    `odd` are the files of wrong shapes, by path: they may well decode.
+    """
 
     num_files: int
     classes: list[str]
     pictures: list[Picture]
     broken: list[Quarantined]
+    odd: dict[str, SourceFile]
 
 
 def found_in(listing: Listing, entries: Sequence[Picture | Quarantined]) -> Found:
@@ -33,7 +39,12 @@ def found_in(listing: Listing, entries: Sequence[Picture | Quarantined]) -> Foun
     pictures = [entry for entry in entries if isinstance(entry, Picture)]
     broken = listing.unusable + [entry for entry in entries if isinstance(entry, Quarantined)]
     classes = sorted({image.label for image in listing.images})
-    return Found(len(listing.images) + len(listing.unusable), classes, pictures, broken)
+    odd = {
+        image.path: image.file
+        for image, entry in zip(listing.images, entries, strict=True)
+        if isinstance(entry, Quarantined) and entry.reason in ODD_SHAPES
+    }
+    return Found(len(listing.images) + len(listing.unusable), classes, pictures, broken, odd)
 
 
 def listed(spec: Reading, scratch: Path) -> Listing:

@@ -89,6 +89,7 @@ def settle(spec: Settling, reading: Reading, found: Found, before: Before, kept:
         pictures,
         placement,
         quarantined,
+        found.odd,
         counts,
         spec.val_fraction,
         spec.test_fraction,

@@ -38,6 +38,7 @@ BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"RIFF", b"II*\x00
 MIN_SIDE_PX = 8
 MAX_PIXELS = 200_000_000  # The largest phone cameras; a bomb claims more.
 MAX_ASPECT = 4
+GLIMPSE_PIXELS = 1 << 25  # 100 MB when they are decoded.
 DRAFT_FACTOR = 2  # Photographs then differ by less than 1 of 255 on average; pure noise by 3 at most.
 FILTERS: dict[Interpolation, FilterType] = {
     "bilinear": FilterType.bilinear,
@@ -141,6 +142,25 @@ def _resized(
     options.crop_box = CropBox(left, top, right - left, bottom - top)
     Resizer().resize_pil(image, target, options)  # In Pillow's own memory: copies cost more than the filter.
     return target
+
+
+def glimpse(data: bytes, longest_px: int) -> NDArray[np.uint8] | None:
+    """What a file of any shape shows to a person, at most so large, uint8 [H, W, 3].
+
+    None where it does not decode, or claims more than GLIMPSE_PIXELS.
+    """
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        if image.width * image.height > GLIMPSE_PIXELS:
+            return None
+        size = image.size
+        image.draft(None, (longest_px, longest_px))
+        _load(image, data)
+        small = _to_rgb(image)
+        small.thumbnail((longest_px, longest_px))
+        return to_array(_upright(small, image, size).image)
+    except Exception:  # Nobody needs it: the ledger has said what is wrong.
+        return None
 
 
 def _opened(data: bytes) -> Image.Image:

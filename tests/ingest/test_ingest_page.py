@@ -1,5 +1,6 @@
 """The picture report: it shows what the ledgers say, and warns of what spoils a training."""
 
+import io
 import re
 import shutil
 import struct
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from components.ingest.colour_profiles import profile_name
+from components.interchange.pixels import glimpse
 from components.interchange.report import read_report
 from tests.ingest.conftest import picture
 
@@ -39,6 +41,28 @@ def test_the_page_shows_classes_pairs_and_what_was_left_out(animals: Path, inges
     (warning,) = report.details["warnings"]
     assert "4.4 times the images of the smallest (over 3)" in warning and "--class-weights" in warning
     assert "4.4 times the images" in html
+
+
+def test_files_of_a_wrong_shape_are_shown_where_they_decode(animals: Path, ingest) -> None:
+    picture(1, 200, 20).save(animals / "cat" / "long.jpg")
+    picture(2, 3, 3).save(animals / "dog" / "tiny.png")
+    picture(3, 200, 20).save(animals / "dog" / "long and cut.png")
+    cut = animals / "dog" / "long and cut.png"
+    cut.write_bytes(cut.read_bytes()[:-40])
+    folder = ingest(animals, "--max-bad-fraction", "1").folder.with_name("dataset-report")
+    left_out = (folder / "report.html").read_text().split("Left out</h2>")[1].split("<h2")[0]
+    assert left_out.count("data:image/jpeg;base64,") == 2
+    assert all(f"{name}</" in left_out for name in ("cat/long.jpg", "dog/tiny.png", "dog/long and cut.png"))
+
+
+def test_no_glimpse_is_taken_of_what_would_fill_the_memory() -> None:
+    file = io.BytesIO()
+    Image.new("1", (100_000, 400)).save(file, "PNG")
+    assert glimpse(file.getvalue(), 64) is None
+    file = io.BytesIO()
+    Image.new("RGB", (3000, 30), "red").save(file, "PNG")
+    pixels_HWC = glimpse(file.getvalue(), 64)
+    assert pixels_HWC is not None and pixels_HWC.shape == (1, 64, 3) and pixels_HWC[0, 9].tolist() == [255, 0, 0]
 
 
 def test_a_balanced_source_without_copies_gives_no_warning(animals: Path, ingest) -> None:
