@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Literal
 
+from pydantic import field_validator
+
 from components.interchange.step import Spec, param, reads, writes
 
 
@@ -25,3 +27,10 @@ class FeatureExtraction(Spec):
     batch_size: int = param("Images a forward pass", default=64, unit="images", ge=1)
     device: Literal["auto", "cpu", "cuda"] = param("Where to compute", default="auto")
     seed: int = param("Seed of everything random", default=0, ge=0)
+
+    @field_validator("l2_candidates")
+    @classmethod
+    def _positive(cls, candidates: tuple[float, ...]) -> tuple[float, ...]:
+        if min(candidates) <= 0:
+            raise ValueError("every penalty must be above 0: without one, separable classes have no optimum")
+        return candidates

@@ -76,3 +76,12 @@ def test_head_over_features_is_the_model(backbone: str, tiny_dataset: Path, tmp_
     expected = predict_logits(pixels_to_logits, iter([split.center_crops(range(30), 32)]), torch.device("cpu"))
     found = LinearHead(head.weight.detach(), head.bias.detach()).logits(features_ND)
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("penalties", ["0,1", "-1"])
+def test_a_penalty_that_has_no_optimum_is_refused(
+    penalties: str, tiny_dataset: Path, tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(FeatureExtraction, [*argv(tiny_dataset, tiny_weights, tmp_path), f"--l2-candidates={penalties}"]) == 2
+    assert "every penalty must be above 0" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
