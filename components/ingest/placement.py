@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from components.ingest.copies import OnConflict, without_copies
 from components.ingest.pictures import Picture
-from components.ingest.splits import Earlier, Member, Policy, assign, check_given_to_frozen, held_before, key_of
+from components.ingest.splits import Earlier, Member, Policy, assign, check_given_to_frozen, held_before, side_before
 from components.interchange.dataset import SPLITS, SplitName
 from components.interchange.ledgers import Quarantined
 
@@ -37,7 +37,7 @@ def placed(
     held = held_before(earlier)
     frozen = policy.frozen
     fixed: dict[str, SplitName | None] = {
-        one.source.path: "test" if frozen and one.id in frozen else one.source.split or held.get(key_of(one.id, None))
+        one.source.path: "test" if frozen and one.id in frozen else one.source.split or side_before(one.id, held)
         for one in pictures
     }
     distinct = without_copies(pictures, fixed, on_conflict)

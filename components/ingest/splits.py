@@ -75,6 +75,11 @@ def held_before(earlier: Iterable[Earlier]) -> dict[str, SplitName]:
     return held
 
 
+def side_before(image_id: str, held: Mapping[str, SplitName]) -> SplitName | None:
+    """The split that an image had, if any."""
+    return held.get(key_of(image_id, None)) if held else None
+
+
 def key_of(image_id: str, group: str | None) -> str:
     """What an image is split by."""
     return f"image {image_id}" if group is None else f"group {group}"
@@ -114,7 +119,9 @@ def assign(members: Sequence[Member], earlier: Sequence[Earlier], policy: Policy
         found.quarantined.extend(torn)
         found.splits.update({members[together[place]].id: side for place, side in side_of.items()})
     if policy.frozen is not None:
-        _keep_frozen(found, members, {*policy.frozen, *(one.id for one in members if _held(one, held) == "test")})
+        _keep_frozen(
+            found, members, {*policy.frozen, *(one.id for one in members if side_before(one.id, held) == "test")}
+        )
     return found
 
 
@@ -129,7 +136,7 @@ def _known_sides(
             together[key_of(member.id, member.group)].append(member)
         else:
             is_frozen = frozen is not None and member.id in frozen
-            known[member.id] = "test" if is_frozen else member.given or held.get(key_of(member.id, None))
+            known[member.id] = "test" if is_frozen else member.given or side_before(member.id, held)
     given = {key: {member.given for member in group if member.given} for key, group in together.items()}
     _check_groups("the source puts images of one group into different splits", given)
     before = {
@@ -143,10 +150,6 @@ def _known_sides(
         side = "test" if is_frozen else next(iter(given[key] or before[key]), None)
         known.update(dict.fromkeys((member.id for member in group), side))
     return known
-
-
-def _held(member: Member, held: Mapping[str, SplitName]) -> SplitName | None:
-    return held.get(key_of(member.id, None))
 
 
 def _by_hash(key: str, policy: Policy) -> SplitName:

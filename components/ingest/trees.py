@@ -41,7 +41,11 @@ class Tree(Protocol):
 
 def is_litter(path: str) -> bool:
     """Whether a file or one of its folders was left by a file manager."""
-    return any(part.startswith(".") or part.lower() in LITTER for part in path.split("/"))
+    return any(map(_is_litter, path.split("/")))
+
+
+def _is_litter(name: str) -> bool:
+    return name.startswith(".") or name.lower() in LITTER
 
 
 def readable(name: str) -> str:
@@ -75,7 +79,7 @@ class FolderTree(NamedTuple):
         for place, _, files in os.walk(self.root / folder):  # pathlib takes ten times as long.
             inside = f"{place}/".removeprefix(around)
             if not is_litter(inside[:-1]):
-                names = (inside + name for name in files if not is_litter(name))
+                names = (inside + name for name in files if not _is_litter(name))
                 found += [Entry(readable(name), DiskFile(absolute + name)) for name in names]
         return found
 
