@@ -17,7 +17,7 @@ from pipelines.store import Store, open_store
 from tests.s3_server import seaweedfs
 
 SIZE_MIB, LONG_MIB = 192, 1024  # Eight transfers of the first take a minute or two.
-SHARD_MIB, ORIGINALS = 64, 64
+MOST_SHARDS, ORIGINALS = 384, 64  # As ingest cuts three splits.
 AWS = Path(os.environ.get("GRAFT_AWS_CLI", ".venv-aws/bin/aws"))
 
 
@@ -32,7 +32,7 @@ class Bench(NamedTuple):
 
 @contextmanager
 def bench(size_mib: int) -> Iterator[Bench]:
-    """A server with an empty store, and an artifact of shards of 64 MiB and many small originals."""
+    """A server with an empty store, and an artifact of many shards, as ingest makes them, and small originals."""
     if not AWS.exists():
         raise SystemExit(f"the AWS CLI is not at {AWS}: run `make .venv-aws/installed`, or set GRAFT_AWS_CLI")
     with tempfile.TemporaryDirectory() as name, seaweedfs(Path(name)) as server:
@@ -41,8 +41,9 @@ def bench(size_mib: int) -> Iterator[Bench]:
         os.environ["GRAFT_CACHE"] = str(folder / "cache")
         artifact = folder / "artifact"
         (artifact / "originals").mkdir(parents=True)
-        for number in range(max(1, size_mib // SHARD_MIB)):
-            (artifact / f"train-{number}.arrow").write_bytes(os.urandom(min(size_mib, SHARD_MIB) << 20))
+        shards = min(MOST_SHARDS, size_mib)
+        for number in range(shards):
+            (artifact / f"train-{number}.arrow").write_bytes(os.urandom((size_mib << 20) // shards))
         for number in range(ORIGINALS):
             (artifact / "originals" / f"{number}.jpg").write_bytes(os.urandom(40_000))
         mib = sum(path.stat().st_size for path in artifact.rglob("*") if path.is_file()) / 2**20
