@@ -22,6 +22,7 @@ from tests.benchmarks.duel import Target, machine, report
 from tests.benchmarks.fabric import BACKBONE, CROP_PX, PACKAGES, STORED_PX, WEIGHTS, copy_images, weights_file
 from tests.benchmarks.fastai_peer import fastai, fastai_version
 
+RESERVE_S = 15  # For imports, weights and the report, which --max-minutes does not count.
 NUM_IMAGES, WANTED_GAIN, EPOCHS = int(os.environ.get("GRAFT_BENCH_IMAGES", "2000")), 0.15, 100
 START = [f"--backbone={BACKBONE}", f"--weights={WEIGHTS}"]
 # The demo's rates, with nothing frozen: there is time. A budget of time ends the schedule at zero.
@@ -62,13 +63,14 @@ def main() -> int:
             test_top1_ours=first, test_top1_peer=peer["test_top1"], num_test=peer["num_test"],
             reached=first >= peer["test_top1"],
         )  # fmt: skip
-        minutes = (0.97 * peer["seconds"] - ingest_s) / 60  # Imports and the report take time as well.
+        minutes = (peer["seconds"] - ingest_s - max(RESERVE_S, 0.03 * peer["seconds"])) / 60
         finetune_s = run("finetune", folder, f"--dataset={dataset}", *START, *TRAINING, f"--max-minutes={minutes}")
         second = top1_on_test(dataset, folder / "finetune" / "classifier")
-    gain = second - peer["test_top1"]
+    gain, in_time = second - peer["test_top1"], ingest_s + finetune_s <= peer["seconds"]
     line = {
         "benchmark": "accuracy_at_fastais_time", "ours": second, "peer": peer["test_top1"], "peer_name": name,
-        "unit": "test top1", "gain": gain, "target": f"gain >= {WANTED_GAIN}", "ok": gain >= WANTED_GAIN, "n": 1,
+        "unit": "test top1", "gain": gain, "target": f"gain >= {WANTED_GAIN}", "n": 1,
+        "ok": in_time and gain >= WANTED_GAIN,
         "num_test": peer["num_test"], "seconds_ours": ingest_s + finetune_s, "seconds_peer": peer["seconds"],
         "machine": machine(PACKAGES),
     }  # fmt: skip
