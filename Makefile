@@ -16,7 +16,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 # Else each process of a run, and each worker of the tests, would compile the code anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-conformance test-latency test-million test-faults test-resume test-backbones check format docs mutants bench bench-long images test-docker requirements clean test-schedule test-prefect test-scale
+.PHONY: demo test test-conformance test-latency test-million test-large test-faults test-resume test-backbones check format docs mutants bench bench-long images test-docker requirements clean test-schedule test-prefect test-scale
 
 demo: .venv/demo.installed
 	$(BIN)/graft demo
@@ -35,6 +35,9 @@ test-conformance: .venv/dev.installed  ## right and faulty clients of a real Eff
 
 test-latency: .venv/dev.installed  ## measured twice on an idle machine, latency agrees with itself; in less than 30 s
 	$(BIN)/pytest -m slow -s tests/latency/test_again.py
+
+test-large: .venv/dev.installed  ## a ViT-Huge, 2.5 GB of weights, is exported, checked and agrees with torch; 8 GiB of memory
+	$(BIN)/pytest -m slow tests/export_onnx/test_large.py --durations=1
 
 test-million: .venv/dev.installed  ## a manifest of a million rows is listed
 	$(BIN)/pytest -m slow tests/ingest/test_odd_files.py --durations=1
