@@ -8,7 +8,7 @@ import sys
 from tests.benchmarks.duel import Target, alternate, report
 from tests.benchmarks.fabric import PACKAGES, fabric, weights_file
 from tests.benchmarks.fastai_peer import fastai, fastai_version
-from tests.benchmarks.finetune_cpu import NUM_IMAGES, one_epoch
+from tests.benchmarks.finetune_cpu import NUM_IMAGES, warm_epoch
 
 
 def main() -> int:
@@ -19,7 +19,7 @@ def main() -> int:
         def peer() -> float:
             return float(fastai("speed", place.images, weights)["images_per_s"])
 
-        found = alternate(lambda: one_epoch(place), peer, n=3, warmups=0)
+        found = alternate(lambda: warm_epoch(place), peer, n=3, warmups=0)
     name = f"fastai {fastai_version()} vision_learner"
     return 0 if report("finetune_cpu_fastai", *found, name, "images/s", Target(">=", 2), PACKAGES) else 1
 
