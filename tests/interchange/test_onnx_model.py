@@ -40,11 +40,11 @@ def move_a_weight_out(folder: Path, location: str) -> None:
     (folder / "model.onnx").write_bytes(model.SerializeToString())
 
 
-def with_input(folder: Path, elem_type: int, size: int) -> None:
+def with_input(folder: Path, elem_type: int, height: int, width: int = 32) -> None:
     model = onnx.load(folder / "model.onnx")
     given = model.graph.input[0].type.tensor_type
     given.elem_type = elem_type
-    given.shape.dim[1].dim_value = given.shape.dim[2].dim_value = size
+    given.shape.dim[1].dim_value, given.shape.dim[2].dim_value = height, width
     (folder / "model.onnx").write_bytes(model.SerializeToString())
 
 
@@ -59,6 +59,7 @@ def with_input(folder: Path, elem_type: int, size: int) -> None:
         (lambda folder: change_metadata(folder, preprocessing='{"crop_px": 7}'), "metadata's 'preprocessing' is"),
         (lambda folder: with_input(folder, TensorProto.FLOAT, 32), r"input is .*tensor\(float\).*expected.*uint8"),
         (lambda folder: with_input(folder, TensorProto.UINT8, 48), r"input is .*48.*expected.*32"),
+        (lambda folder: with_input(folder, TensorProto.UINT8, 32, width=48), "cannot be loaded.*Incompatible dim"),
         (lambda folder: move_a_weight_out(folder, "../outside.bin"), "cannot be loaded.*escapes model directory"),
         (lambda folder: move_a_weight_out(folder, "/etc/hostname"), "cannot be loaded.*Absolute path not allowed"),
         (lambda folder: move_a_weight_out(folder, "gone.bin"), "cannot be loaded.*does not exist"),
