@@ -8,7 +8,7 @@ COMPILE := --python-version 3.11 --universal --generate-hashes --no-emit-index-u
 BASE_IMAGE ?= python:3.11-slim
 IMAGE_PREFIX ?= graft-
 IMAGES ?= control ingest latency export train latency-gpu
-IMAGE_TAG ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)-$(shell git describe --always --dirty)
+IMAGE_TAG ?= $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' components/__init__.py)-$(shell git describe --always --dirty)
 # No telemetry, and no network at run time: what is not installed is an error, not a download.
 export DO_NOT_TRACK := 1
 export HF_HUB_OFFLINE := 1

@@ -1,6 +1,6 @@
 """The `graft` command: parses, runs, prints. Nothing heavy is imported before a command needs it.
 
-Exit codes: 0 for any verdict, 1 crash, 2 bad input, 3 when --require promote is not met, 130 on Ctrl-C.
+Exit codes: 0 for any verdict, 1 crash, 2 bad input, 3 when --require promote is not met, 130 on Ctrl-C, 143 on SIGTERM.
 """
 
 import sys
@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from components import __version__
 from pipelines import (
     champion_commands,
     cluster_commands,
@@ -61,7 +62,7 @@ NotifyOption = Annotated[
         metavar="COMMAND|URL",
         envvar=NOTIFY,
         show_envvar=True,
-        help="Give it the summary as JSON at the end, however the run ends: standard input of a command, or POST.",
+        help="Give it the summary as JSON at the end, unless that is Ctrl-C: standard input of a command, or POST.",
     ),
 ]
 OnDriftOption = Annotated[
@@ -228,9 +229,7 @@ app.command()(doctor_commands.doctor)
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
-
-        print(f"graft {version('graft')}")
+        print(f"graft {__version__}")
         raise typer.Exit
 
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from components.interchange.errors import BadInput
+from components.interchange.summary import BROKEN_OFF
 
-VERDICTS = ("promote", "keep", "inconclusive", "unchanged", "failed")
+VERDICTS = ("promote", "keep", "inconclusive", "unchanged", *BROKEN_OFF)
 Figures = dict[tuple[str, ...], float | None]  # By the values of their labels.
 log = logging.getLogger("graft")
 

@@ -32,6 +32,9 @@ ImageTagOption = Annotated[
 ]
 
 
+RESUMES = "the same command goes on after the last step that was done"
+
+
 @contextmanager
 def exit_codes() -> Iterator[None]:
     """Errors that a user can mend become one line and an exit code; a crash keeps its traceback."""
@@ -48,5 +51,8 @@ def exit_codes() -> Iterator[None]:
         print(f"graft: no space left on the disk ({error}); nothing was published. Make room.", file=sys.stderr)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
-        print("graft: interrupted; the same command resumes after the last step that was done", file=sys.stderr)
+        print(f"graft: interrupted; {RESUMES}", file=sys.stderr)
         raise typer.Exit(130) from None
+    except SystemExit:
+        print(f"graft: ended by SIGTERM; {RESUMES}", file=sys.stderr)
+        raise

@@ -82,13 +82,16 @@ def values_for(
 
 
 def attempt(asked: RunOptions, tell: Tell, announce: Callable[[list[Planned]], None]) -> tuple[dict[str, Any], str]:
-    """`run` what was asked for; notify whom it names and write the figures for Prometheus, however it ends."""
+    """`run` what was asked for; notify whom it names and write the figures for Prometheus, however it ends.
+
+    But for Ctrl-C: whoever pressed it knows.
+    """
     request = request_for(asked)
     try:
         summary, verdict = run(request, asked.engine, tell, announce)
-    except Exception as error:
-        failed = summary_of(request.run_id, {}, model=None, page=None, seconds={}, failed=[_words(error)])
-        _hand_over(asked, {**failed, "model_name": request.model_name})
+    except (Exception, SystemExit) as error:
+        told = summary_of(request.run_id, {}, model=None, page=None, seconds={}, **_broken_off(error))
+        _hand_over(asked, {**told, "model_name": request.model_name})
         raise
     _hand_over(asked, summary)
     return summary, verdict
@@ -128,9 +131,9 @@ def run(
                 if not tries_left:
                     raise
                 log.warning("graft: %s", error)
-            except Exception as error:
+            except (Exception, KeyboardInterrupt, SystemExit) as error:
                 with contextlib.suppress(Exception):  # The store itself may be what failed.
-                    _put_failure(request, store, _words(error), started)
+                    _put_end(request, store, error, started)
                 raise
         raise AssertionError("the last try returns or raises")
 
@@ -159,14 +162,23 @@ def _words(error: Exception) -> str:
     return str(error) if isinstance(error, StepFailed | BadInput) else f"{type(error).__name__}: {error}"
 
 
-def _put_failure(request: Request, store: Store, why: str, started: float) -> None:
-    try:
-        done = {planned.step.name: planned.outputs for planned in plan(request, store) if planned.outputs}
-    except Exception:  # What failed is the very first look at the source, or at the store.
-        done = {}
+def _broken_off(error: BaseException) -> dict[str, Any]:
+    """Why a run did not come to its end, as its summary takes it. What ends a program early is Ctrl-C or SIGTERM."""
+    if isinstance(error, Exception):
+        return {"failed": [_words(error)]}
+    by = "Ctrl-C" if isinstance(error, KeyboardInterrupt) else "SIGTERM"
+    return {"interrupted": f"ended by {by}; the same command goes on from its last step"}
+
+
+def _put_end(request: Request, store: Store, error: BaseException, started: float) -> None:
+    """The summary of a run that did not come to its end. Who ended it does not wait for another look at the source."""
+    done = {}
+    if isinstance(error, Exception):
+        with contextlib.suppress(Exception):  # What failed may be the very first look at the source, or at the store.
+            done = {planned.step.name: planned.outputs for planned in plan(request, store) if planned.outputs}
     seconds = {"total": round(time.monotonic() - started, 3)}
-    failed = build(request.run_id, store, done, seconds, model_name=request.model_name, failed=[why])
-    store.put_record(f"runs/{request.run_id}/summary.json", failed)
+    summary = build(request.run_id, store, done, seconds, model_name=request.model_name, **_broken_off(error))
+    store.put_record(f"runs/{request.run_id}/summary.json", summary)
 
 
 def _summed(

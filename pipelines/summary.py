@@ -45,6 +45,7 @@ def build(
     model_name: str,
     unchanged: bool = False,
     failed: Sequence[str] = (),
+    interrupted: str = "",
 ) -> dict[str, Any]:
     """The summary of a run from its outputs (step -> port -> digest), all of them or those of a run that failed.
 
@@ -59,6 +60,7 @@ def build(
         seconds=seconds,
         unchanged=unchanged,
         failed=failed,
+        interrupted=interrupted,
     )
     summary["model_name"] = model_name
     if outputs.get("evaluate"):

@@ -10,6 +10,7 @@ from components.interchange.blobs import Damaged, FolderManifest
 from components.interchange.champion import ChampionRecord, model_prefix, read_pointer
 from components.interchange.errors import BadInput
 from components.interchange.progress import progress
+from components.interchange.summary import BROKEN_OFF
 from pipelines import run_list
 from pipelines.lease import holders, told
 from pipelines.lock import no_run
@@ -163,7 +164,7 @@ def _checkpoints(store: Store) -> list[Item]:
 
 def _is_over(store: Store, checkpoint: Item, now: datetime) -> bool:
     summary = run_list.read(store, f"runs/{checkpoint.digest}/summary.json")
-    ended = summary is not None and summary["verdict"] != "failed"
+    ended = summary is not None and summary["verdict"] not in BROKEN_OFF
     done = store.blobs.get(f"keys/{checkpoint.digest}.json") is not None
     return ended or done or (now - checkpoint.written).total_seconds() >= ABANDONED_S
 

@@ -22,6 +22,7 @@ from pydantic import ValidationError, create_model
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 
+from components import __version__
 from components.interchange.artifact import RUN_FILE, digest, to_json
 from components.interchange.blobs import open_blobs
 from components.interchange.errors import BadInput, disk_is_full, listed
@@ -32,7 +33,7 @@ from components.interchange.step import RunContext, Spec, given_parameters, inpu
 
 log = logging.getLogger("graft")
 S = TypeVar("S", bound=Spec)
-VERSIONED = ("graft", "numpy", "pyarrow", "pillow", "torch", "torchvision", "timm", "onnx", "onnxruntime")
+VERSIONED = ("numpy", "pyarrow", "pillow", "torch", "torchvision", "timm", "onnx", "onnxruntime")
 
 
 class _CommandLineOnly(BaseSettings):
@@ -162,7 +163,7 @@ def _run(name: str, spec: Spec, context: RunContext) -> None:
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    found = {"graft": __version__}
     for package in VERSIONED:
         try:
             found[package] = version(package)

@@ -21,7 +21,7 @@ from components.interchange.page import (
 )
 from components.interchange.report import Report
 from components.interchange.run_sections import WHO, Reports, gains_of, top1_of
-from components.interchange.summary import ingested, stopped_because
+from components.interchange.summary import BROKEN_OFF, ingested, stopped_because
 
 TONES: dict[str, Tone] = {"promote": "good", "keep": "bad", "inconclusive": "unsure", "failed": "bad"}
 OUTCOMES: dict[str, Tone] = {"holds": "good", "violated": "bad", "open": "unsure"}
@@ -60,7 +60,7 @@ def _lead(summary: Mapping[str, Any], reports: Reports) -> str:
         "keep": "The new model does not go into service.",
         "inconclusive": "The evidence does not decide: nothing changes in service.",
         "unchanged": "Nothing had to run: sources, parameters and code are as they were.",
-        "failed": f"The run did not come to its end: {'; '.join(summary['reasons']).rstrip('.')}.",
+        **dict.fromkeys(BROKEN_OFF, f"The run did not come to its end: {'; '.join(summary['reasons']).rstrip('.')}."),
     }.get(verdict, f"The verdict is {verdict}.")
     if stopped_because(reports):
         return "The images drifted since the champion, and the run ended before training: the champion stays."
@@ -107,7 +107,7 @@ def _duration(seconds: float) -> str:
 
 def _verdict(summary: Mapping[str, Any], gate: Report | None) -> Section:
     lines: list[tuple[Tone, str]] = [("plain", reason) for reason in summary["reasons"]]
-    if gate is not None and summary["verdict"] not in ("failed",):
+    if gate is not None and summary["verdict"] not in BROKEN_OFF:
         judged: list[tuple[Tone, str]] = [(OUTCOMES[one["outcome"]], one["words"]) for one in gate.details["findings"]]
         words = {line for _, line in judged}
         lines = [line for line in lines if line[1] not in words] + judged

@@ -5,6 +5,8 @@ from typing import Any
 
 from components.interchange.report import Report
 
+BROKEN_OFF = ("failed", "interrupted")  # Verdicts of runs that did not come to their end.
+
 
 def summary_of(
     run_id: str,
@@ -15,14 +17,15 @@ def summary_of(
     seconds: Mapping[str, float | None],
     unchanged: bool = False,
     failed: Sequence[str] = (),
+    interrupted: str = "",
 ) -> dict[str, Any]:
     """The summary of a run from its reports by step; what a report that is not there would say is None.
 
-    `failed` are the reasons why a run did not come to its end. `model` and `page` say where the ONNX model and the
-    HTML report lie; `seconds` holds `total` and one number a step.
+    `failed` are the reasons why a run did not come to its end, `interrupted` says who ended it. `model` and `page` say
+    where the ONNX model and the HTML report lie; `seconds` holds `total` and one number a step.
     """
     evaluate, export, latency = (reports.get(step) for step in ("evaluate", "export_onnx", "latency"))
-    verdict, reasons = _verdict(reports, unchanged, failed)
+    verdict, reasons = _verdict(reports, unchanged, failed, interrupted)
     return {
         "run_id": run_id,
         "verdict": verdict,
@@ -62,10 +65,14 @@ def stopped_because(reports: Mapping[str, Report]) -> list[str]:
     return list(details["drifted"]) if details.get("stopped") else []
 
 
-def _verdict(reports: Mapping[str, Report], unchanged: bool, failed: Sequence[str]) -> tuple[str, list[str]]:
+def _verdict(
+    reports: Mapping[str, Report], unchanged: bool, failed: Sequence[str], interrupted: str
+) -> tuple[str, list[str]]:
     word, reasons = judged(reports)
     if failed:
         return "failed", list(failed)
+    if interrupted:
+        return "interrupted", [interrupted]
     if unchanged:
         was = f", whose verdict was {word}" if word else ""
         return "unchanged", [f"nothing changed since the last run{was}"]

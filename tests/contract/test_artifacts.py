@@ -2,10 +2,13 @@
 
 import json
 import shutil
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
 
+from components.ingest.spec import Ingest
+from components.interchange import cli
 from components.interchange.artifact import VERSIONS, digest, read_card, write_card
 from components.interchange.cli import main
 from components.interchange.errors import BadInput, listed, near
@@ -92,3 +95,17 @@ def test_offenders_are_capped_and_counted() -> None:
     assert listed("abcdefgh") == "a, b, c, d, e and 3 more"
     assert near("resnt18", ["resnet18", "vit", "resnet50"]) == " Close: resnet18, resnet50."
     assert near("zzz", ["resnet18"]) == ""
+
+
+def test_an_artifact_names_the_graft_that_made_it_where_only_its_code_is_copied(
+    tiny_source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in an image, where no package says `graft`."""
+
+    def absent(package: str) -> str:
+        raise PackageNotFoundError(package)
+
+    monkeypatch.setattr(cli, "version", absent)
+    argv = ["--source", str(tiny_source), "--dataset", str(tmp_path / "dataset"), "--report", str(tmp_path / "report")]
+    assert main(Ingest, argv) == 0
+    assert json.loads((tmp_path / "dataset" / "run.json").read_text())["versions"] == {"graft": version("graft")}

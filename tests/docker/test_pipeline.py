@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from components import __version__
 from tests.docker.closed_store import NETWORK, ClosedStore
 from tests.docker.conftest import (
     BUDGETS,
@@ -172,3 +173,5 @@ def test_a_prefect_run_in_containers(
         assert by_content(closed_store.python(code)) == by_prefect
     else:
         assert by_content(json.loads((tmp_path / "store" / record).read_text())) == by_prefect
+        (dataset,) = (tmp_path / "store" / "artifacts").glob("*/manifest.json")
+        assert json.loads(dataset.with_name("run.json").read_text())["versions"]["graft"] == __version__

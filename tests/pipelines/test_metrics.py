@@ -52,6 +52,7 @@ def test_every_figure_of_a_run_is_there_with_its_unit(tmp_path: Path) -> None:
         ("graft_run_verdict", "inconclusive"): 0.0,
         ("graft_run_verdict", "unchanged"): 0.0,
         ("graft_run_verdict", "failed"): 0.0,
+        ("graft_run_verdict", "interrupted"): 0.0,
         ("graft_test_top1_ratio", "baseline"): 0.81,
         ("graft_test_top1_ratio", "candidate"): 0.93,
         ("graft_test_top1_difference_ratio",): 0.12,

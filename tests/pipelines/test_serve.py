@@ -1,8 +1,11 @@
 """`graft serve` and `--notify`: what is refused before anything starts, and who is told what a run came to."""
 
 import json
+import os
+import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -129,3 +132,28 @@ def test_a_run_that_crashes_is_told_too_and_recorded(tmp_path: Path, monkeypatch
     for place in (tmp_path / "told.json", recorded):
         summary = json.loads(place.read_text())
         assert summary["verdict"] == "failed" and summary["reasons"][0] == "RuntimeError: nobody foresaw it"
+
+
+@pytest.mark.parametrize(("by", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_run_that_is_ended_is_recorded_and_told_unless_by_hand(
+    by: signal.Signals, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(*_: object) -> None:
+        os.kill(os.getpid(), by)
+        time.sleep(10)
+
+    monkeypatch.setattr(session, "plan", ended)
+    told = tmp_path / "told.json"
+    words = ["run", "--source", str(tmp_path), "--store", str(tmp_path / "store")]
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell's background jobs ignore it.
+    try:
+        done = CliRunner().invoke(app, [*words, "--notify", f"tee {told}"])
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert done.exit_code == code
+    assert "the same command goes on after the last step that was done" in done.stderr
+    (recorded,) = (tmp_path / "store" / "runs").glob("*/summary.json")
+    told_of = [json.loads(place.read_text()) for place in (recorded, told) if place.exists()]
+    assert len(told_of) == (2 if by is signal.SIGTERM else 1)
+    for summary in told_of:
+        assert summary["verdict"] == "interrupted" and "the same command goes on" in summary["reasons"][0]

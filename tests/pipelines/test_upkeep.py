@@ -191,8 +191,9 @@ def test_checkpoints_go_when_their_training_is_done_or_forgotten(tmp_path: Path)
     store.put_record("keys/done.json", {"step": "finetune", "outputs": {}, "run_id": "r"})
     store.put_record("runs/ended/summary.json", {"verdict": "keep"})
     store.put_record("runs/failed/summary.json", {"verdict": "failed"})
+    store.put_record("runs/interrupted/summary.json", {"verdict": "interrupted"})
     now = time.time()
-    for name, days in {"done": 1, "ended": 1, "failed": 1, "under way": 0, "left": 8}.items():
+    for name, days in {"done": 1, "ended": 1, "failed": 1, "interrupted": 1, "under way": 0, "left": 8}.items():
         store.blobs.put(f"checkpoints/{name}/training.safetensors", b"weights")
         written = now - 24 * 3600 * days
         os.utime(tmp_path / "checkpoints" / name / "training.safetensors", (written, written))
@@ -200,4 +201,4 @@ def test_checkpoints_go_when_their_training_is_done_or_forgotten(tmp_path: Path)
     assert {(item.digest, item.what, item.size_bytes) for item in removed} == {
         (name, "checkpoint", 7) for name in ("done", "ended", "left")
     }
-    assert sorted(store.blobs.children("checkpoints")) == ["failed", "under way"]
+    assert sorted(store.blobs.children("checkpoints")) == ["failed", "interrupted", "under way"]
