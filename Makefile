@@ -22,7 +22,7 @@ demo: .venv/demo.installed
 	$(BIN)/graft demo
 
 test: .venv/dev.installed
-	$(BIN)/pytest --numprocesses auto --dist loadfile
+	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 test-resume: .venv/dev.installed  ## kills a training at least twenty times; it must end with the same bytes; and a pod's, under torchrun
 	$(BIN)/pytest -s -m slow tests/finetune/test_resume.py tests/pipelines/test_kfp_training.py

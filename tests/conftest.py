@@ -42,6 +42,25 @@ def _refuse_the_network(event: str, arguments: tuple[object, ...]) -> None:
 sys.addaudithook(_refuse_the_network)
 
 
+# Begun first, or at the end of a suite one of its workers would wait for them.
+LONGEST = (
+    *("e2e/test_run.py", "e2e/test_s3_store.py", "backbones/test_backbones.py", "pipelines/test_conformance.py"),
+    *(
+        "export_onnx/test_precisions.py",
+        "finetune/test_find_lr.py",
+        "faults/test_secrets.py",
+        "finetune/test_resume.py",
+    ),
+    *("pipelines/test_kfp.py", "ingest/test_ingest_s3.py", "promote/test_promote.py", "pipelines/test_recommend.py"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take longest come first, in their order."""
+    places = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Seconds per test folder, set-up included."""
     seconds: Counter[str] = Counter()

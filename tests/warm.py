@@ -2,7 +2,7 @@
 
 It has an exit code, output, environment and memory of its own, and none of the test's threads; what it saves are
 seconds of importing torch, timm and the rest. An import that a program forgets would not show: one whole run of the
-suite (`tests/e2e/test_run.py`) starts `graft` and every step as users do.
+suite (`tests/e2e/test_s3_store.py`) starts `graft` as users do, those of `make test-faults` every step as well.
 """
 
 import multiprocessing
@@ -16,7 +16,14 @@ from pathlib import Path
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(
     [
-        *("tests.warm", "pipelines.cli", "pipelines.session", "pipelines.terminal", "components.interchange.blobs_s3"),
+        *(
+            "pytest",
+            "tests.warm",
+            "pipelines.cli",
+            "pipelines.session",
+            "pipelines.terminal",
+            "components.interchange.blobs_s3",
+        ),
         *(f"components.{step}.run" for step in ("ingest", "feature_extraction", "finetune", "evaluate")),
         *(f"components.{step}.run" for step in ("export_onnx", "latency", "gate", "promote")),
     ]

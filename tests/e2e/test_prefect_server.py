@@ -23,11 +23,11 @@ def asked(path: str, **body: Any) -> Any:
 def test_a_configured_server_has_the_scores_the_steps_and_a_link_to_the_page(
     tiny_run: Run, tiny_source: Path, darker_source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And of a run that drift ends, the steps that it left out."""
+    """And of a run that drift ends, the steps that it left out. Each step has a process of its own."""
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     with prefect_api(tmp_path / "prefect", lambda: None, lasting=True) as wait_until_up:
         wait_until_up()
-        ended = tiny_run(tiny_source, tmp_path / "store", "--model-name", "Parts_2", engine="prefect")
+        ended = tiny_run(tiny_source, tmp_path / "store", "--model-name", "Parts_2", engine="prefect", runner="process")
         assert ended.code == 0, ended.err
         (flow_run,) = asked("flow_runs/filter")
         artifacts = {one["key"]: one for one in asked("artifacts/filter")}

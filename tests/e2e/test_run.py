@@ -15,7 +15,7 @@ from pipelines import upkeep
 from pipelines.store import open_store
 from tests import warm
 from tests.conftest import write_source
-from tests.e2e.conftest import Ended, Run, Words, cold_graft, graft
+from tests.e2e.conftest import Ended, Run, Words, graft
 from tests.faults.test_kills import BY_CONTENT, done
 from tests.pipelines.launcher import tasks_of, written_edges
 
@@ -29,8 +29,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def first(tiny_words: Words, tiny_source: Path, store: Path) -> Ended:
-    """The one Prefect flow of the suite; it and each of its steps start from their first import on."""
-    return cold_graft(*tiny_words(tiny_source, store, engine="prefect", runner="process"))
+    """The one Prefect flow of the suite. `test_s3_store.py` has a run from its first import on."""
+    return graft(*tiny_words(tiny_source, store, engine="prefect"))
 
 
 def test_the_summary_says_everything(first: Ended, store: Path) -> None:

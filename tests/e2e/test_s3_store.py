@@ -1,10 +1,10 @@
-"""A whole run on a store in a bucket, by the README's CI job: resumed, verified, mended, and served from there."""
+"""A whole run on a store in a bucket, by the README's CI job: from the first import on, as users start it; resumed,
+verified, mended, and served from there."""
 
 import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,12 +14,11 @@ import yaml
 
 from components.interchange.artifact import digest
 from components.interchange.blobs import open_blobs
-from tests.e2e.conftest import Ended, Run, Words, graft
+from tests.e2e.conftest import GRAFT, Ended, Run, Words, graft
 from tests.s3_server import S3Server
 
 ROOT = Path(__file__).parents[2]
 STORE, MODEL = "s3://models/graft", "parts"  # As the README has it.
-ONE_STRATEGY = ("--strategy", "feature_extraction", "--model-name", MODEL)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +40,7 @@ class Job:
         text = re.search(r"^```\n(retrain:\n.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
         assert text is not None
         self.lines: list[str] = yaml.safe_load(text[1])["retrain"]["script"]
-        self._tool("graft", f"exec '{sys.executable}' -m pipelines.cli \"$@\" $MORE " + " ".join(words))
+        self._tool("graft", f"exec '{GRAFT}' \"$@\" $MORE " + " ".join(words))
         self._tool("deploy.sh", "touch deployed")
 
     def _tool(self, name: str, line: str) -> None:
@@ -67,7 +66,7 @@ class Job:
 def job(bucket: None, tiny_words: Words, tiny_source: Path, tmp_path_factory: pytest.TempPathFactory) -> Job:
     folder = tmp_path_factory.mktemp("job")
     (folder / "images").symlink_to(tiny_source)
-    words = tiny_words("", "", "--strategy", "feature_extraction")
+    words = tiny_words("", "")
     own = [word for word in words[words.index("--backbone") :] if word != "--json"]  # No source, no store: the job's.
     del own[own.index("--model-name") : own.index("--model-name") + 2]
     return Job(folder, own)
@@ -104,7 +103,7 @@ def test_a_run_on_s3_is_resumed_verified_and_mended(first: Ended, job: Job, tiny
     verified = graft("store", "verify", "--store", STORE)
     assert verified.code == 2 and f"artifacts/{classifier}: artifact" in verified.out
 
-    mended = tiny_run(job.folder / "images", STORE, *ONE_STRATEGY, "--force", "evaluate")
+    mended = tiny_run(job.folder / "images", STORE, "--model-name", MODEL, "--force", "evaluate")
     assert mended.code == 0, mended.err
     assert "weights.safetensors is damaged" in mended.err and "It was set aside" in mended.err
     assert mended.ran >= {"feature_extraction", "evaluate"} and "ingest" not in mended.ran

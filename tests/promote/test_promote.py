@@ -1,7 +1,6 @@
 """promote through its command line: what it publishes, what it refuses, and eight of them at once."""
 
 import json
-import multiprocessing
 import os
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from components.interchange.champion import current
 from components.interchange.cli import main
 from components.interchange.report import read_report
 from components.promote.spec import Promote
+from tests.warm import SERVER
 
 ROWS: list[dict[str, object]] = [
     {"name": "p99_ms", "value": 7.5, "unit": "ms", "of": "max_p99_ms"},
@@ -213,7 +213,7 @@ def test_only_the_gates_report_counts(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "is a report of latency, expected one of gate" in capsys.readouterr().err
 
 
-ROUNDS, RIVALS = int(os.environ.get("GRAFT_ROUNDS", "3")), 8
+ROUNDS, RIVALS = int(os.environ.get("GRAFT_ROUNDS", "2")), 8
 
 
 def rival(folder: str, store: str, number: int, settings: dict[str, str], barrier: Any, results: Any) -> None:
@@ -229,14 +229,12 @@ def rival(folder: str, store: str, number: int, settings: dict[str, str], barrie
 
 
 def test_of_eight_promotions_at_once_one_wins(tmp_path: Path, store: str) -> None:
-    processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["pytest", "components.interchange.cli", "components.promote.run"])
-    barrier, results = processes.Barrier(RIVALS), processes.Queue()
+    barrier, results = SERVER.Barrier(RIVALS), SERVER.Queue()
     rivals = []
     for number in range(RIVALS):
         (tmp_path / f"rival {number}").mkdir()
         arguments = (str(tmp_path / f"rival {number}"), store, number, dict(os.environ), barrier, results)
-        rivals.append(processes.Process(target=rival, args=arguments, daemon=True))
+        rivals.append(SERVER.Process(target=rival, args=arguments, daemon=True))
         rivals[-1].start()
     outcomes = [results.get(timeout=60) for _ in range(ROUNDS * RIVALS)]
     for process in rivals:
