@@ -9,7 +9,7 @@ from pipelines.options import JsonOption, ModelNameOption, StoreOption, exit_cod
 from pipelines.run_options import DEFAULT_STORE
 
 app = typer.Typer(
-    help="The model in service: show it, its history, roll it back, copy it.",
+    help="The model in service: show, history, rollback, pull.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -29,7 +29,7 @@ def show(model_name: ModelNameOption = "model", store: StoreOption = DEFAULT_STO
 def history(
     model_name: ModelNameOption = "model", store: StoreOption = DEFAULT_STORE, json: JsonOption = False
 ) -> None:
-    """Every champion there was, newest first: promotions and rollbacks."""
+    """Every champion there was, newest first. Promotions and rollbacks."""
     with exit_codes():
         from pipelines import champions, terminal
 

@@ -192,7 +192,7 @@ def runs(
     token: TokenOption = None,
     json: JsonOption = False,
 ) -> None:
-    """The runs of a store, newest first: verdict, scores and duration."""
+    """The runs of a store, newest first: verdicts and scores."""
     if cluster:
         cluster_commands.runs(model_name, limit, endpoint, namespace, token, json)
         return
@@ -201,13 +201,12 @@ def runs(
         from pipelines.store import existing_store
 
         found = run_list.runs(existing_store(store), model_name, limit)
-        shown = ["run_id", "model_name", "verdict", "baseline_top1", "candidate_top1", "p99_ms", "seconds"]
-        terminal.as_json(found) if json else terminal.columns(shown, found)
+        terminal.as_json(found) if json else terminal.runs(found)
 
 
 @app.command()
 def recipes() -> None:
-    """The named parameter sets: every value, its source, and whether it was measured."""
+    """The named parameter sets. Every value, its source, and whether it was measured."""
     from pipelines.terminal import recipe_tables
 
     recipe_tables()

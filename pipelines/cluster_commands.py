@@ -39,7 +39,7 @@ def compile_pipeline(
     ingest_shards: IngestShardsOption = Cluster.ingest_shards,
     asked: ClusterOptions = ClusterOptions(),  # noqa: B008  Frozen; its fields are the options.
 ) -> None:
-    """The pipeline as a YAML file for Kubeflow Pipelines 2.16 and newer."""
+    """The pipeline as YAML for Kubeflow Pipelines 2.16 and newer."""
     with exit_codes():
         from pipelines.cluster import compiled
         from pipelines.session import values_for
@@ -64,7 +64,7 @@ def submit(
     wait: Annotated[bool, typer.Option("--wait", help="Follow the run; exit with 1 when it fails.")] = False,
     poll_s: Annotated[float, typer.Option(min=0.01, help="Seconds between two looks at it.")] = 10.0,
 ) -> None:
-    """Upload the pipeline unless its content is there already, and start a run."""
+    """Start a run on Kubeflow. The pipeline is uploaded unless its content is there already."""
     with exit_codes():
         from pipelines.kubeflow_api import parameters_of, read_package
         from pipelines.kubeflow_runs import follow
@@ -99,7 +99,10 @@ def schedule(
     experiment: ExperimentOption = "graft",
     service_account: AccountOption = None,
 ) -> None:
-    """Run the pipeline regularly: one run at a time, none made up for later. The same command again changes nothing."""
+    """Run the pipeline regularly on Kubeflow.
+
+    One run at a time, none made up for later. The same command again changes nothing.
+    """
     with exit_codes():
         from pipelines.cron import next_time, six_fields
         from pipelines.kubeflow_api import parameters_of, read_package

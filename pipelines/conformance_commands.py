@@ -19,7 +19,7 @@ def conformance(
     timeout_s: Annotated[float, typer.Option(min=1, help="Seconds that the client may take for all images.")] = 600,
     json: JsonOption = False,
 ) -> None:
-    """Feed the model's golden images to a serving client and say where it departs: exit code 3 if it does."""
+    """Where a serving client departs from the model's contract. Fed the golden images; exit code 3 if it does."""
     with exit_codes():
         from pipelines.champions import model_folder
         from pipelines.conformance import check

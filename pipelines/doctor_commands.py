@@ -42,7 +42,7 @@ def doctor(
     wait_s: Annotated[float, typer.Option(min=1, help="Seconds to wait for the run at most.")] = 900.0,
     json: JsonOption = False,
 ) -> None:
-    """Check what a run needs, on this machine or on a cluster; exit with 2 where something fails."""
+    """Check what a run needs, here or on a cluster. Exit code 2 where something fails."""
     with exit_codes():
         if not cluster:
             checks = _machine(store, runner, image_prefix, image_tag)

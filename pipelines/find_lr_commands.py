@@ -39,9 +39,10 @@ def find_lr(
     set: SetOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Train with a rising rate until the loss explodes, and suggest the base_lr at which it fell most steeply.
+    """Suggest a base_lr: train at a rising rate, until it explodes.
 
-    It is the training that the recipe describes, on the train split; --set finetune.PARAM=VALUE changes it.
+    The suggestion is the rate at which the loss fell most steeply. It is the training that the recipe describes, on the
+    train split; --set finetune.PARAM=VALUE changes it.
     """
     with exit_codes():
         from pipelines import terminal

@@ -21,7 +21,7 @@ def recommend(
     edge: Annotated[bool, typer.Option("--edge", help="The model is for a mobile or edge device.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Name a recipe with the reasons: how many images there are, where the model is to run, how fast it must be."""
+    """Name a recipe, with the reasons. How many images there are, where the model is to run, how fast it must be."""
     with exit_codes():
         from pipelines import terminal
         from pipelines.runner import StepFailed

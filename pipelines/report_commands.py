@@ -15,7 +15,7 @@ def report(
     store: StoreOption = DEFAULT_STORE,
     open_it: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
 ) -> None:
-    """The path of a run's page: data, training, evaluation, export, latency and the verdict on one page."""
+    """The path of a run's page. Data, training, evaluation, export, latency and the verdict stand on it."""
     with exit_codes():
         from pipelines.run_records import page_of
         from pipelines.store import existing_store

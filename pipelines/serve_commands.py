@@ -16,7 +16,7 @@ def serve(
     cron: Annotated[str, typer.Option(help="When: five fields, like '0 2 * * 1-5'.")],
     timezone: Annotated[str, typer.Option(help="Of the fields.")] = "UTC",
 ) -> None:
-    """Retrain on a schedule, with every option of `graft run`: one run at a time, missed ones not made up for."""
+    """Retrain on a schedule, with every option of `graft run`. One run at a time, missed ones not made up for."""
     with exit_codes():
         options = _asked(context)
         if options.notify:

@@ -13,7 +13,7 @@ def status(
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
-    """How far a run is, here or on a cluster: steps, rates, time left."""
+    """How far a run is: steps, rates, time left. Here or on a cluster."""
     with exit_codes():
         from pipelines import terminal
         from pipelines.status import lines

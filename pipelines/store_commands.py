@@ -29,7 +29,7 @@ def verify(
     forget: Annotated[bool, typer.Option("--forget", help="Let the next run make damaged artifacts again.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Check the sha256 of every file; exit code 2 if anything is damaged."""
+    """Check the sha256 of every file. Exit code 2 if one is damaged."""
     with exit_codes():
         from components.interchange.errors import BadInput
         from pipelines import terminal, upkeep

@@ -91,12 +91,19 @@ def as_json(content: Any) -> None:
     print(json.dumps(content, ensure_ascii=False, allow_nan=False), flush=True)
 
 
-def columns(names: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:
-    """Rows as plain aligned columns, digests cut short; what is None stays empty."""
-    lines = [list(names), *([_cell(name, row[name]) for name in names] for row in rows)]
+def columns(names: Sequence[str], rows: Iterable[dict[str, Any]], headings: Sequence[str] = ()) -> None:
+    """Rows as plain aligned columns under their names, or `headings`; digests cut short; what is None stays empty."""
+    lines = [list(headings or names), *([_cell(name, row[name]) for name in names] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def runs(found: Iterable[dict[str, Any]]) -> None:
+    """The runs of a store, a line each; top-1 on test. No wider than 80 columns, if the model's name is short."""
+    shown = {"run_id": "run", "model_name": "model", "verdict": "verdict", "baseline_top1": "baseline"}
+    shown |= {"candidate_top1": "candidate", "p99_ms": "p99_ms", "seconds": "seconds"}
+    columns(list(shown), found, list(shown.values()))
 
 
 def fields(row: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ def fetch(
     store: AnyStoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
-    """Copy weights from timm's hub to the store's weights/, with licence and sha256; `--weights store` finds them."""
+    """Copy weights from timm's hub to a store. With licence and sha256; `--weights store` finds them."""
     with exit_codes():
         from pipelines import terminal
         from pipelines.recipes import RECIPES
@@ -43,7 +43,7 @@ def fetch(
 
 @app.command()
 def ls(store: AnyStoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
-    """The weights of a store: which of timm's they are, licence, size, sha256."""
+    """The weights of a store. Which of timm's they are, licence, size, sha256."""
     with exit_codes():
         from pipelines import terminal
         from pipelines.weights import weights_in

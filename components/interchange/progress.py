@@ -10,6 +10,8 @@ from tqdm import tqdm
 from components.interchange.heartbeat import beat
 
 T = TypeVar("T")
+# tqdm's own, but for the rate: below one a second it would turn over to "2.52s/ batches".
+BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"
 
 
 def progress(items: Iterable[T], label: str, *, total: int | None = None, unit: str = " images") -> Iterator[T]:
@@ -25,6 +27,7 @@ def progress(items: Iterable[T], label: str, *, total: int | None = None, unit: 
         mininterval=0.1 if terminal else 10.0,
         delay=0.0 if terminal else 10.0,
         ascii=None if terminal else True,
+        bar_format=BAR,
     )
     for done, item in enumerate(bar):
         beat(label, done, bar.total, unit, started)

@@ -41,7 +41,7 @@ def test_every_kind_of_run_is_listed_newest_first(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["runs", "--store", str(tmp_path)])
 
     assert [line.split() for line in done.stdout.splitlines()] == [
-        ["run_id", "model_name", "verdict", "baseline_top1", "candidate_top1", "p99_ms", "seconds"],
+        ["run", "model", "verdict", "baseline", "candidate", "p99_ms", "seconds"],
         ["20260104-000000-aaaa", "parts", "unfinished"],
         ["20260103-000000-aaaa", "parts", "failed", "2"],
         ["20260102-000000-aaaa", "other", "keep", "0.8100", "0.9300", "9.00", "61.25"],
