@@ -277,10 +277,15 @@ def to_array(image: Image.Image) -> NDArray[np.uint8]:
 def center_crop(pixels_HWC: NDArray[np.uint8], crop_px: int) -> NDArray[np.uint8]:
     """The square in the middle, [crop_px, crop_px, 3], as a view; the offset is rounded down."""
     height, width = pixels_HWC.shape[:2]
+    left, top, right, bottom = _middle(width, height, crop_px)
+    return pixels_HWC[top:bottom, left:right]
+
+
+def _middle(width: int, height: int, crop_px: int) -> tuple[int, int, int, int]:
     if min(height, width) < crop_px:
         raise ValueError(f"cannot crop {crop_px} px from an image of {width}x{height} px")
-    top, left = (height - crop_px) // 2, (width - crop_px) // 2
-    return pixels_HWC[top : top + crop_px, left : left + crop_px]
+    left, top = (width - crop_px) // 2, (height - crop_px) // 2
+    return left, top, left + crop_px, top + crop_px
 
 
 def preprocess(data: bytes, preprocessing: Preprocessing) -> NDArray[np.uint8]:
@@ -289,4 +294,4 @@ def preprocess(data: bytes, preprocessing: Preprocessing) -> NDArray[np.uint8]:
     Normalisation is inside the model file. Raises BrokenImage, as `decode` does.
     """
     image = decode_short(data, preprocessing.resize_short_px, preprocessing.interpolation).image
-    return np.ascontiguousarray(center_crop(to_array(image), preprocessing.crop_px))
+    return to_array(image.crop(_middle(*image.size, preprocessing.crop_px)))
