@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from components.ingest.colour_profiles import profile_name
 from components.ingest.files import SourceFile, bytes_digest
 from components.ingest.layouts import SourceImage
-from components.ingest.perceptual import Look, look
+from components.ingest.perceptual import Look, perceptual_hash
 from components.ingest.spool import Shelf, StoredBytes
 from components.ingest.statistics import PixelSums, pixel_sums
 from components.interchange.ledgers import Quarantined
@@ -61,17 +61,18 @@ def read_picture(
         return Quarantined(source.path, broken.reason, broken.detail)
     pixels = decoded.image.tobytes()
     encoding = chosen(len(pixels))
+    sums = pixel_sums(decoded.image)
     return Picture(
         id=bytes_digest(data),
         source=source,
         width_px=decoded.width_px,
         height_px=decoded.height_px,
         format=decoded.format,
-        look=look(decoded.image),
+        look=Look(perceptual_hash(decoded.image), sums.brightness()),
         stored_width_px=decoded.image.width,
         stored_height_px=decoded.image.height,
         pixels_sha256=hashlib.sha256(pixels).hexdigest(),
-        sums=pixel_sums(decoded.image),
+        sums=sums,
         icc=profile_name(decoded.icc),
         stored=shelf.put(pixels if encoding == "raw" else jpeg_of(decoded.image)),
         encoding=encoding,

@@ -11,6 +11,8 @@ from PIL import Image
 from components.interchange.dataset import ChannelStatistics
 
 LEVELS = np.arange(256)
+POWERS = np.stack([LEVELS, LEVELS**2], axis=1)
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's.
 SIX = struct.Struct("<6q")
 
 
@@ -33,12 +35,16 @@ class PixelSums(NamedTuple):
         six = SIX.unpack(self.packed)
         return six[:3], six[3:]
 
+    def brightness(self) -> float:
+        """The mean luma, on [0, 1]."""
+        sums_C, _ = self.by_channel()
+        return sum(weight * each for weight, each in zip(LUMA, sums_C, strict=True)) / (self.num_pixels * 255)
+
 
 def pixel_sums(image: Image.Image) -> PixelSums:
     """The sums of an RGB image, from its histogram."""
-    histogram_CL = np.array(image.histogram(), np.int64).reshape(3, 256)
-    num_pixels = image.width * image.height
-    return PixelSums.of(num_pixels, (histogram_CL @ LEVELS).tolist(), (histogram_CL @ LEVELS**2).tolist())
+    histogram_CL = np.fromiter(image.histogram(), np.int64, 3 * 256).reshape(3, 256)
+    return PixelSums.of(image.width * image.height, *(histogram_CL @ POWERS).T.tolist())
 
 
 def channel_statistics(images: Iterable[PixelSums]) -> ChannelStatistics:

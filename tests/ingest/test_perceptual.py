@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 from scipy.fft import dct
 
-from components.ingest.perceptual import NO_STRUCTURE, look
+from components.ingest.perceptual import NO_STRUCTURE, perceptual_hash
+from components.ingest.statistics import pixel_sums
 
 
 def scene(seed: int) -> Image.Image:
@@ -17,7 +18,7 @@ def scene(seed: int) -> Image.Image:
 
 
 def bits_apart(one: Image.Image, other: Image.Image) -> int:
-    return (int(look(one).phash, 16) ^ int(look(other).phash, 16)).bit_count()
+    return (int(perceptual_hash(one), 16) ^ int(perceptual_hash(other), 16)).bit_count()
 
 
 def test_bits_are_those_of_scipys_cosine_transform() -> None:
@@ -27,7 +28,7 @@ def test_bits_are_those_of_scipys_cosine_transform() -> None:
         )
         low = dct(dct(luma, axis=0), axis=1)[:8, :8]
         bits = "".join("01"[int(bit)] for bit in (low > np.median(low)).ravel())
-        assert look(scene(seed)).phash == f"{int(bits, 2):016x}"
+        assert perceptual_hash(scene(seed)) == f"{int(bits, 2):016x}"
 
 
 def test_a_picture_is_known_again_when_it_was_scaled_compressed_or_brightened() -> None:
@@ -43,6 +44,13 @@ def test_a_picture_is_known_again_when_it_was_scaled_compressed_or_brightened() 
 
 def test_a_picture_of_one_tone_has_nothing_to_compare() -> None:
     for tone in (0, 9, 77, 255):
-        found = look(Image.new("RGB", (40, 31), (tone, tone, tone)))
-        assert found.phash == NO_STRUCTURE
-        assert found.brightness == pytest.approx(tone / 255)
+        picture = Image.new("RGB", (40, 31), (tone, tone, tone))
+        assert perceptual_hash(picture) == NO_STRUCTURE
+        assert pixel_sums(picture).brightness() == pytest.approx(tone / 255)
+
+
+def test_brightness_is_the_mean_of_pillows_luma() -> None:
+    for seed in range(5):
+        picture = scene(seed)
+        mean = np.asarray(picture.convert("L"), np.float64).mean()
+        assert pixel_sums(picture).brightness() * 255 == pytest.approx(mean, abs=0.1)
