@@ -29,7 +29,7 @@ from components.interchange.errors import BadInput
 from pipelines.run_options import NOTIFY, RunOptions
 from pipelines.runner import StepFailed, die_with_parent
 from pipelines.session import attempt
-from pipelines.terminal import announce, tell, verdict_line
+from pipelines.terminal import announce, failure_line, tell, verdict_line
 
 FLOW = "graft-retrain"
 WAITING, AT_WORK = (StateType.SCHEDULED,), (StateType.PENDING, StateType.RUNNING)
@@ -43,7 +43,7 @@ def retrain(options: dict[str, Any]) -> State[Any]:
     try:
         summary, _ = attempt(asked, tell, announce)
     except (StepFailed, BadInput) as error:
-        print(f"graft: {error}", flush=True)
+        print(failure_line(asked.model_name, error), flush=True)
         return Failed(message=str(error))
     finally:
         with get_client(sync_client=True) as client:

@@ -150,8 +150,7 @@ def _remember(request: Request, store: Store, planned: Planned, outputs: dict[st
 
 def _container(request: Request, store: Store, step: Step, argv: list[str]) -> int:
     """Exit code of a step in its container; nothing of it stays behind."""
-    if request.image_tag is None:
-        raise BadInput("--runner docker: which images? Give --image-tag, as make images has printed it.")
+    assert request.image_tag is not None, "a request names its images"
     images, name = Cluster(request.image_prefix, request.image_tag), docker_runner.new_name(step)
     values = request.values.get(step.name, {})
     step = docker_runner.placed(step, values)

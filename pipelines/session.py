@@ -48,6 +48,8 @@ def request_for(asked: RunOptions) -> Request:
     values = values_for(asked.recipe, asked.backbone, asked.strategy, asked.seed, asked.set, {"ingest": more})
     if asked.metrics:
         metrics.check(Path(asked.metrics))
+    if asked.runner == "docker" and asked.image_tag is None:
+        raise BadInput("--runner docker: which images? Give --image-tag, as make images has printed it.")
     forced = forced_steps(asked.force, graph_for(asked.strategy))
     if "promote" in forced:
         values["gate"]["allow_rolled_back"] = True

@@ -70,6 +70,9 @@ def gc(
 
         place = existing_store(store)
         found = upkeep.clear(place, keep_runs) if delete else upkeep.unneeded(place, keep_runs)
+        if not found and not json:
+            print("nothing to remove: champions or recent runs need all of it")
+            return
         _told([_row(item) for item in found], json)
         if not json:
             mib = sum(item.size_bytes for item in found) / MIB

@@ -34,6 +34,11 @@ def verdict_line(summary: dict[str, Any]) -> str:
     return f"{now} {summary['model_name']} {summary['run_id']}: {summary['verdict']}{took}: {summary['reasons'][0]}"
 
 
+def failure_line(model_name: str, error: Exception) -> str:
+    """The same of a run that failed."""
+    return f"{time.strftime('%Y-%m-%d %H:%M:%S')} {model_name}: failed: {error}"
+
+
 def announce(planned: "Iterable[Planned]") -> None:
     """One line a step that must run, and why, before anything does."""
     for one in planned:
@@ -110,15 +115,18 @@ def fields(row: dict[str, Any]) -> None:
     """One row, a line a field, digests whole."""
     width = max(map(len, row))
     for name, value in row.items():
-        print(f"{name.ljust(width)}  {'' if value is None else value}".rstrip())
+        print(f"{name.ljust(width)}  {_text(name, value)}".rstrip())
 
 
 def _cell(name: str, value: Any) -> str:
-    if value is None:
-        return ""
+    text = _text(name, value)
+    return text[:SHORT_DIGEST] if name in ("digest", "replaced", "sha256") else text
+
+
+def _text(name: str, value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4f}" if "top1" in name or name == "gain" else f"{value:.2f}"
-    return str(value)[:SHORT_DIGEST] if name in ("digest", "replaced", "sha256") else str(value)
+    return "" if value is None else str(value)
 
 
 def recipe_tables() -> None:

@@ -46,13 +46,8 @@ sys.addaudithook(_refuse_the_network)
 # Begun first, or at the end of a suite one of its workers would wait for them.
 LONGEST = (
     *("e2e/test_run.py", "e2e/test_s3_store.py", "backbones/test_backbones.py", "pipelines/test_conformance.py"),
-    *(
-        "export_onnx/test_precisions.py",
-        "finetune/test_find_lr.py",
-        "faults/test_secrets.py",
-        "finetune/test_resume.py",
-    ),
-    *("pipelines/test_kfp.py", "ingest/test_ingest_s3.py", "promote/test_promote.py", "pipelines/test_recommend.py"),
+    *("export_onnx/test_precisions.py", "finetune/test_find_lr.py", "finetune/test_resume.py", "pipelines/test_kfp.py"),
+    *("ingest/test_ingest_s3.py", "promote/test_promote.py", "pipelines/test_recommend.py"),
 )
 
 

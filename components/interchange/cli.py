@@ -114,7 +114,8 @@ def argv_of(spec: Spec, context: RunContext | None = None) -> list[str]:
 
 def main(spec_type: type[Spec], argv: Sequence[str] | None = None) -> int:
     """Run one step from its command line and return its exit code."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)  # Of libraries, warnings only.
+    log.setLevel(logging.INFO)
     name = step_name(spec_type)
     try:
         spec, context = parse(spec_type, sys.argv[1:] if argv is None else argv)

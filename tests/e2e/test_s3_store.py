@@ -15,10 +15,11 @@ import yaml
 from components.interchange.artifact import digest
 from components.interchange.blobs import open_blobs
 from tests.e2e.conftest import GRAFT, Ended, Run, Words, graft
-from tests.s3_server import S3Server
+from tests.s3_server import ACCESS_KEY, SECRET_KEY, S3Server
 
 ROOT = Path(__file__).parents[2]
 STORE, MODEL = "s3://models/graft", "parts"  # As the README has it.
+TOKEN = "planted-token-5e1f0c"
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +75,8 @@ def job(bucket: None, tiny_words: Words, tiny_source: Path, tmp_path_factory: py
 
 @pytest.fixture(scope="module")
 def first(job: Job) -> Ended:
-    return job.run()
+    """It fails to notify an address with a token in it."""
+    return job.run("--notify", f"http://127.0.0.1:9/{TOKEN}")
 
 
 def test_the_ci_job_acts_on_every_exit_code(first: Ended, job: Job) -> None:
@@ -88,6 +90,33 @@ def test_the_ci_job_acts_on_every_exit_code(first: Ended, job: Job) -> None:
 
     wrong = job.run("--set", "gate.max-p99=1")
     assert wrong.code == 2 and "Close: max-p99-ms" in wrong.err and not job.deployed
+
+
+def leaks(where: str, data: bytes) -> list[str]:
+    return [f"{secret} in {where}" for secret in (SECRET_KEY, TOKEN, f"{ACCESS_KEY}:") if secret.encode() in data]
+
+
+def test_no_secret_is_left_behind(first: Ended, job: Job, tmp_path: Path) -> None:
+    """Secrets of the environment and of options, looked for in whatever a run leaves, and in the pipeline's YAML."""
+    assert "--notify: the address cannot be reached" in first.err
+    assert "Found credentials" not in first.err, "boto3 speaks of what it does"
+    compiled = graft(
+        "compile", "--output", tmp_path / "pipeline.yaml", "--image-prefix", "r/graft-", "--image-tag", "1",
+        "--s3-secret", "store-credentials", "--recipe", "demo",
+    )  # fmt: skip
+    assert compiled.code == 0, compiled.err
+    said = {"stdout": first.out, "stderr": first.err, "compile": compiled.out + compiled.err}
+    found = [leak for where, text in said.items() for leak in leaks(where, text.encode())]
+    blobs = open_blobs(STORE)
+    keys = blobs.list()
+    for key in keys:
+        found += leaks(key, blobs.get(key) or b"")
+    places = (tmp_path, job.folder, Path(os.environ["GRAFT_CACHE"]))
+    files = [path for place in places for path in place.rglob("*") if path.is_file()]
+    for path in files:
+        found += leaks(str(path), path.read_bytes())
+    assert found == []
+    assert len(keys) > 20 and len(files) > 20
 
 
 def test_a_run_on_s3_is_resumed_verified_and_mended(first: Ended, job: Job, tiny_run: Run, tmp_path: Path) -> None:

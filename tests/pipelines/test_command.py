@@ -54,6 +54,7 @@ def test_help_names_every_command() -> None:
         (["--source", ".", "--store", "gs://bucket"], "expected a folder, file:///FOLDER or s3://BUCKET/PREFIX"),
         (["--source", ".", "--model-name", "a/b"], "--model-name 'a/b'"),
         (["--source", ".", "--engine", "airflow"], "airflow"),
+        (["--source", ".", "--runner", "docker"], "Give --image-tag, as make images has printed it"),
         ([], "--source"),
     ],
 )
@@ -62,7 +63,7 @@ def test_bad_input_ends_with_2_and_one_message(tmp_path: Path, arguments: list[s
     done = graft("run", *arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert words in done.stderr
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in done.stderr and "to do" not in done.stderr
     assert not list(tmp_path.rglob("*.files.json"))
 
 

@@ -114,6 +114,7 @@ def test_clearing_keeps_what_recent_runs_need_and_only_lists_unless_told(request
     code, out, _ = graft("store", "gc", "--store", store.uri, "--keep-runs", "2", "--delete", "--json")
     assert (code, {row["digest"] for row in json.loads(out)}) == (0, ids[0] | {"half"})
     assert present(store) == ids[1] | ids[2] | shared
+    assert graft("store", "gc", "--store", store.uri, "--keep-runs", "2")[1].startswith("nothing to remove")
     assert upkeep.faults(store) == {}
     assert [ingested(request_, number).action for number in (2, 3, 1)] == ["unchanged", "unchanged", "run"]
 
