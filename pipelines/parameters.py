@@ -48,11 +48,9 @@ def forced_steps(force: Iterable[str], graph: Iterable[Step]) -> tuple[str, ...]
     wanted = dict.fromkeys(name.replace("-", "_") for name in force)
     unknown = [name for name in wanted if name not in names]
     if unknown:
-        left_out = [f"{name} is left out by --strategy." for name in unknown if name in BY_NAME]
+        left_out = [f" {name} is left out by --strategy." for name in unknown if name in BY_NAME]
         close = "".join(near(name, names) for name in unknown if name not in BY_NAME)
-        raise BadInput(
-            f"--force {listed(unknown)}: no such step.{close} {' '.join(left_out)} Steps: {', '.join(names)}."
-        )
+        raise BadInput(f"--force {listed(unknown)}: no such step.{close}{''.join(left_out)} Steps: {', '.join(names)}.")
     return tuple(wanted)
 
 
