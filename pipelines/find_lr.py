@@ -33,7 +33,7 @@ def find_lr(
     other = {} if backbone is None else for_backbone(backbone, named, graph, {**given, "ingest": {"stored_size_px": 0}})
     options = {"finetune": {name: value for name, value in own.items() if value is not None}}
     values = values_of(named, graph, merged(other, options, given))
-    spec = spec_of(FINETUNE, values["finetune"], {"dataset": dataset, "report": output})
+    spec = spec_of(FINETUNE, values["finetune"], {"dataset": dataset, "report": output}, options["finetune"])
     argv = argv_of(spec, RunContext(store=store))
     code = exit_code_of([sys.executable, "-m", "components.finetune.find_lr", *argv])
     if code != 0:

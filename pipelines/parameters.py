@@ -121,14 +121,23 @@ def merged(*layers: Mapping[str, Values]) -> dict[str, Values]:
     return {step: {k: v for layer in layers for k, v in layer.get(step, {}).items()} for step in BY_NAME}
 
 
-def spec_of(step: Step, values: Values, paths: Mapping[str, Path]) -> Spec:
-    """A step's spec over these artifact paths; BadInput names every value that is wrong or lacking."""
+def spec_of(step: Step, values: Values, paths: Mapping[str, Path], options: Iterable[str] = ()) -> Spec:
+    """A step's spec over these artifact paths; BadInput names every value that is wrong or lacking, and where to change
+    it: `options` are the parameters that were given as options of their own, and not by --set.
+    """
     try:
         return step.spec(**values, **paths)
     except ValidationError as error:
-        found = [(".".join(map(str, fault["loc"])).replace("_", "-"), fault["msg"]) for fault in error.errors()]
-        faults = "; ".join(f"{step.name}.{name}: {said.removeprefix('Value error, ')}" for name, said in found)
-        raise BadInput(f"{faults}. Change it with --set.") from None
+        faults, owned = [], set(options)
+        for fault in error.errors():
+            name, said = ".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Value error, ")
+            if name in owned:
+                faults.append(f"--{name.replace('_', '-')}: {said[:1].lower()}{said[1:]}, got {fault['input']!r}")
+            elif name:
+                faults.append(f"{step.name}.{name.replace('_', '-')}: {said}. Change it with --set")
+            else:
+                faults.append(said)
+        raise BadInput(f"{'; '.join(faults)}.") from None
 
 
 def nowhere(step: Step) -> dict[str, Path]:

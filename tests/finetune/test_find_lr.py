@@ -145,8 +145,9 @@ def test_a_wrong_dataset_is_exit_code_2(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("option", "said"),
     [
-        (["--num-steps", "5"], "finetune.num-steps: Input should be greater than or equal to 20"),
-        (["--lowest-lr", "2"], "highest_lr=1 must be above lowest_lr=2"),
+        (["--num-steps", "5"], "graft: --num-steps: input should be greater than or equal to 20, got 5.\n"),
+        (["--lowest-lr", "2"], "graft: highest_lr=1 must be above lowest_lr=2.\n"),
+        (["--set", "finetune.batch-size=1"], "finetune.batch-size=1: input should be greater than or equal to 2"),
     ],
 )
 def test_a_wrong_setting_is_exit_code_2(option: list[str], said: str, tiny_dataset: Path, tmp_path: Path) -> None:
