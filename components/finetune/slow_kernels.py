@@ -1,11 +1,13 @@
 """Convolutions whose gradients oneDNN computes slowly in bf16 on a CPU take them another way.
 
 Of depthwise convolutions the gradient of the weights is fast up to three columns of taps (wider kernels are put
-together from such strips), that of the image with stride 1; with others it takes five to twenty times as long as in
-fp32. Other grouped convolutions and the first one, of few channels, go back in fp32 throughout. Measured with torch
-2.15 on AVX512-BF16, batch 32. The forward pass is faster in bf16 and stays so.
+together from such strips), that of the image with stride 1 (others are put together from phases that have it); else
+they take five to twenty times as long as in fp32. Other grouped convolutions and the first one, of few channels, go
+back in fp32 throughout. Measured with torch 2.15 on AVX512-BF16, batch 32. The forward pass is faster in bf16 and
+stays so.
 """
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
@@ -74,10 +76,9 @@ class _Convolution(torch.autograd.Function):
         gradient, shape, of_image, of_weight, of_bias = gradients[0], ctx.shape, None, None, None
         depthwise = shape.groups == image.shape[1] and shape.dilation == (1, 1)
         if ctx.needs_input_grad[0]:
-            fast = depthwise and shape.stride == (1, 1)
-            dtype = gradient.dtype if fast else torch.float32
-            unread = torch.empty_like(image, dtype=dtype)  # Its sizes are all that is looked at.
-            of_image = _backward(gradient.to(dtype), unread, weight.to(dtype), shape, 0).to(image.dtype)
+            dtype = gradient.dtype if depthwise else torch.float32
+            give = _in_phases if depthwise and shape.stride != (1, 1) else _of_image
+            of_image = give(gradient.to(dtype), image, weight.to(dtype), shape).to(image.dtype)
         if ctx.needs_input_grad[1]:
             dtype = gradient.dtype if depthwise else torch.float32
             take = _in_strips if depthwise else _whole
@@ -85,6 +86,34 @@ class _Convolution(torch.autograd.Function):
         if ctx.needs_input_grad[2]:
             of_bias = gradient.sum((0, 2, 3), dtype=torch.float32)
         return of_image, of_weight, of_bias, None
+
+
+def _of_image(gradient: Tensor, image: Tensor, weight: Tensor, shape: _Shape) -> Tensor:
+    unread = torch.empty_like(image, dtype=gradient.dtype)  # Its sizes are all that is looked at.
+    return _backward(gradient, unread, weight, shape, 0)
+
+
+def _in_phases(gradient: Tensor, image: Tensor, weight: Tensor, shape: _Shape) -> Tensor:
+    """The image's gradient under a stride: of each phase of its rows and columns from the taps that ever meet it, with
+    stride 1 and without padding.
+    """
+    found = torch.empty_like(image, dtype=gradient.dtype)
+    by, padding, alone = shape.stride, shape.padding, shape._replace(stride=(1, 1), padding=(0, 0))
+    for row, column in itertools.product(*map(range, by)):
+        phase = found[:, :, row :: by[0], column :: by[1]]
+        (top, first_row), (left, first_column) = divmod(row + padding[0], by[0]), divmod(column + padding[1], by[1])
+        taps = weight[:, :, first_row :: by[0], first_column :: by[1]].contiguous()
+        if taps.numel() == 0:
+            phase.zero_()
+            continue
+        height, width = (length + more - 1 for length, more in zip(gradient.shape[2:], taps.shape[2:], strict=True))
+        unread = torch.empty((*image.shape[:2], height, width), dtype=gradient.dtype, memory_format=torch.channels_last)
+        whole = _backward(gradient, unread, taps, alone, 0)
+        seen = whole[:, :, top : top + phase.shape[2], left : left + phase.shape[3]]
+        if seen.shape != phase.shape:
+            phase.zero_()  # No window reaches what is beyond.
+        phase[:, :, : seen.shape[2], : seen.shape[3]] = seen
+    return found
 
 
 def _whole(gradient: Tensor, image: Tensor, weight: Tensor, shape: _Shape) -> Tensor:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from components.finetune.activations import out_of_place
 from components.finetune.augment import Augmentation
 from components.finetune.devices import Hardware
 from components.finetune.distributed import whole_batch_norm
@@ -30,7 +31,7 @@ def start_of(
         spec.backbone, len(manifest.classes), spec.weights, spec.weights_sha256, spec.input_size_px, store
     )
     preprocessing = classifier.preprocessing_of(model, manifest, spec.input_size_px)
-    model = whole_batch_norm(model, hardware.device, hardware.world)
+    model = out_of_place(whole_batch_norm(model, hardware.device, hardware.world))
     model.to(hardware.device).to(memory_format=torch.channels_last)
     return model, weights, preprocessing
 

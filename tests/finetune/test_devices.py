@@ -11,6 +11,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
+from components.finetune.activations import out_of_place
 from components.finetune.augment import windows
 from components.finetune.devices import choose_precision
 from components.finetune.distributed import World
@@ -22,6 +23,8 @@ from components.interchange.cli import main
 from components.interchange.dataset import open_dataset
 from components.interchange.errors import BadInput
 from tests.finetune.killing import SERVER, step
+
+Sizes = int | tuple[int, int]
 
 
 def as_rank(rank: int, size: int, port: int, argv: list[str]) -> None:
@@ -116,11 +119,18 @@ def test_compiling_without_a_compiler_is_refused(
         (8, 8, 1, 5, 2),
         (8, 8, 2, 5, 2),
         (8, 8, 2, 4, 0),
+        (8, 8, 2, 1, 0),
+        (8, 8, (3, 2), 3, (2, 0)),
+        (8, 8, 4, 3, 1),
         (8, 8, 1, (1, 7), (0, 3)),
     ],
 )
 def test_slow_gradients_are_taken_another_way(
-    channels: int, groups: int, stride: int, kernel: int | tuple[int, int], padding: int | tuple[int, int]
+    channels: int,
+    groups: int,
+    stride: int | tuple[int, int],
+    kernel: int | tuple[int, int],
+    padding: int | tuple[int, int],
 ) -> None:
     torch.manual_seed(0)
     conv = torch.nn.Conv2d(channels, 8, kernel, stride, padding, groups=groups)
@@ -140,3 +150,21 @@ def test_slow_gradients_are_taken_another_way(
         torch.testing.assert_close(found, expected, rtol=2e-2, atol=0.1)
     for found, expected in zip(gradients(FastGradients()), exact, strict=True):
         torch.testing.assert_close(found, expected)
+
+
+def test_activations_copy_no_input_and_give_the_same() -> None:
+    torch.manual_seed(0)
+    kinds = [torch.nn.ReLU6, torch.nn.SiLU, torch.nn.Hardswish, torch.nn.ReLU]
+    model = torch.nn.Sequential(*(kind(inplace=True) for kind in kinds))
+    images_NCHW = torch.randn(2, 3, 4, 4, requires_grad=True)
+
+    def gradient_and_copies() -> tuple[torch.Tensor, int]:
+        with torch.profiler.profile() as seen:
+            [found] = torch.autograd.grad(model(images_NCHW * 8).square().sum(), images_NCHW)
+        return found, sum(event.count for event in seen.key_averages() if event.key == "aten::clone")
+
+    expected, copies = gradient_and_copies()
+    assert copies == 3
+    out_of_place(model)
+    found, copies = gradient_and_copies()
+    assert copies == 0 and torch.equal(found, expected)
