@@ -180,7 +180,8 @@ def method_section(num_resamples: int, seed: int, bins: int, counts: dict[str, i
         f"others by percentile bootstrap ({num_resamples:,} resamples, seed {seed}); differences are paired: both "
         "classifiers are scored on the same resamples. The intervals tell of the images drawn, not of other seeds or "
         "other training runs.",
-        f"ece: {bins} equal-width bins; with few images it comes out too large, and so does its interval. nll in nats.",
+        f"ece: {bins} equal-width bins; with few images it comes out too large, with their resamples even more so: its "
+        "interval is moved back by as much. nll in nats.",
         "Baseline and candidate are scored as trained, the champion as it answers in production: with its temperature.",
         "The epoch and the penalty were chosen on val, so val scores flatter; test only vetoes.",
     ]

@@ -74,6 +74,11 @@ def open_model(
     try:
         session = ort.InferenceSession(str(path), options, providers=list(providers))
     except Exception as error:  # onnxruntime raises a class of its own for every status code.
+        if "ShapeInferenceError" in str(error):
+            raise BadInput(
+                f"{path} was altered after its export: its input, weights and operators do not fit each other. Its "
+                f"card says that it takes {_wanted_input(card)}. Export it again. (onnxruntime: {_first_line(error)})"
+            ) from None
         raise BadInput(
             f"{path} cannot be loaded by onnxruntime {ort.__version__} ({_first_line(error)}). "
             "Was it copied whole? Otherwise export it again."
@@ -95,11 +100,9 @@ def _first_line(error: Exception) -> str:
 
 
 def _contradictions(session: Any, card: OnnxCard) -> list[str]:
-    size, num_classes = card.preprocessing.crop_px, len(card.classes)
-    floats = card.input == "float32-nchw"
-    given = (FLOAT_TYPE, [None, 3, size, size]) if floats else ("tensor(uint8)", [None, size, size, 3])
+    num_classes = len(card.classes)
     expected: dict[str, tuple[Any, Any]] = {
-        "input": (_interface(session.get_inputs()), [(INPUT_NAME, *given)]),
+        "input": (_interface(session.get_inputs()), [_wanted_input(card)]),
         "output": (_interface(session.get_outputs()), [(OUTPUT_NAME, FLOAT_TYPE, [None, num_classes])]),
     }
     problems = [
@@ -112,6 +115,13 @@ def _contradictions(session: Any, card: OnnxCard) -> list[str]:
         elif not _same(key, found_metadata[key], text):
             problems.append(f"its metadata's {key!r} is {found_metadata[key]}, the card says {text}")
     return problems
+
+
+def _wanted_input(card: OnnxCard) -> tuple[str, str, list[int | None]]:
+    size = card.preprocessing.crop_px
+    if card.input == "float32-nchw":
+        return INPUT_NAME, FLOAT_TYPE, [None, 3, size, size]
+    return INPUT_NAME, "tensor(uint8)", [None, size, size, 3]
 
 
 def sha256_of(folder: Path, file: str) -> dict[str, str]:

@@ -101,11 +101,8 @@ def run(spec: Latency, context: RunContext) -> dict[str, object]:
         found.add("end to end", time_runs(_from_sources(session, card, dataset), clock, range(spec.end_to_end_runs)))
     not_started = _other_providers(spec.onnx_model, provider, num_threads, of, found)
     best, advice = _precisions(spec.onnx_model, card, session, provider, num_threads, of, found)
-    for _ in range(spec.cold_starts):
-        cold = cold_start(spec.onnx_model, provider, num_threads)
-        found.rows += [
-            Row(name=name, value=value, unit=name.split("_")[-1], of="cold start") for name, value in cold.items()
-        ]
+    colds = [cold_start(spec.onnx_model, provider, num_threads) for _ in range(spec.cold_starts)]
+    found.rows += _cold_rows(colds)
 
     for row in found.rows:
         log.info("%s=%.2f of=%s n=%s", row.name, row.value, row.of, row.n)
@@ -126,6 +123,7 @@ def run(spec: Latency, context: RunContext) -> dict[str, object]:
         "advice": advice,
         "samples_ms": _rounded(samples_ms),
         "other_samples_ms": {name: _rounded(samples) for name, samples in found.samples_ms.items()},
+        "cold_starts": colds,
         "machine": machine(),
     }
     write_report(spec.report, spec, found.rows, details, page(found.rows, found.points, details))
@@ -184,6 +182,20 @@ def _precisions(
     shown = ", ".join(f"{r.precision} {r.p50.value:.3g} ms{'' if r.eligible else ' (not eligible)'}" for r in rivals)
     keep = f"keep {best}" if best == card.precision else f"ship {best}: --set export_onnx.precision={best}"
     return best, f"Medians in turn: {shown}. The fastest that passed accuracy: {keep}."
+
+
+def _cold_rows(colds: Sequence[dict[str, float]]) -> list[Row]:
+    """Medians of the cold starts. Of so few no interval can be given."""
+    return [
+        Row(
+            name=name,
+            value=float(np.median([cold[name] for cold in colds])),
+            unit=name.split("_")[-1],
+            of="cold start",
+            n=len(colds),
+        )
+        for name in (colds[0] if colds else ())
+    ]
 
 
 def _rounded(samples_ms: Sequence[float] | NDArray[np.float64]) -> list[float]:

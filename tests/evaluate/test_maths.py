@@ -56,7 +56,8 @@ def test_intervals_are_those_of_a_loop_that_scores_each_resample_afresh(scored):
 
     for name, values in looped.items():
         interval = found[name][2 if name == "f1" else 0]
-        assert (interval.low, interval.high) == pytest.approx(tuple(np.percentile(values, [2.5, 97.5])))
+        bias = np.mean(values) - interval.value if name == "ece" else 0.0
+        assert (interval.low, interval.high) == pytest.approx(tuple(np.percentile(values, [2.5, 97.5]) - bias))
 
 
 def test_the_figures_themselves_are_those_of_scoring(scored):
@@ -67,6 +68,18 @@ def test_the_figures_themselves_are_those_of_scoring(scored):
     assert found["ece"][0].value == pytest.approx(scoring.ece(logits_NC, labels_N, 15))
     assert found["nll"][0].value == pytest.approx(scoring.nll(logits_NC, labels_N))
     assert len(found["recall"]) == 7
+
+
+def test_the_interval_of_a_calibration_error_holds_it():
+    """Ten groups, each exactly as often right as it is sure: every resample is calibrated worse than the images."""
+    sure_N = np.repeat(np.arange(0.525, 1, 0.05), 40)
+    right_N = np.tile(np.arange(40), 10) + 0.5 < sure_N * 40
+    logits_NC = np.log(np.stack([sure_N, 1 - sure_N], axis=1))
+
+    (found,) = score_intervals(logits_NC, (~right_N).astype(np.int64), bins=20, num_resamples=500, seed=0)["ece"]
+
+    assert found.value < 1e-6
+    assert 0 <= found.low <= found.value < found.high < 0.05
 
 
 def test_a_score_that_is_undefined_stays_undefined():

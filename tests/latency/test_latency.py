@@ -34,7 +34,7 @@ def latency_argv(model: Path, dataset: Path, report: Path, *more: str) -> list[s
         "--throughput-s",
         "0.05",
         "--cold-starts",
-        "1",
+        "2",
         *more,
     ]
 
@@ -65,6 +65,9 @@ def test_report_and_no_torch(tiny_onnx_model: Path, tiny_dataset: Path, tmp_path
     for name, of in (("p90_ms", "end to end"), ("peak_rss_bytes", "cold start"), ("first_answer_ms", "cold start")):
         row = report.row(name, of)
         assert row is not None and float(row.value or 0) > 0
+    colds = report.details["cold_starts"]
+    cold = report.row("load_ms", "cold start")
+    assert cold is not None and (cold.n, cold.value) == (2, np.median([one["load_ms"] for one in colds]))
     assert report.row("p99_ms", "end to end") is None  # 100 runs say nothing of p99.
     assert set(report.details["noise"]) == {"p50_difference", "p99_difference", "waiting"}
     assert "<svg" in (tmp_path / "report" / "report.html").read_text()
