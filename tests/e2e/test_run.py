@@ -7,17 +7,16 @@ import time
 from pathlib import Path
 
 import pytest
-import yaml
 
 from components.interchange.cards import read_onnx_card
 from components.interchange.report import read_report
 from pipelines import upkeep
+from pipelines.steps import edges, graph_for
 from pipelines.store import open_store
 from tests import warm
 from tests.conftest import write_source
 from tests.e2e.conftest import Ended, Run, Words, graft
 from tests.faults.test_kills import BY_CONTENT, done
-from tests.pipelines.launcher import tasks_of, written_edges
 
 ALL_STEPS = {"ingest", "feature_extraction", "finetune", "evaluate", "export_onnx", "latency", "gate", "promote"}
 
@@ -176,12 +175,11 @@ def test_drift_stops_a_run_before_training_where_asked(
     assert pointer.read_bytes() == before
 
 
-def test_kubeflow_gets_the_edges_that_this_run_recorded(first: Ended, store: Path, tmp_path: Path) -> None:
-    """Every step's report names the digests of its inputs; traced to who made them, they are the YAML's edges."""
-    path = tmp_path / "pipeline.yaml"
-    words = ["--output", path, "--image-prefix", "r/graft-", "--image-tag", "1", "--recipe", "demo"]
-    assert graft("compile", *words).code == 0
-    spec = next(yaml.safe_load_all(path.read_text()))
+def test_the_edges_of_the_graph_are_those_that_this_run_recorded(first: Ended, store: Path) -> None:
+    """Every step's report names the digests of its inputs; traced to who made them, they are the graph's edges.
+
+    Kubeflow's YAML has the same, as `tests/pipelines/test_kfp.py` proves.
+    """
     makers = {digest: name for name, digest in first.made(store).items()}
     recorded = {
         (makers[digest], f"{step}.{port}")
@@ -189,4 +187,4 @@ def test_kubeflow_gets_the_edges_that_this_run_recorded(first: Ended, store: Pat
         for port, digest in read_report(store / "artifacts" / first.made(store)[f"{step}.report"]).inputs.items()
     }
 
-    assert written_edges(tasks_of(spec)) == recorded
+    assert edges(graph_for("both")) == recorded

@@ -14,6 +14,7 @@ from components.finetune.find_lr.sweep import WINDOW, found_in, has_exploded
 from components.interchange.cli import main
 from components.interchange.report import Report, read_report
 from pipelines.cli import app
+from tests import warm
 
 SETTINGS = {"input-size-px": "32", "device": "cpu", "batch-size": "10", "num-steps": "80", "highest-lr": "1000"}
 RATES = np.geomspace(1e-6, 1.0, 121).tolist()
@@ -121,8 +122,9 @@ def test_a_sweep_that_explodes_at_once_says_so(
 
 
 def test_the_command_prints_the_rate_and_where_the_page_lies(
-    tiny_dataset: Path, tiny_weights: Path, tmp_path: Path
+    tiny_dataset: Path, tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("pipelines.find_lr.exit_code_of", lambda command: warm.run(*command[2:]).returncode)
     argv = ["find-lr", "--dataset", str(tiny_dataset), "--backbone", "test_resnet", "--weights", str(tiny_weights)]
     own = {"num-steps": "40", "lowest-lr": "1e-5", "highest-lr": "100"}
     training = {name: value for name, value in SETTINGS.items() if name not in own}
