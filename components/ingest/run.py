@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from components.ingest.earlier import known_before
 from components.ingest.encoding import Choice
 from components.ingest.files import Stamp
+from components.ingest.garbage import seldom_sought
 from components.ingest.kept import Kept
 from components.ingest.layouts import Listing
 from components.ingest.parallel import num_cores
@@ -25,7 +26,7 @@ def run(spec: Ingest, context: RunContext) -> dict[str, object]:
     """Write a dataset and a report on it; the facts returned are times and rates."""
     started = time.perf_counter()
     spec.dataset.mkdir(parents=True)
-    with TemporaryDirectory(dir=spec.dataset) as scratch, open_spool(spec.dataset) as spool:
+    with seldom_sought(), TemporaryDirectory(dir=spec.dataset) as scratch, open_spool(spec.dataset) as spool:
         listing = listed(spec, Path(scratch))
         before = known_before(spec.previous, context)
         stamps = [image.file.stamp() for image in listing.images]

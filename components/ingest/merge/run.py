@@ -5,6 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from components.ingest.earlier import known_before
+from components.ingest.garbage import seldom_sought
 from components.ingest.merge.joining import check_source, entries_of, opened_together
 from components.ingest.merge.spec import IngestMerge
 from components.ingest.reading import found_in, listed
@@ -17,7 +18,7 @@ def run(spec: IngestMerge, context: RunContext) -> dict[str, object]:
     started = time.perf_counter()
     shares, reading = opened_together(spec.shares, spec.source)
     spec.dataset.mkdir(parents=True)
-    with TemporaryDirectory(dir=spec.dataset) as scratch:
+    with seldom_sought(), TemporaryDirectory(dir=spec.dataset) as scratch:
         listing = listed(reading, Path(scratch))
         check_source(shares, listing)
         before = known_before(spec.previous, context)
