@@ -33,32 +33,13 @@ def component(
     the types that Kubeflow shall know them by (`str`, `int`, `float`, or an optional of these). With several
     `processes`, torchrun starts that many.
     """
-    arguments: list[Any] = []
-    signature: list[inspect.Parameter] = []
-
-    def declare(name: str, annotation: Any) -> None:
-        default = None if _is_optional(annotation) else inspect.Parameter.empty
-        signature.append(inspect.Parameter(name, POSITION, annotation=annotation, default=default))
-
-    for port in ports(step.spec, "in"):
-        if port.name in step.inputs:
-            kind = ARTIFACTS[port.kind]
-            declare(port.name, dsl.Input[list[kind] if port.many else kind])  # type: ignore[valid-type]
-    for name, annotation in run_time.items():
-        declare(name, annotation)
-    for port in ports(step.spec, "out"):
-        declare(port.name, dsl.OutputPath(str) if port.kind == "verdict" else dsl.Output[ARTIFACTS[port.kind]])
-    for name, annotation in only_in_kubeflow(step).items():
-        declare(name, annotation)
-
+    signature = _signature(step, run_time)
     known = {parameter.name for parameter in parameters(step.spec)}
-    for name, value in values.items():
-        if name in known and name not in run_time and value is not None:
-            arguments += [_flag(name), json.dumps(value) if isinstance(value, bool | list | tuple) else str(value)]
+    fixed = {name: value for name, value in values.items() if name in known and name not in run_time}
 
     def body(*placeholders: Any) -> dsl.ContainerSpec:
         given = dict(zip((parameter.name for parameter in signature), placeholders, strict=True))
-        words = list(arguments)
+        words: list[Any] = [word for name, value in fixed.items() if value is not None for word in _pair(name, value)]
         for port in [*ports(step.spec, "in"), *ports(step.spec, "out")]:
             if port.name in given and not port.many:  # The step finds those of a list in --executor-input.
                 place = given[port.name] if port.kind == "verdict" else given[port.name].path
@@ -74,11 +55,26 @@ def component(
 
     body.__name__ = step.name
     body.__doc__ = step.spec.__doc__
-    signature.sort(key=lambda parameter: parameter.default is None)  # Python's order: defaults last.
     body.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
     body.__annotations__ = {parameter.name: parameter.annotation for parameter in signature}
     made: Callable[..., Any] = dsl.container_component(body)
     return made
+
+
+def _signature(step: Step, run_time: Mapping[str, Any]) -> list[inspect.Parameter]:
+    """What the component is given: artifacts that it reads, parameters of the run, places of what it writes."""
+    kinds: dict[str, Any] = {}
+    for port in ports(step.spec, "in"):
+        if port.name in step.inputs:
+            kind = ARTIFACTS[port.kind]
+            kinds[port.name] = dsl.Input[list[kind] if port.many else kind]  # type: ignore[valid-type]
+    kinds |= run_time
+    for port in ports(step.spec, "out"):
+        kinds[port.name] = dsl.OutputPath(str) if port.kind == "verdict" else dsl.Output[ARTIFACTS[port.kind]]
+    kinds |= only_in_kubeflow(step)
+    defaults = {name: None if _is_optional(kind) else inspect.Parameter.empty for name, kind in kinds.items()}
+    made = [inspect.Parameter(name, POSITION, annotation=kinds[name], default=defaults[name]) for name in kinds]
+    return sorted(made, key=lambda parameter: parameter.default is None)  # Python's order: defaults last.
 
 
 def only_in_kubeflow(step: Step) -> dict[str, Any]:
@@ -102,6 +98,10 @@ def _command(step: Step, processes: int) -> list[str]:
 
 def _is_optional(annotation: Any) -> bool:
     return type(None) in getattr(annotation, "__args__", ())
+
+
+def _pair(name: str, value: Any) -> list[str]:
+    return [_flag(name), json.dumps(value) if isinstance(value, bool | list | tuple) else str(value)]
 
 
 def _flag(name: str) -> str:
