@@ -57,8 +57,12 @@ class DiskFile(NamedTuple):
     path: str
 
     def stamp(self) -> Stamp | None:
-        """By the times of its last change. None within JUST_NOW_S of it: another might leave the same times."""
+        """By the times of its last change. None within JUST_NOW_S of it: another might leave the same times.
+
+        None, too, of a name that is no UTF-8, which a table cannot hold.
+        """
         try:
+            self.path.encode()
             found = os.stat(self.path)  # noqa: PTH116
         except (OSError, ValueError):  # ValueError: a name that no file can have.
             return None

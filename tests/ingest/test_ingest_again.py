@@ -183,3 +183,13 @@ def test_files_are_copied_where_they_cannot_be_linked(
         assert {(again.folder / name).stat().st_nlink for name in shards} == {1}
     finally:
         shutil.rmtree(elsewhere)
+
+
+def test_a_file_whose_name_is_no_utf8_is_read_each_time(animals: Path, ingest: Run) -> None:
+    odd = os.fsencode(animals / "dog") + b"/\xff.png"
+    os.rename(animals / "dog" / "03.png", odd)  # noqa: PTH104
+    aged(animals)
+    first = ingest(animals, to="first")
+    again = ingest(animals, "--previous", str(first.folder), to="again")
+    assert files_read(again) == 1
+    assert again.manifest.digests == first.manifest.digests
