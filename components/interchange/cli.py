@@ -56,6 +56,7 @@ class _CommandLineOnly(BaseSettings):
 def parse(spec_type: type[S], argv: Sequence[str]) -> tuple[S, RunContext]:
     """A spec and a run context from `--flag value` pairs; BadInput lists every wrong value."""
     name = f"python -m {_package(spec_type)}"
+    _check_text(argv)
     argv = [*argv, *_lists(spec_type, argv)]
     command = create_model(
         spec_type.__name__, __base__=cast(Any, (spec_type, RunContext, _CommandLineOnly)), __doc__=spec_type.__doc__
@@ -69,6 +70,15 @@ def parse(spec_type: type[S], argv: Sequence[str]) -> tuple[S, RunContext]:
     values = both.model_dump()
     context = {key: values.pop(key) for key in RunContext.model_fields}
     return spec_type(**values), RunContext(**context)
+
+
+def _check_text(argv: Sequence[str]) -> None:
+    """A name of other bytes works as a path, but no record of the run can hold it."""
+    for word in argv:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise BadInput(f"{word!r} is no UTF-8 text: rename the file or folder, or give a link to it.") from None
 
 
 def _lists(spec_type: type[Spec], argv: Sequence[str]) -> list[str]:

@@ -116,3 +116,10 @@ def test_help_answers(step: str) -> None:
 
     assert done.returncode == 0
     assert "--help" in done.stdout
+
+
+def test_a_name_that_no_record_can_hold_is_refused_before_the_work(capsys: pytest.CaptureFixture[str]) -> None:
+    from components.ingest.spec import Ingest
+
+    assert main(Ingest, ["--source", "folder \udcff", "--dataset", "d", "--report", "r"]) == 2
+    assert "is no UTF-8 text" in capsys.readouterr().err
