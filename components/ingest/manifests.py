@@ -13,6 +13,7 @@ from components.interchange.dataset import SPLITS, SplitName
 from components.interchange.errors import BadInput, listed, near
 
 MANIFEST_SUFFIXES = (".csv", ".jsonl", ".parquet")
+EXPECTED = "Expected text in UTF-8, a CSV with commas between its cells, a JSON object a line, or Parquet."
 Cells = list[str | None]
 
 
@@ -60,9 +61,10 @@ def read_manifest(path: str, data: bytes, columns: Columns) -> list[ManifestRow]
     names, cells, attributes = _read(path, data, used)
     for name in [columns.image, columns.label, *sorted(columns.required)]:
         if name not in names:
+            otherwise = f" {EXPECTED}" if len(names) == 1 else ""
             raise BadInput(
                 f"{file_name} has no column {name!r}.{near(name, names)} Its columns: {listed(names)}. Name the right "
-                "ones with --image-column, --label-column, --split-column, --group-column."
+                f"ones with --image-column, --label-column, --split-column, --group-column.{otherwise}"
             )
     num_rows = len(cells[columns.image])
     if not num_rows:
@@ -95,7 +97,7 @@ def _read(path: str, data: bytes, used: tuple[str, ...]) -> _Table:
             raise ValueError(f"it has several columns named {listed(repr(name) for name in twice)}")
         cells = {name: _trimmed(table.column(name).cast(pa.string())) for name in dict.fromkeys(used) if name in names}
     except (pa.ArrowException, ValueError) as error:
-        raise BadInput(f"{path} cannot be read as a manifest ({error}).") from None
+        raise BadInput(f"{path} cannot be read as a manifest ({error}). {EXPECTED}") from None
     return _Table(names, cells, _attributes(table.drop_columns(list(cells))))
 
 

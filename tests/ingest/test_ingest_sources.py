@@ -88,6 +88,7 @@ def test_a_row_twice_is_a_duplicate_and_twice_with_two_labels_a_conflict(animals
         (["image,lable", "a,b"], [], "all.csv has no column 'label'. Close: lable. Its columns: image, lable."),
         (["picture,label", "a,b"], ["--image-column", "pictures"], "has no column 'pictures'. Close: picture."),
         (["image;label", "a;b"], [], "has no column 'image'. Close: image;label."),
+        (["image;label", "a;b"], [], "Expected text in UTF-8, a CSV with commas between its cells"),
         (["image,label,fold", "a,b,1"], ["--split-column", "folds"], "has no column 'folds'. Close: fold."),
         (["image,label", "a,b"], ["--group-column", "patient"], "has no column 'patient'."),
         (["image,label"], [], "there are no images in"),
