@@ -126,6 +126,7 @@ def main(spec_type: type[Spec], argv: Sequence[str] | None = None) -> int:
     """Run one step from its command line and return its exit code."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)  # Of libraries, warnings only.
     log.setLevel(logging.INFO)
+    logging.getLogger("huggingface_hub").propagate = False  # It has a handler of its own.
     name = step_name(spec_type)
     try:
         spec, context = parse(spec_type, sys.argv[1:] if argv is None else argv)
