@@ -1,6 +1,5 @@
 """Mistakes that everyone makes in training, made through the command line: impossible, refused, or shown."""
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,12 +12,13 @@ from safetensors.torch import load_file, save_file
 from components.feature_extraction.spec import FeatureExtraction
 from components.finetune.param_groups import check_cover, stage_groups
 from components.finetune.spec import Finetune
+from components.ingest.spec import Ingest
 from components.interchange import classifier, scoring
 from components.interchange.cards import read_classifier_card
 from components.interchange.cli import main
 from components.interchange.dataset import open_dataset
 from components.interchange.report import read_report
-from tests.conftest import write_dataset
+from tests.conftest import write_dataset, write_source
 
 Train = Callable[..., int]
 EARLY = ("conv1", "bn1", "layer1", "layer2")
@@ -107,18 +107,23 @@ def test_a_layer_left_out_of_the_optimiser_is_named() -> None:
 
 
 def test_imbalance_is_shown_and_weighing_it_is_one_switch(
-    train: Train, warnings: Callable[[], str], tiny_dataset: Path, tmp_path: Path
+    train: Train, warnings: Callable[[], str], tmp_path: Path
 ) -> None:
-    uneven = Path(shutil.copytree(tiny_dataset, tmp_path / "uneven"))
-    manifest = json.loads((uneven / "manifest.json").read_text())
-    manifest["counts"]["train"] = {"blue": 50, "green": 5, "red": 5}
-    (uneven / "manifest.json").write_text(json.dumps(manifest))
-    assert train(dataset=uneven) == 0
-    assert "blue has 10.0 times the training images of green" in warnings()
-    for made in ("c", "r"):
-        shutil.rmtree(tmp_path / made)
-    assert train("--class-weights", "balanced", dataset=uneven) == 0
-    assert "times the training images" not in warnings()
+    source = write_source(tmp_path / "source", 130)
+    for path in [path for name in ("green", "red") for path in sorted((source / name).iterdir())[15:]]:
+        path.unlink()
+    uneven = tmp_path / "uneven"
+    argv = ["--source", str(source), "--dataset", str(uneven), "--report", str(tmp_path / "ir")]
+    assert main(Ingest, [*argv, "--stored-size-px", "40", "--max-near-bits", "-1"]) == 0
+    losses = {}
+    for how in ("none", "balanced", "sampled"):
+        assert train("--class-weights", how, "--base-lr", "1e-12", dataset=uneven) == 0
+        losses[how] = read_report(tmp_path / "r").details["history"][0]["train_loss"]
+        assert ("times the training images" in warnings()) == (how == "none")
+        assert "blue has" in warnings() or how != "none"
+        for made in ("c", "r"):
+            shutil.rmtree(tmp_path / made)
+    assert len(set(losses.values())) == 3  # Nothing learns at such a rate: what differs is what counts.
 
 
 def test_a_vit_at_another_input_size_has_its_position_embeddings_resampled_and_says_so(
@@ -128,6 +133,8 @@ def test_a_vit_at_another_input_size_has_its_position_embeddings_resampled_and_s
     vit = ("--backbone", "test_vit", "--weights", str(tmp_path / "vit.safetensors"))
     assert train(*vit, "--input-size-px", "32") == 0
     assert "32 px, the weights were trained with 160 px: the position embeddings were resampled" in warnings()
+    embeddings = load_file(tmp_path / "c" / "weights.safetensors")["pos_embed"]
+    assert embeddings.shape[1] == (32 // 16) ** 2 + 1  # A patch each, and the class token.
 
 
 @pytest.mark.parametrize(
