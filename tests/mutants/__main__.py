@@ -11,6 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.mutants.guards import GUARDS
 from tests.mutants.planted import MUTANTS, Mutant
 
 ROOT = Path(__file__).parents[2]
@@ -52,7 +53,7 @@ def survived(mutant: Mutant) -> bool:
 
 def main(names: list[str]) -> int:
     """Run the mutants of these names, or all; 1 when any survives."""
-    chosen = [mutant for mutant in MUTANTS if not names or mutant.name in names]
+    chosen = [mutant for mutant in (*MUTANTS, *GUARDS) if not names or mutant.name in names]
     survivors = []
     for mutant in chosen:
         started = time.monotonic()
