@@ -14,14 +14,18 @@ def _beside(path: Path) -> Path:
     return path.with_name(data_file(path.name))
 
 
+def must_be_parted(model: onnx.ModelProto, most_bytes: int = MOST_BYTES) -> bool:
+    """Whether the weights in the model's memory are too many for one file."""
+    return sum(len(tensor.raw_data) for tensor in model.graph.initializer) > most_bytes
+
+
 def save(model: onnx.ModelProto, path: Path, most_bytes: int = MOST_BYTES) -> None:
     """Write the model; weights of more than `most_bytes` in all go to one file beside it, named `<file>.data`.
 
     The path of that file inside the model is relative to the model's own folder. Equal models give equal bytes. Empties
     the model's weights when they go outside.
     """
-    outside = sum(len(tensor.raw_data) for tensor in model.graph.initializer) > most_bytes
-    if outside:
+    if must_be_parted(model, most_bytes):
         onnx.external_data_helper.convert_model_to_external_data(
             model, all_tensors_to_one_file=True, location=_beside(path).name, size_threshold=SMALLEST_OUTSIDE
         )

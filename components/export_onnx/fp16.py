@@ -30,9 +30,12 @@ class Reach(NamedTuple):
     value: float
 
 
-def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model in half precision; its input and output stay what they are. Changes `model`."""
-    converted: onnx.ModelProto = convert_float_to_float16(model, keep_io_types=True)
+def to_fp16(path: Path) -> onnx.ModelProto:
+    """The model of a file in half precision; its input and output stay what they are."""
+    model = onnx.load(path)
+    # Of the graph alone: the converter would hand shape inference the weights, too, of which it takes 2 GiB at most.
+    model.graph.value_info.extend(onnx.shape_inference.infer_shapes(load_graph(path)).graph.value_info)
+    converted: onnx.ModelProto = convert_float_to_float16(model, keep_io_types=True, disable_shape_infer=True)
     return converted
 
 

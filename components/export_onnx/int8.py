@@ -15,6 +15,7 @@ import onnx
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 
+from components.export_onnx.files import must_be_parted, remove
 from components.interchange.onnx_model import INPUT_NAME
 from components.interchange.progress import progress
 from components.interchange.scoring import Logits
@@ -81,6 +82,7 @@ def quantise(
     copy.CopyFrom(model)
     # The tools ask for a preparation that the export has done already (folding, shapes), and warn without this mark.
     onnx.helper.set_model_props(copy, {"onnx.quant.pre_process": "onnxruntime.quant"})
+    remove(path)  # Weights beside a file would be appended to those of the file before.
     logging.disable(logging.WARNING)  # They log to the root logger, a line a tensor.
     try:
         quantize_static(
@@ -93,6 +95,7 @@ def quantise(
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             calibration_cache_path=work / CALIBRATION_FILE,
+            use_external_data_format=must_be_parted(model),
         )
     finally:
         logging.disable(logging.NOTSET)

@@ -91,7 +91,7 @@ def make(precision: Precision, bench: Bench, path: Path, work: Path, metadata: d
 def _make_fp16(made: Made, bench: Bench, work: Path, metadata: dict[str, str]) -> None:
     found = fp16.reaches(bench.full, work, bench.calibration(1))
     made.largest, made.because = found[0], fp16.overflows(found)
-    save(tidy(fp16.to_fp16(onnx.load(bench.full)), metadata), made.path)
+    save(tidy(fp16.to_fp16(bench.full), metadata), made.path)
 
 
 def _make_int8(made: Made, bench: Bench, work: Path, metadata: dict[str, str], max_drop: float) -> None:

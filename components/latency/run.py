@@ -73,12 +73,14 @@ def run(spec: Latency, context: RunContext) -> dict[str, object]:
     runs = progress(range(spec.timed_runs), "latency at batch 1", total=spec.timed_runs, unit=" runs")
     with watched() as waiting:
         samples_ms = time_runs(one, clock, runs)
-    found = Figures([], [Point("batch 1", float(np.median(samples_ms)), 1000 / float(samples_ms.mean()))], {})
+    rate = throughput(samples_ms, 1, CONFIDENCE)
+    found = Figures([], [Point("batch 1", float(np.median(samples_ms)), rate.value)], {})
     p50, _, p99 = estimates = [percentile(samples_ms, percent, CONFIDENCE) for percent in PERCENTILES]
     found.rows = [
         _row(f"p{percent}_ms", estimate, "ms", "batch 1", len(samples_ms))
         for percent, estimate in zip(PERCENTILES, estimates, strict=True)
     ]
+    found.rows.append(_row("images_per_s", rate, "images/s", "batch 1", len(samples_ms)))
     itself = noise(samples_ms, waiting.share)
     word = None if spec.max_p99_ms is None else verdict(p50, p99, spec.max_p99_ms, itself.too_much)
 
@@ -94,7 +96,7 @@ def run(spec: Latency, context: RunContext) -> dict[str, object]:
         call = of(open_session(spec.onnx_model, provider, threads)[0])
         warm_up(call, clock, spec.max_warmup_runs // 5)
         samples = time_for(call, clock, spec.throughput_s)
-        found.add(f"{threads} threads", samples, throughput(samples, 1, CONFIDENCE))
+        found.add(f"{threads} {'thread' if threads == 1 else 'threads'}", samples, throughput(samples, 1, CONFIDENCE))
     if spec.rate is not None:
         found.add(f"{spec.rate:g} requests/s", paced_ms(one, spec.rate, spec.timed_runs, clock))
     if spec.end_to_end_runs:
