@@ -1,7 +1,7 @@
 """The recipes' backbones from source images to a reloaded ONNX file, at their own input sizes.
 
-The default suite takes EfficientNet-Lite0 with its real weights and a small ViT (whole runs have a small ResNet);
-`make test-backbones` all six. Weights that cannot be had here are random, and saved to a file.
+The default suite takes ResNet18, EfficientNet-Lite0 with its real weights, and a small ViT; `make test-backbones` all
+six. Weights that cannot be had here are random, and saved to a file.
 """
 
 from pathlib import Path
@@ -57,7 +57,7 @@ STAGES_AS_DOCUMENTED = {
     },
 }
 SHARES = ("--val-fraction", "0.3", "--test-fraction", "0.3")
-DEFAULT = ("tf_efficientnet_lite0", "test_vit")
+DEFAULT = ("resnet18", "tf_efficientnet_lite0", "test_vit")
 EVERY = [
     pytest.param(name, marks=() if name in DEFAULT else pytest.mark.slow, id=name) for name in STAGES_AS_DOCUMENTED
 ]
