@@ -1,8 +1,8 @@
 """Classes with probabilities for images, from the onnx_model artifact alone: onnxruntime, numpy and Pillow.
 
-The images go through the same preprocessing as the training images did, in threads, some batches ahead of the model.
-The model answers several batches at a time, a thread each: threads that share one batch wait for each other.
-N images, C classes.
+The images go through the same preprocessing as the training images did. Several batches are worked on at a time, each
+from decoding to its answers in one thread: threads that share a batch wait for each other, and more threads than cores
+take them from the model. Files are read ahead. N images, C classes.
 """
 
 from collections import deque
@@ -54,6 +54,7 @@ class Unreadable:
 
 
 Answer = Prediction | Unreadable
+Read = bytes | Unreadable
 Decoded = NDArray[np.uint8] | Unreadable
 
 
@@ -72,7 +73,7 @@ def predict(model_folder: Path, images: Sequence[str], batch_size: int = 8) -> I
 def _options(num_threads: int) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads = num_threads
-    # Between two batches onnxruntime's threads would burn the cores that decode the next one.
+    # Between two batches onnxruntime's threads would burn the cores that decode another one.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
 
@@ -80,14 +81,12 @@ def _options(num_threads: int) -> Any:
 def _answers(
     session: Any, card: OnnxCard, pictures: Iterator[Picture], batch_size: int, lanes: int
 ) -> Iterator[Answer]:
-    """Answers in order, while `lanes` later batches are in the model and the images after them are being decoded."""
-    with ThreadPoolExecutor(num_cores()) as decoders, ThreadPoolExecutor(lanes) as models:
+    """Answers in order, while `lanes` later batches are worked on and the files after them are being read."""
+    with ThreadPoolExecutor(2 * lanes + 1) as readers, ThreadPoolExecutor(lanes) as workers:
 
         def begun() -> Iterator[Future[list[Answer]]]:
             while batch := list(islice(pictures, batch_size)):
-                decoded = [decoders.submit(_decoded, picture, card) for picture in batch]
-                names = [picture.name for picture in batch]
-                yield models.submit(_answered, session, card, names, decoded)
+                yield workers.submit(_answered, session, card, batch, readers.submit(_read, batch))
 
         batches = begun()
         waiting = deque(islice(batches, 2 * lanes + 1))
@@ -97,25 +96,35 @@ def _answers(
             yield from answers
 
 
-def _decoded(picture: Picture, card: OnnxCard) -> Decoded:
+def _read(batch: Sequence[Picture]) -> list[Read]:
+    found: list[Read] = []
+    for picture in batch:
+        try:
+            found.append(picture.read())
+        except OSError as error:
+            found.append(Unreadable(picture.name, error.strerror or str(error)))
+        except BadInput as error:
+            found.append(Unreadable(picture.name, str(error)))
+    return found
+
+
+def _decoded(picture: Picture, data: Read, card: OnnxCard) -> Decoded:
+    if isinstance(data, Unreadable):
+        return data
     try:
-        return preprocess(picture.read(), card.preprocessing)
+        return preprocess(data, card.preprocessing)
     except BrokenImage as error:
         return Unreadable(picture.name, str(error))
-    except OSError as error:
-        return Unreadable(picture.name, error.strerror or str(error))
-    except BadInput as error:
-        return Unreadable(picture.name, str(error))
 
 
-def _answered(session: Any, card: OnnxCard, names: Sequence[str], decoding: Sequence[Future[Decoded]]) -> list[Answer]:
-    """The answers of one batch, as soon as its images are decoded."""
-    decoded = [future.result() for future in decoding]
+def _answered(session: Any, card: OnnxCard, batch: Sequence[Picture], reading: Future[list[Read]]) -> list[Answer]:
+    """The answers of one batch, as soon as its files are read."""
+    decoded = [_decoded(picture, data, card) for picture, data in zip(batch, reading.result(), strict=True)]
     readable = [pixels for pixels in decoded if not isinstance(pixels, Unreadable)]
     probabilities = iter(_probabilities(session, card, readable) if readable else ())
     return [
-        pixels if isinstance(pixels, Unreadable) else _prediction(name, next(probabilities), card)
-        for name, pixels in zip(names, decoded, strict=True)
+        pixels if isinstance(pixels, Unreadable) else _prediction(picture.name, next(probabilities), card)
+        for picture, pixels in zip(batch, decoded, strict=True)
     ]
 
 
