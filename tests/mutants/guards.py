@@ -3,6 +3,8 @@
 from tests.mutants.planted import Mutant
 
 TRAINING = ("tests/mistakes/test_training.py",)
+SERVING = ("tests/mistakes/test_serving.py",)
+EXPORT = "components/export_onnx/export.py"
 ADVICE, CLASSIFIER = "components/finetune/advice.py", "components/interchange/classifier.py"
 
 GUARDS = (
@@ -88,4 +90,42 @@ GUARDS = (
         "yield split.center_crops(own[start : start + batch_size], crop_px)[:, ::-1].copy()",
         TRAINING,
     ),
+    Mutant("few images unsaid by fine-tuning", ADVICE, "if total < FEW_TRAIN_IMAGES:", "if False:", TRAINING),
+    Mutant("small classes unsaid", ADVICE, "    if few:", "    if False:", TRAINING),
+    Mutant(
+        "few images unsaid by the baseline",
+        "components/feature_extraction/run.py",
+        '"expectation": words if few else None}',
+        '"expectation": None}',
+        TRAINING,
+    ),
+    Mutant(
+        "the order of classes does not matter",
+        CLASSIFIER,
+        "if card.classes != manifest.classes:",
+        "if set(card.classes) != set(manifest.classes):",
+        SERVING,
+    ),
+    Mutant(
+        "copies in other bytes stay",
+        "components/ingest/copies.py",
+        "same[picture.pixels_sha256, picture",
+        "same[picture.id, picture",
+        SERVING,
+    ),
+    Mutant(
+        "test scored in train mode",
+        CLASSIFIER,
+        "model.eval().to(device).to(memory",
+        "model.to(device).to(memory",
+        SERVING,
+    ),
+    Mutant(
+        "a batch frozen in the file",
+        EXPORT,
+        'dynamic_shapes=({0: torch.export.Dim("batch")},)',
+        "dynamic_shapes=None",
+        SERVING,
+    ),
+    Mutant("the exporter's own opset", EXPORT, "if opset_of(graph_model) != opset:", "if False:", SERVING),
 )
