@@ -31,6 +31,7 @@ from components.interchange.cli import log
 from components.interchange.dataset import Dataset, open_dataset
 from components.interchange.errors import BadInput
 from components.interchange.feature_statistics import carry_feature_statistics
+from components.interchange.inference import predict_logits
 from components.interchange.lineage import FOLDER, LineageImage, write_lineage
 from components.interchange.memory import keep_freed_memory
 from components.interchange.onnx_model import MODEL_FILE, metadata_of, open_model, sha256_of, variant_file
@@ -184,7 +185,7 @@ def _reference(
     model: classifier.PixelsToLogits, pixels_NHWC: NDArray[np.uint8], device: torch.device
 ) -> NDArray[np.float32]:
     torch.backends.cudnn.allow_tf32 = False  # As in settings.EXACT.
-    return classifier.predict_logits(model, batches(pixels_NHWC, REFERENCE_BATCH), device)
+    return predict_logits(model, batches(pixels_NHWC, REFERENCE_BATCH), device)
 
 
 def _write_lineage(spec: ExportOnnx, dataset: Dataset, made: ClassifierCard) -> None:

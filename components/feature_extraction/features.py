@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from components.interchange.classifier import PixelsToLogits, forward
+from components.interchange.classifier import PixelsToLogits
 from components.interchange.dataset import Split
 from components.interchange.errors import BadInput
+from components.interchange.inference import forward
 from components.interchange.progress import progress
 
 

@@ -23,6 +23,7 @@ from components.ingest.spec import Ingest
 from components.interchange import classifier
 from components.interchange.cli import main
 from components.interchange.dataset import open_dataset
+from components.interchange.inference import predict_logits
 from components.interchange.onnx_model import logits_of, open_model
 from components.interchange.preprocessing import Preprocessing
 from components.interchange.report import read_report
@@ -130,7 +131,7 @@ def test_from_images_to_a_reloaded_onnx_file(backbone: str, images: Path, tmp_pa
     assert report.details["flips"] == []
     pixels_NHWC = open_dataset(tmp_path / "dataset").split("val").center_crops(range(3), preprocessing.crop_px)
     wrapped = classifier.PixelsToLogits(model, preprocessing)
-    expected_NC = classifier.predict_logits(wrapped, iter([pixels_NHWC]), torch.device("cpu"))
+    expected_NC = predict_logits(wrapped, iter([pixels_NHWC]), torch.device("cpu"))
     np.testing.assert_allclose(logits_of(session, pixels_NHWC), expected_NC, atol=2e-3, rtol=1e-3)
 
 

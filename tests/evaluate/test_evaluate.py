@@ -16,6 +16,7 @@ from components.interchange.artifact import digest
 from components.interchange.cards import read_classifier_card, read_onnx_card
 from components.interchange.cli import main
 from components.interchange.dataset import open_dataset
+from components.interchange.inference import predict_logits
 from components.interchange.onnx_model import open_model
 from components.interchange.report import Report, read_report
 from tests.evaluate.conftest import write_champion
@@ -75,9 +76,7 @@ def test_the_temperature_is_fitted_to_val_and_judged_on_test(calibrated, tiny_da
     for name in ("val", "test"):
         split = dataset.split(name)
         network = classifier.PixelsToLogits(model, card.preprocessing)
-        logits[name] = classifier.predict_logits(
-            network, iter([split.center_crops(range(30), 32)]), torch.device("cpu")
-        )
+        logits[name] = predict_logits(network, iter([split.center_crops(range(30), 32)]), torch.device("cpu"))
         labels[name] = split.labels_N
     intervals = Intervals(num_resamples=200, seed=0, bins=15)
     expected = temperature.choose(logits["val"], labels["val"], logits["test"], labels["test"], intervals).temperature

@@ -13,9 +13,10 @@ from components.feature_extraction.spec import FeatureExtraction
 from components.interchange import scoring
 from components.interchange.artifact import digest
 from components.interchange.cards import read_classifier_card
-from components.interchange.classifier import PixelsToLogits, build, load, predict_logits, preprocessing_of
+from components.interchange.classifier import PixelsToLogits, build, load, preprocessing_of
 from components.interchange.cli import main
 from components.interchange.dataset import open_dataset
+from components.interchange.inference import predict_logits
 from components.interchange.report import read_report
 
 

@@ -15,6 +15,7 @@ from components.interchange.artifact import digest, file_digest
 from components.interchange.cards import ClassifierCard
 from components.interchange.dataset import open_dataset
 from components.interchange.errors import BadInput
+from components.interchange.inference import forward, predict_logits
 
 
 def backbone_of(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -78,7 +79,7 @@ def test_normalisation_is_part_of_the_model(tiny_classifier: Path) -> None:
     mean, std = np.array(card.preprocessing.mean), np.array(card.preprocessing.std)
     by_hand = torch.from_numpy(((pixels_NHWC / 255 - mean) / std).transpose(0, 3, 1, 2)).float()
     wrapped = classifier.PixelsToLogits(model, card.preprocessing)
-    found = classifier.predict_logits(wrapped, iter([pixels_NHWC[:2], pixels_NHWC[2:]]), torch.device("cpu"))
+    found = predict_logits(wrapped, iter([pixels_NHWC[:2], pixels_NHWC[2:]]), torch.device("cpu"))
     with torch.inference_mode():
         np.testing.assert_allclose(found, model(by_hand).numpy(), atol=1e-5)
 
@@ -96,11 +97,9 @@ def test_parts_come_back_in_order_each_from_one_thread(threads: int) -> None:
     batches_NHWC = np.arange(200, dtype=np.uint8).reshape(5, 40, 1, 1, 1)
     torch.set_num_threads(threads)
     try:
-        found = classifier.forward(first_pixel, batches_NHWC, torch.device("cpu"))
+        found = forward(first_pixel, batches_NHWC, torch.device("cpu"))
         with pytest.raises(ZeroDivisionError):
-            classifier.forward(
-                lambda part_NHWC: part_NHWC * (1 // (len(part_NHWC) - 8)), batches_NHWC, torch.device("cpu")
-            )
+            forward(lambda part_NHWC: part_NHWC * (1 // (len(part_NHWC) - 8)), batches_NHWC, torch.device("cpu"))
         assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)

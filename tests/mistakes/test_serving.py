@@ -17,6 +17,7 @@ from components.ingest.spec import Ingest
 from components.interchange import classifier
 from components.interchange.cli import main
 from components.interchange.dataset import open_dataset
+from components.interchange.inference import predict_logits
 from tests.conftest import coloured_pixels, write_source
 
 
@@ -60,8 +61,8 @@ def test_scores_do_not_depend_on_the_mode_that_a_model_is_in(tiny_classifier: Pa
     wrapped = classifier.PixelsToLogits(model, card.preprocessing)
     pixels_NHWC = open_dataset(tiny_dataset).split("val").center_crops(range(10), card.preprocessing.crop_px)
     cpu = torch.device("cpu")
-    expected_NC = classifier.predict_logits(wrapped.eval(), iter([pixels_NHWC]), cpu)
-    found_NC = classifier.predict_logits(wrapped.train(), iter([pixels_NHWC]), cpu)
+    expected_NC = predict_logits(wrapped.eval(), iter([pixels_NHWC]), cpu)
+    found_NC = predict_logits(wrapped.train(), iter([pixels_NHWC]), cpu)
     np.testing.assert_array_equal(found_NC, expected_NC)
     assert not wrapped.training
 

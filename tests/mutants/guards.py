@@ -4,7 +4,7 @@ from tests.mutants.planted import Mutant
 
 TRAINING = ("tests/mistakes/test_training.py",)
 SERVING = ("tests/mistakes/test_serving.py",)
-EXPORT = "components/export_onnx/export.py"
+EXPORT, INFERENCE = "components/export_onnx/export.py", "components/interchange/inference.py"
 ADVICE, CLASSIFIER = "components/finetune/advice.py", "components/interchange/classifier.py"
 
 GUARDS = (
@@ -78,7 +78,7 @@ GUARDS = (
     ),
     Mutant(
         "val scored in train mode",
-        CLASSIFIER,
+        INFERENCE,
         "model.eval().to(device).to(memory",
         "model.to(device).to(memory",
         TRAINING,
@@ -115,7 +115,7 @@ GUARDS = (
     ),
     Mutant(
         "test scored in train mode",
-        CLASSIFIER,
+        INFERENCE,
         "model.eval().to(device).to(memory",
         "model.to(device).to(memory",
         SERVING,
