@@ -108,4 +108,4 @@ def around(value: float, resampled_R: NDArray[np.floating]) -> Interval:
     """
     interval = percentile_interval(value, resampled_R)
     bias = float(np.nanmean(resampled_R)) - value
-    return Interval(value, *(max(0.0, float(end) - bias) for end in interval[1:]))
+    return Interval(value, *(float(np.maximum(0.0, end - bias)) for end in interval[1:]))  # Undefined stays so.
