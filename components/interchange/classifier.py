@@ -20,6 +20,7 @@ from components.interchange.artifact import write_card
 from components.interchange.cards import ClassifierCard, Weights, read_classifier_card
 from components.interchange.dataset import Manifest
 from components.interchange.errors import BadInput, listed, near
+from components.interchange.hub import wait_for_hub
 from components.interchange.normalisation import normalise_rows
 from components.interchange.preprocessing import Preprocessing
 from components.interchange.weights import weights_file
@@ -125,9 +126,12 @@ def _check_patches(model: Any, input_size_px: int) -> None:
 def from_hub(backbone: str) -> Any:
     """timm's own pretrained model with the head of its pretraining; BadInput where it cannot be had."""
     _check_known(backbone)
-    if not timm.models.get_pretrained_cfg(backbone).has_weights:
+    config = timm.models.get_pretrained_cfg(backbone)
+    if not config.has_weights:
         raise BadInput(f"timm has no pretrained weights of {backbone}. Name a file with --weights.")
     try:
+        if config.hf_hub_id:
+            wait_for_hub(config.hf_hub_id)
         return timm.create_model(backbone, pretrained=True)
     except Exception as error:  # The hub client raises its own, urllib's and requests' errors.
         raise BadInput(

@@ -28,10 +28,17 @@ from pipelines.weights import fetch, weights_in
 ROOT = Path(__file__).parents[2]
 BACKBONE = "test_resnet"
 TAGGED = "test_resnet.r160_in1k"
+NOBODY = "http://127.0.0.1:9"
 
 
 @pytest.fixture(scope="module")
-def hub(tiny_hub_weights: Path) -> Iterator[str]:
+def busy() -> list[int]:
+    """What the hub answers next, instead of what it was asked for: statuses, the last of them first."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def hub(tiny_hub_weights: Path, busy: list[int]) -> Iterator[str]:
     """A hub that has the weights of one backbone, as Hugging Face's answers for it."""
     content = tiny_hub_weights.read_bytes()
 
@@ -40,6 +47,11 @@ def hub(tiny_hub_weights: Path) -> Iterator[str]:
             self.do_GET()
 
         def do_GET(self) -> None:
+            if busy:
+                self.send_response(busy.pop())
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
             there = self.path == f"/timm/{TAGGED}/resolve/main/model.safetensors"
             self.send_response(200 if there else 404)
             self.send_header("X-Repo-Commit", "0" * 40)
@@ -78,10 +90,10 @@ def tiny_hub_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def graft(hub: str, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    def call(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
         settings = {"PYTHONPATH": str(ROOT), "HF_ENDPOINT": hub, "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path / "hf")}
         command = [sys.executable, "-m", "pipelines.cli", "weights", *arguments]
-        environment = {**os.environ, **settings, "NO_PROXY": "127.0.0.1", **more}
+        environment = {**os.environ, **settings, "NO_PROXY": "127.0.0.1"}
         return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
 
     return call
@@ -93,14 +105,13 @@ def test_fetched_once_recorded_and_used_without_the_hub(
     tiny_dataset: Path,
     s3_store: str,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     first = graft("fetch", BACKBONE, "--store", s3_store)
     assert first.returncode == 0, first.stderr
     assert TAGGED in first.stdout and "licence apache-2.0" in first.stdout
-    again = graft("fetch", BACKBONE, "--store", s3_store, HF_ENDPOINT="http://127.0.0.1:9")
-    assert "was there already" in again.stdout
-    (row,) = json.loads(graft("ls", "--store", s3_store, "--json").stdout.splitlines()[-1])
+    assert "was there already" in CliRunner().invoke(app, ["weights", "fetch", BACKBONE, "--store", s3_store]).stdout
+    listing = CliRunner().invoke(app, ["weights", "ls", "--store", s3_store, "--json"])
+    (row,) = json.loads(listing.stdout.splitlines()[-1])
     assert (row["pretrained"], row["license"], row["whole"]) == (TAGGED, "apache-2.0", True)
     assert row["origin"] == f"hub:timm/{TAGGED}"
 
@@ -123,7 +134,75 @@ def test_fetched_once_recorded_and_used_without_the_hub(
     assert read_classifier_card(tmp_path / "c").weights.sha256 == row["sha256"]
 
 
-def test_a_hub_that_cannot_be_reached_is_named_with_the_way_out(
+@pytest.fixture
+def at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Point this process to a hub, with an empty cache."""
+
+    def point(endpoint: str) -> None:
+        constants = "huggingface_hub.constants"
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        monkeypatch.setattr(f"{constants}.HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(f"{constants}.HF_HUB_CACHE", str(tmp_path / "hf"))
+        monkeypatch.setattr(f"{constants}.ENDPOINT", endpoint)
+        template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(f"{constants}.HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr("components.interchange.hub.PAUSE_S", 0.01)
+
+    return point
+
+
+def test_a_training_takes_weights_right_from_the_hub_and_then_from_its_cache(
+    hub: str, at: Callable[[str], None], tiny_hub_weights: Path, tiny_dataset: Path, tmp_path: Path
+) -> None:
+    at(hub)
+    argv = [
+        *("--dataset", str(tiny_dataset), "--classifier", str(tmp_path / "c"), "--report", str(tmp_path / "r")),
+        *("--backbone", BACKBONE, "--input-size-px", "32", "--device", "cpu", "--num-epochs", "1"),
+        *("--weights", "hub", "--freeze", "late"),
+    ]
+    assert main(Finetune, [*argv, "--weights-sha256", "0" * 64]) == 2
+    at(NOBODY)  # The file has been fetched by now.
+    assert main(Finetune, argv) == 0
+    from safetensors.torch import load_file
+
+    theirs, ours = load_file(tiny_hub_weights), load_file(tmp_path / "c" / "weights.safetensors")
+    backbone = [name for name in theirs if not name.startswith("fc.")]
+    assert state_digest({name: ours[name] for name in backbone}) == state_digest(
+        {name: theirs[name] for name in backbone}
+    )
+    origin = read_classifier_card(tmp_path / "c").weights
+    assert (origin.origin, origin.license) == (f"hub:timm/{TAGGED}", "apache-2.0")
+    assert origin.sha256 == state_digest(theirs)
+
+
+def test_weights_are_fetched_into_a_folder_from_a_hub_that_is_busy_twice(
+    hub: str, at: Callable[[str], None], busy: list[int], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    at(hub)
+    busy += [429, 503]
+    store = str(tmp_path / "store")
+    record, new = fetch(BACKBONE, store)
+    file = tmp_path / "store" / "weights" / f"{BACKBONE}.safetensors"
+    assert new and record.license == "apache-2.0" and record.sha256 == file_digest(file)
+    assert json.loads(file.with_suffix(".json").read_text())["sha256"] == record.sha256
+    assert build(BACKBONE, 3, "store", store=store)[1].sha256 == record.sha256
+    assert [line for line in caplog.messages if "does not answer" in line] == [
+        f"{hub} does not answer (HTTP 503), try 1 of 3",
+        f"{hub} does not answer (HTTP 429), try 2 of 3",
+    ]
+
+
+def test_a_machine_without_a_network_hears_so_in_three_lines(
+    at: Callable[[str], None], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    at(NOBODY)
+    with pytest.raises(BadInput, match=f"{NOBODY} does not answer: .*refused.* graft weights fetch {BACKBONE} --store"):
+        fetch(BACKBONE, str(tmp_path / "store"))
+    assert [line.rpartition(", ")[2] for line in caplog.messages] == ["try 1 of 3", "try 2 of 3"]
+    assert weights_in(str(tmp_path / "store")) == []
+
+
+def test_a_hub_that_must_not_be_asked_is_named_with_the_way_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
