@@ -52,11 +52,15 @@ class Choice:
 
     def because(self) -> str:
         """In words."""
-        seen = f"{self._raw_bytes / GIB:.3g} GiB of pixels"
+        seen = f"{_size(self._raw_bytes)} of pixels"
         if self._wanted != "auto":
             return f"--encoding {self._wanted} asks for it ({seen})"
         relation = "over" if self.encoding == "jpeg" else "within"
         return f"{seen} are {relation} --raw-limit-gib {self._raw_limit_gib:g}"
+
+
+def _size(num_bytes: int) -> str:
+    return f"{num_bytes / GIB:.3g} GiB" if num_bytes >= GIB / 10 else f"{num_bytes / 2**20:.3g} MiB"
 
 
 def encoded_as(picture: Picture, encoding: Encoding) -> Picture:

@@ -51,7 +51,7 @@ def ingest_page(
     said: list[Block] = [Notes([("bad", warning) for warning in warnings])] if warnings else []
     sections = [
         *([Section("Worth a look", said)] if said else []),
-        Section("Classes and splits", [_splits(counts, asked)]),
+        Section("Classes and splits", [_splits(counts, asked, pictures)]),
         Section("Examples", _examples(classes, placement)),
         Section("Sizes, formats, colours", _properties(pictures, statistics)),
         Section("Storage", [Text(sentence) for sentence in storage]),
@@ -63,7 +63,7 @@ def ingest_page(
     return page.render("Images", lead, sections, figures=figures)
 
 
-def _splits(counts: Counts, asked: Mapping[str, float]) -> Table:
+def _splits(counts: Counts, asked: Mapping[str, float], pictures: Sequence[Picture]) -> Table:
     totals = {split: sum(counts[split].values()) for split in SPLITS}
     number = sum(totals.values())
     rows: list[list[Cell | str]] = []
@@ -74,7 +74,10 @@ def _splits(counts: Counts, asked: Mapping[str, float]) -> Table:
     rows.append([Cell("all", strong=True), *(Cell(f"{totals[split]:,}", strong=True) for split in SPLITS), ""])
     rows.append(["achieved", *(f"{totals[split] / number:.1%}" for split in SPLITS), ""])
     rows.append(["asked for", *(f"{asked[split]:.1%}" for split in SPLITS), ""])
-    return Table(["class", *SPLITS, "share"], rows, "Images by class and split; the hash of each decides its side.")
+    given = sum(one.source.split is not None for one in pictures)
+    by_hash = "the hash of each decides its side."
+    how = f"{given:,} stand where the source puts them; of the others {by_hash}" if given else by_hash
+    return Table(["class", *SPLITS, "share"], rows, f"Images by class and split; {how}")
 
 
 def _examples(classes: Sequence[str], placement: Placement) -> list[Block]:
@@ -125,7 +128,9 @@ def _left_out(quarantined: Sequence[Quarantined]) -> Table:
     shown = sorted(quarantined, key=lambda entry: (entry.reason, entry.path))[:FILES_SHOWN]
     rest = len(quarantined) - len(shown)
     caption = f"{rest:,} more are in quarantine.parquet." if rest else ""
-    return Table(["file", "reason", "found"], [[one.path, one.reason, one.detail] for one in shown], caption)
+    return Table(
+        ["file", "reason", "found"], [[one.path, one.reason, one.detail] for one in shown], caption, words=True
+    )
 
 
 def _left_out_pictures(

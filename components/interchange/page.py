@@ -45,11 +45,12 @@ class Text:
 
 @dataclass(frozen=True)
 class Table:
-    """A table; the first column names the row."""
+    """A table; the first column names the row. Cells that hold `words` begin at the left and may take several lines."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[Cell | str]]
     caption: str = ""
+    words: bool = False
 
 
 @dataclass(frozen=True)

@@ -31,11 +31,13 @@ from PIL import (  # noqa: F401
 )
 
 from components.interchange.errors import BadInput
+from components.interchange.file_kinds import seems_to_be
 from components.interchange.preprocessing import Interpolation, Preprocessing
 
 # Closed: Pillow's other plug-ins run programs (EPS) or take text for pictures (TGA). A JPEG may turn out as MPO.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
 BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"RIFF", b"II*\x00", b"MM\x00*", b"\x00\x00\x00\x0cjP  ")
+AVIF_BRANDS = (b"ftypavif", b"ftypavis")
 MIN_SIDE_PX = 8
 MAX_PIXELS = 200_000_000  # The largest phone cameras; a bomb claims more.
 MAX_ASPECT = 4
@@ -183,12 +185,16 @@ def _opened(data: bytes) -> Image.Image:
     except BrokenImage:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise BrokenImage("too large", str(error)) from None
+        raise BrokenImage("too large", f"at most {MAX_PIXELS:,} pixels are decoded ({error})") from None
     except UnidentifiedImageError:
-        detail = f"the file begins with {data[:8]!r}; known are {', '.join(FORMATS)}"
+        why = ""
     except Exception as error:  # A damaged header.
-        detail = f"the header does not decode ({error})"
-    raise BrokenImage("truncated" if data.startswith(BEGINNINGS) else "not an image", detail)
+        why = f" ({error})"
+    if data.startswith(BEGINNINGS) or data[4:12] in AVIF_BRANDS:
+        raise BrokenImage("truncated", f"the header does not decode{why}")
+    found = seems_to_be(data)
+    what = f"it seems to be {found}" if found else "it begins like none that is known"
+    raise BrokenImage("not an image", f"{what}{why}; known are {', '.join(FORMATS)}")
 
 
 def _load(image: Image.Image, data: bytes) -> None:
@@ -196,7 +202,7 @@ def _load(image: Image.Image, data: bytes) -> None:
         if isinstance(image, JpegImagePlugin.JpegImageFile):
             image.decodermaxblock = len(data)  # At once: in pieces of 64 kB large photographs take a fifth longer.
         image.load()
-        if image.format in ("JPEG", "MPO") and not _jpeg_ends(data):
+        if not _ends(image.format, data):
             raise EOFError("no end-of-image marker")
     except Exception as error:  # Each of Pillow's plug-ins has errors of its own.
         raise BrokenImage("truncated", f"the {image.format} does not decode to its end ({error})") from None
@@ -232,6 +238,17 @@ def _check_size(width_px: int, height_px: int) -> None:
         raise BrokenImage("too large", f"{found}; at most {MAX_PIXELS:,} pixels are decoded")
     if long > MAX_ASPECT * short:
         raise BrokenImage("too elongated", f"{found}; sides may differ by at most {MAX_ASPECT}:1")
+
+
+def _ends(kind: str | None, data: bytes) -> bool:
+    """Whether the mark is there that stands at the end of a format whose decoder does without."""
+    if kind in ("JPEG", "MPO"):
+        return _jpeg_ends(data)
+    if kind == "PNG":
+        return data.rfind(b"IEND\xaeB`\x82") >= 0
+    if kind == "JPEG2000":  # OpenJPEG makes a grey picture of a header. No packet holds what looks like a marker.
+        return data.rfind(b"\xff\xd9", data.find(b"\xff\x4f\xff\x51")) >= 0
+    return True
 
 
 def _jpeg_ends(data: bytes) -> bool:

@@ -24,7 +24,7 @@ def test_few_images_are_stored_raw(animals: Path, ingest) -> None:
     }
     assert report.row("pixel_difference") is None
     assert report.details["storage"] == [
-        f"Raw pixels: 1.21e-05 GiB of pixels are within --raw-limit-gib 4. {num_bytes:,} bytes; the fastest to train "
+        f"Raw pixels: 0.0124 MiB of pixels are within --raw-limit-gib 4. {num_bytes:,} bytes; the fastest to train "
         "from."
     ]
 

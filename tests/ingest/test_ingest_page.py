@@ -29,6 +29,7 @@ def test_the_page_shows_classes_pairs_and_what_was_left_out(animals: Path, inges
     assert "161 images of 2 classes; 3 of 164 files left out." in html
     for text in ("near &amp; dear.jpg", "cat/near.jpg", "dog/conflict.png", "cat/&lt;b&gt;.png", "achieved", "PNG"):
         assert text in html
+    assert html.count('<table class="words">') == 1 and "Images by class and split; the hash of each" in html
     assert not re.search(r"<script|https?://", html)
     assert (
         html.count("data:image/jpeg;base64,") == 4 + 4 + 2 + 2 + 2
