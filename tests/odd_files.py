@@ -39,7 +39,7 @@ def png_that_claims(width: int, height: int) -> bytes:
 
 def truncations() -> Iterator[tuple[str, bytes, str]]:
     """Whole files of many formats, cut at many places behind their first bytes."""
-    for number, kind in enumerate(("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP")):
+    for number, kind in enumerate(("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "JPEG2000")):
         data = packed(picture(100 + number, 64, 48), kind)
         shares = (0.05, 0.3, 0.6, 0.9, 0.98) if kind == "JPEG" else (0.1, 0.5, 0.95)
         for share in shares:
@@ -107,6 +107,7 @@ def odd_but_good() -> Iterator[tuple[str, bytes, str]]:
     yield "no extension", packed(picture(20), "PNG"), TAKEN
     yield "more behind.jpg", packed(picture(21), "JPEG") + b"trailing bytes" * 9, TAKEN
     yield "jpeg2000.jp2", packed(picture(22), "JPEG2000"), TAKEN
+    yield "av1.avif", packed(picture(29), "AVIF"), TAKEN
     yield "plain.ppm", packed(picture(23), "PPM"), TAKEN
     yield "n" * 240 + ".png", packed(picture(24), "PNG"), TAKEN
     yield "ünï cødé 日本 🙂 'quoted' \"twice\" %20#?.png", packed(picture(25), "PNG"), TAKEN

@@ -3,7 +3,7 @@
 import os
 import posixpath
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -73,14 +73,19 @@ class FolderTree(NamedTuple):
         return folders, files
 
     def below(self, folder: str) -> list[Entry]:
-        """All files under a folder. A link that leads nowhere is no folder: listed, and found missing later."""
+        """All files under a folder, and folders that cannot be listed, which are unusable.
+
+        Links to folders are followed, but into no folder twice. One that leads nowhere is listed, and found missing.
+        """
         found = []
         around, absolute = str(self.root / "_")[:-1], str(self.root.absolute() / "_")[:-1]
-        for place, _, files in os.walk(self.root / folder):  # pathlib takes ten times as long.
+        for place, files, error in _folders(str(self.root / folder)):
             inside = f"{place}/".removeprefix(around)
-            if not is_litter(inside[:-1]):
-                names = (inside + name for name in files if not _is_litter(name))
-                found += [Entry(readable(name), DiskFile(absolute + name)) for name in names]
+            if error is not None:
+                problem = Problem("unreadable", f"the folder cannot be listed ({error.strerror})")
+                found.append(Entry(readable(inside[:-1]), BrokenFile(problem)))
+            names = (inside + name for name in files if not _is_litter(name))
+            found += [Entry(readable(name), DiskFile(absolute + name)) for name in names]
         return found
 
     def subtree(self, folder: str) -> "FolderTree":
@@ -91,6 +96,46 @@ class FolderTree(NamedTuple):
         """A file that may lie elsewhere: `path` may be absolute or lead out of the folder."""
         file = self.root / path
         return Entry(Path(os.path.relpath(file, self.root)).as_posix(), DiskFile(str(file.absolute())))
+
+
+def _folders(top: str) -> Iterator[tuple[str, list[str], OSError | None]]:
+    """Each folder from `top` down, the names of its files, and why it cannot be listed.
+
+    Through links, too; a folder that was there already, or that `top` lies in, is left out.
+    """
+    top_real = os.path.realpath(top)
+    entered: set[str] = set()
+    waiting = [(top, top_real)]
+    while waiting:
+        place, real = waiting.pop()
+        if real in entered or (place != top and f"{top_real}/".startswith(f"{real}/")):
+            continue
+        entered.add(real)
+        folders: list[tuple[bool, str]] = []
+        files: list[str] = []
+        try:
+            with os.scandir(place) as children:  # pathlib takes ten times as long.
+                for child in children:
+                    if _is_folder(child):
+                        folders.append((child.is_symlink(), child.name))
+                    else:
+                        files.append(child.name)
+        except OSError as error:
+            yield place, [], error
+            continue
+        yield place, files, None
+        for is_link, name in sorted(folders, reverse=True):  # The last is entered first: links after all others.
+            if _is_litter(name):
+                continue
+            inside = f"{place}/{name}"
+            waiting.append((inside, os.path.realpath(inside) if is_link else f"{real}/{name}"))
+
+
+def _is_folder(child: "os.DirEntry[str]") -> bool:
+    try:
+        return child.is_dir()
+    except OSError:  # Links that lead to each other.
+        return False
 
 
 class ListedTree:

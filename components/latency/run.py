@@ -107,7 +107,8 @@ def run(spec: Latency, context: RunContext) -> dict[str, object]:
     found.rows += _cold_rows(colds)
 
     for row in found.rows:
-        log.info("%s=%.2f of=%s n=%s", row.name, row.value, row.of, row.n)
+        decimals = 0 if row.unit == "bytes" else 2
+        log.info("%s=%.*f of=%s n=%s", row.name, decimals, row.value, row.of, row.n)
     found.rows += [Row(name="verdict", value=word), Row(name="recommended_precision", value=best)]
     details = {
         "provider": provider,

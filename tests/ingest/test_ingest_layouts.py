@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from components.ingest.trees import FolderTree
 from components.interchange.dataset import Dataset
 
 SPLIT_NAMES = {"train": "train", "val": "validation", "test": "test"}
@@ -156,3 +157,25 @@ def test_a_folder_that_needs_its_manifest_says_so(animals: Path, refused) -> Non
     shutil.rmtree(animals / "dog")
     (animals / "all.csv").touch()
     assert f"To read its manifest, name it: --source {animals}/all.csv" in refused(animals)
+
+
+def test_linked_folders_are_read_as_if_they_lay_there(animals: Path, ingest, tmp_path: Path) -> None:
+    expected = {sample.id for sample in ingest(animals, to="plain").samples()}
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for number in range(10):
+        (animals / "dog" / f"{number:02d}.png").rename(elsewhere / f"{number}.png")
+    (elsewhere / "round").symlink_to(animals / "dog")
+    (elsewhere / "back").symlink_to(animals)
+    (animals / "dog" / "a batch").symlink_to(elsewhere)
+    (animals / "dog" / "the same batch").symlink_to(elsewhere)
+    dataset = ingest(animals, to="linked")
+    assert {sample.id for sample in dataset.samples()} == expected
+    assert not list(dataset.quarantine())
+    assert sum(sample.path.startswith("dog/a batch/") for sample in dataset.samples()) == 10
+
+
+def test_a_folder_that_cannot_be_listed_is_told(tmp_path: Path) -> None:
+    (entry,) = FolderTree(tmp_path).below("gone")
+    assert entry.path == "gone"
+    assert entry.file.problem() == ("unreadable", "the folder cannot be listed (No such file or directory)")
