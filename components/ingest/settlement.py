@@ -1,6 +1,7 @@
 """From what was read to a dataset: leave out copies, give every image its side, write shards, ledgers and a report."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -113,6 +114,9 @@ def settle(spec: Settling, reading: Reading, found: Found, before: Before, kept:
         spec.drift.write_text("stop" if stopped else "go_on", encoding="utf-8")  # No newline: Kubeflow compares it.
     for warning in worth_saying:
         log.warning("%s", warning)
+    reasons = Counter(entry.reason for entry in quarantined).most_common()
+    if reasons:
+        log.info("left out: %s", ", ".join(f"{reason} {number}" for reason, number in reasons))
     facts = (len(samples), len(found.classes), len(quarantined), choice.encoding)
     log.info("images=%d classes=%d quarantined=%d encoding=%s", *facts)
     return Settled(written, originals)

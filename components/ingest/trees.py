@@ -93,7 +93,11 @@ class FolderTree(NamedTuple):
         return FolderTree(self.root / folder)
 
     def entry(self, path: str) -> Entry:
-        """A file that may lie elsewhere: `path` may be absolute or lead out of the folder."""
+        """A file that may lie elsewhere: `path` may be absolute or lead out of the folder, and is no URI."""
+        if "://" in path:
+            return Entry(
+                path, BrokenFile(Problem("missing", "a manifest on a disk names files on a disk, and no URIs"))
+            )
         file = self.root / path
         return Entry(Path(os.path.relpath(file, self.root)).as_posix(), DiskFile(str(file.absolute())))
 

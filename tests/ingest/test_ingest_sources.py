@@ -62,13 +62,19 @@ def test_a_group_stays_together(animals: Path, ingest) -> None:
     assert {split for _, split in sides} == {"train", "val", "test"}
 
 
-def test_a_missing_file_is_bad_and_named(animals: Path, ingest, refused) -> None:
+def test_a_missing_file_is_bad_and_named(animals: Path, ingest, refused, caplog: pytest.LogCaptureFixture) -> None:
     lines = ["image,label", *(f"{path},{label}" for path, label in rows(animals)), "cat/gone.png,cat"]
     source = manifest(animals, lines)
     assert [entry[:2] for entry in ingest(source).quarantine()] == [("cat/gone.png", "missing")]
+    assert "left out: missing 1" in caplog.text
     message = refused(source, "--max-bad-fraction", "0")
     assert "1 of 61 files cannot be used (missing 1)" in message
     assert "cat/gone.png (missing: the source names a file that is not there)" in message
+
+
+def test_a_manifest_on_a_disk_that_names_uris_is_told_so(animals: Path, refused) -> None:
+    lines = ["image,label", *(f"s3://bucket/{path},{label}" for path, label in rows(animals))]
+    assert "s3://bucket/cat/00.png (missing: a manifest on a disk names files on" in refused(manifest(animals, lines))
 
 
 def test_a_row_twice_is_a_duplicate_and_twice_with_two_labels_a_conflict(animals: Path, ingest) -> None:
