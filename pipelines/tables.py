@@ -44,7 +44,7 @@ def _flag(name: str) -> str:
 
 
 def _value(value: object) -> str:
-    if value is None:
+    if value is None or value == ():
         return "not given"
     if isinstance(value, tuple):
         return "`" + ",".join(str(item) for item in value) + "`"
@@ -52,6 +52,8 @@ def _value(value: object) -> str:
 
 
 def _type(annotation: object) -> str:
+    if typing.get_origin(annotation) is typing.Annotated:
+        return _type(typing.get_args(annotation)[0])
     if typing.get_origin(annotation) is typing.Literal:
         return ", ".join(f"`{choice}`" for choice in typing.get_args(annotation))
     if isinstance(annotation, types.UnionType):

@@ -17,6 +17,8 @@ from components.interchange.errors import BadInput
 
 log = logging.getLogger("graft")
 SMALLEST = 2  # Mixing pairs images, and BatchNorm needs more than one.
+# Of the CPU's allocator, of CUDA and torch's own error for it, of cuBLAS and cuDNN.
+OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED")
 
 
 class Loss(nn.Module):
@@ -99,8 +101,8 @@ def _halve(state: State, num_images: int) -> None:
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
-    """torch has an error of its own for CUDA, and only a sentence for the CPU."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    """torch has an error of its own only for what its allocator asked of CUDA, and sentences for the rest."""
+    return any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def _buffers(model: nn.Module) -> dict[str, Tensor]:

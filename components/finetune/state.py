@@ -89,7 +89,12 @@ class State:
 
     def _not_finite(self, loss: float, ids: list[str]) -> str:
         at = self.progress
-        saved = f"The last good checkpoint is {self.saved}." if self.saved else "No checkpoint was kept."
+        saved = (
+            f"The last good checkpoint is {self.saved}. Other rates make another training: it needs another "
+            "--checkpoint-uri, or none there."
+            if self.saved
+            else "No checkpoint was kept."
+        )
         return (
             f"the loss became {loss} at epoch {at.epoch}, batch {len(at.losses)} (step {self._step()}), on the "
             f"images {listed(ids)}. Lower --base-lr, raise --warmup-fraction, or set --clip-norm. {saved}"

@@ -1,4 +1,4 @@
-"""Scores on val while training: centre crops, eval mode and fp32, as evaluate has them."""
+"""Scores on val while training: centre crops and eval mode, as evaluate has them, in fp32 (on a GPU in TF32)."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple

@@ -50,17 +50,28 @@ PLAN = Plan(
 )
 
 
+# In the words of torch's allocators, of CUDA itself, and of its libraries, which ask for memory of their own.
+NO_MEMORY = (
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    RuntimeError("CUDA error: out of memory"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+    RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."),
+)
+
+
 class Limited(nn.Module):
     """A real layer on a device that holds `limit` images at once."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, error: RuntimeError = NO_MEMORY[0]) -> None:
         super().__init__()
         self.norm, self.layer, self.limit = nn.BatchNorm1d(3, affine=False), nn.Linear(3, 3), limit
+        self.error = error
 
     def forward(self, images_NCHW: Tensor) -> Tensor:
         means_NC = self.norm(images_NCHW.mean((2, 3)))
         if len(images_NCHW) > self.limit:
-            raise torch.OutOfMemoryError("no memory for so many images")
+            raise self.error
         return self.layer(means_NC)
 
 
@@ -102,10 +113,11 @@ def test_the_mean_loss_is_torchs_own(tiny_dataset: Path) -> None:
     assert gradient(module, unmirrored, 8, Loss(torch.ones(3), 0.1))[0] == pytest.approx(expected.item(), rel=1e-5)
 
 
+@pytest.mark.parametrize("error", NO_MEMORY, ids=str)
 def test_memory_that_runs_out_halves_the_parts_and_not_the_batch(
-    tiny_dataset: Path, caplog: pytest.LogCaptureFixture
+    tiny_dataset: Path, caplog: pytest.LogCaptureFixture, error: RuntimeError
 ) -> None:
-    limited, batch = Limited(limit=3), batch_of(tiny_dataset, 8)
+    limited, batch = Limited(limit=3, error=error), batch_of(tiny_dataset, 8)
     state = state_of(limited, 8)
     leave_gradients(PixelsToLogits(limited, PREPROCESSING), Loss(torch.ones(3), 0.0), batch, 32, state, CPU)
     assert (state.progress.device_batch, state.fits) == (2, 2)
@@ -122,6 +134,17 @@ def test_memory_that_runs_out_halves_the_parts_and_not_the_batch(
 def test_two_images_that_do_not_fit_are_said(tiny_dataset: Path) -> None:
     with pytest.raises(BadInput, match="memory does not hold 2 images"):
         gradient(Limited(limit=1), batch_of(tiny_dataset, 8), 8)
+
+
+def test_a_loss_that_is_no_number_tells_what_its_checkpoint_is_good_for() -> None:
+    state = state_of(Limited(limit=1), 8)
+    state.saved = "s3://bucket/checkpoint.safetensors"
+    state.note_loss(torch.tensor(float("nan")), ["one.jpg"])
+    state.progress.steps = state.progress.batch = 1
+    with pytest.raises(
+        BadInput, match=r"s3://bucket/checkpoint\.safetensors\. Other rates .* another --checkpoint-uri"
+    ):
+        state.see_losses()
 
 
 def test_other_errors_of_torch_are_not_taken_for_a_lack_of_memory(tiny_dataset: Path) -> None:
