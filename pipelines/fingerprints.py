@@ -143,8 +143,9 @@ def num_threads(given: int | None) -> int:
 
 def provider(device: str) -> str:
     """onnxruntime's provider for a device, judged by the installed package."""
-    has_cuda = _version("onnxruntime-gpu") is not None and _cuda() is not None
-    return "cuda" if device == "cuda" or (device == "auto" and has_cuda) else "cpu"
+    if device != "auto":
+        return device
+    return "cuda" if _version("onnxruntime-gpu") is not None and _cuda() is not None else "cpu"
 
 
 def _cpu_field(name: str) -> str:

@@ -20,13 +20,14 @@ from pydantic import ValidationError
 from components.interchange.artifact import file_digest
 from components.interchange.cards import InputLayout, OnnxCard, read_onnx_card
 from components.interchange.errors import BadInput
+from components.interchange.onnx_errors import meaning, own_words
 from components.interchange.preprocessing import Preprocessing
 from components.interchange.providers import CPU_PROVIDER, check_provider
 
 MODEL_FILE = "model.onnx"
 INPUT_NAME = "pixels"
 OUTPUT_NAME = "logits"
-FLOAT_TYPE = "tensor(float)"
+FLOAT_TYPE, BYTES_TYPE = "tensor(float)", "tensor(uint8)"
 # What a file means that was written before it could say so.
 BEFORE_IT_EXISTED = {"temperature": "1.0", "threshold": "null", "input": '"uint8-nhwc"'}
 
@@ -77,12 +78,9 @@ def open_model(
         if "ShapeInferenceError" in str(error):
             raise BadInput(
                 f"{path} was altered after its export: its input, weights and operators do not fit each other. Its "
-                f"card says that it takes {_wanted_input(card)}. Export it again. (onnxruntime: {_first_line(error)})"
+                f"card says that it takes {_wanted_input(card)}. Export it again. (onnxruntime: {own_words(error)})"
             ) from None
-        raise BadInput(
-            f"{path} cannot be loaded by onnxruntime {ort.__version__} ({_first_line(error)}). "
-            "Was it copied whole? Otherwise export it again."
-        ) from None
+        raise BadInput(f"{path} cannot be loaded by onnxruntime {ort.__version__}: {meaning(error)}") from None
     problems = _contradictions(session, card)
     if hashed and not problems:
         problems = _other_bytes(folder, file, card)
@@ -95,15 +93,10 @@ def open_model(
     return session, card
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
 def _contradictions(session: Any, card: OnnxCard) -> list[str]:
-    num_classes = len(card.classes)
-    expected: dict[str, tuple[Any, Any]] = {
-        "input": (_interface(session.get_inputs()), [_wanted_input(card)]),
-        "output": (_interface(session.get_outputs()), [(OUTPUT_NAME, FLOAT_TYPE, [None, num_classes])]),
+    expected = {
+        "input": (_interface(session.get_inputs()), _wanted_input(card)),
+        "output": (_interface(session.get_outputs()), _tensor(OUTPUT_NAME, FLOAT_TYPE, ["N", len(card.classes)])),
     }
     problems = [
         f"{what} is {found}, expected {wanted}" for what, (found, wanted) in expected.items() if found != wanted
@@ -117,11 +110,11 @@ def _contradictions(session: Any, card: OnnxCard) -> list[str]:
     return problems
 
 
-def _wanted_input(card: OnnxCard) -> tuple[str, str, list[int | None]]:
+def _wanted_input(card: OnnxCard) -> str:
     size = card.preprocessing.crop_px
     if card.input == "float32-nchw":
-        return INPUT_NAME, FLOAT_TYPE, [None, 3, size, size]
-    return INPUT_NAME, "tensor(uint8)", [None, size, size, 3]
+        return _tensor(INPUT_NAME, FLOAT_TYPE, ["N", 3, size, size])
+    return _tensor(INPUT_NAME, BYTES_TYPE, ["N", size, size, 3])
 
 
 def sha256_of(folder: Path, file: str) -> dict[str, str]:
@@ -155,9 +148,14 @@ def _same(key: str, found: str, wanted: str) -> bool:
         return False
 
 
-def _interface(values: Sequence[Any]) -> list[tuple[str, str, list[int | None]]]:
-    """Name, type and shape of inputs or outputs; a dynamic axis is None."""
-    return [(v.name, v.type, [axis if isinstance(axis, int) else None for axis in v.shape]) for v in values]
+def _interface(values: Sequence[Any]) -> str:
+    """Inputs or outputs as `pixels: tensor(uint8) [N, 224, 224, 3]`; a dynamic axis, whatever its name, is N."""
+    shapes = [[axis if isinstance(axis, int) else "N" for axis in value.shape] for value in values]
+    return ", ".join(_tensor(value.name, value.type, shape) for value, shape in zip(values, shapes, strict=True))
+
+
+def _tensor(name: str, kind: str, shape: Sequence[int | str]) -> str:
+    return f"{name}: {kind} [{', '.join(map(str, shape))}]"
 
 
 def as_input(pixels_NHWC: NDArray[np.uint8], layout: InputLayout) -> NDArray[Any]:

@@ -7,6 +7,7 @@ Legend: H height, W width, C 3 channels (RGB); pixels are uint8.
 
 import io
 import threading
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -60,6 +61,8 @@ TURNS = {
 SIDEWAYS = {TURNS[orientation] for orientation in (5, 6, 7, 8)}
 
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+# Pillow warns from there on and refuses from twice as many on; `_check_size` refuses both, in its own words.
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 _OF_THREAD = threading.local()
 
 

@@ -8,8 +8,9 @@ from components.interchange.errors import BadInput
 
 CPU_PROVIDER = "CPUExecutionProvider"
 CUDA_PROVIDER = "CUDAExecutionProvider"
+OPENVINO_PROVIDER = "OpenVINOExecutionProvider"
 # Fastest first. What onnxruntime offers beside these (Azure's remote one, always there) computes nothing here.
-KNOWN = ("TensorrtExecutionProvider", CUDA_PROVIDER, "OpenVINOExecutionProvider", CPU_PROVIDER)
+KNOWN = ("TensorrtExecutionProvider", CUDA_PROVIDER, OPENVINO_PROVIDER, CPU_PROVIDER)
 
 
 def present() -> list[str]:

@@ -11,19 +11,28 @@ from components.interchange.cards import OnnxCard
 from components.interchange.cores import num_cores
 from components.interchange.errors import BadInput, listed
 from components.interchange.onnx_model import MODEL_FILE, open_model
-from components.interchange.providers import CPU_PROVIDER, CUDA_PROVIDER, present, with_fallback
+from components.interchange.providers import CPU_PROVIDER, CUDA_PROVIDER, OPENVINO_PROVIDER, present, with_fallback
 
-Device = Literal["auto", "cpu", "cuda"]
+Device = Literal["auto", "cpu", "cuda", "openvino"]
+# Each device's provider, and the package that has it.
+BY_DEVICE = {
+    "cpu": (CPU_PROVIDER, "onnxruntime"),
+    "cuda": (CUDA_PROVIDER, "onnxruntime-gpu"),
+    "openvino": (OPENVINO_PROVIDER, "onnxruntime-openvino"),
+}
 
 
 def choose_provider(device: Device) -> str:
-    """onnxruntime's provider for a device; `cuda` without the CUDA provider is BadInput, never a silent CPU."""
-    if device == "cuda" and CUDA_PROVIDER not in present():
+    """onnxruntime's provider for a device, `auto` being CUDA or CPU; BadInput where it is not here, no silent CPU."""
+    if device == "auto":
+        return CUDA_PROVIDER if CUDA_PROVIDER in present() else CPU_PROVIDER
+    provider, package = BY_DEVICE[device]
+    if provider not in present():
         raise BadInput(
-            f"--device cuda: this onnxruntime has no {CUDA_PROVIDER} (found: {listed(present())}). "
-            "Install onnxruntime-gpu, or use --device cpu."
+            f"--device {device}: this onnxruntime has no {provider} (found: {listed(present())}). "
+            f"Install {package}, which takes onnxruntime's place, or use --device cpu."
         )
-    return CUDA_PROVIDER if device != "cpu" and CUDA_PROVIDER in present() else CPU_PROVIDER
+    return provider
 
 
 def session_options(num_threads: int) -> Any:
@@ -40,7 +49,13 @@ def open_session(
     folder: Path, provider: str, num_threads: int, file: str = MODEL_FILE, hashed: bool = True
 ) -> tuple[Any, OnnxCard]:
     """Session and card; BadInput when onnxruntime offers another provider than this one."""
-    return open_model(folder, with_fallback(provider), session_options(num_threads), file, hashed)
+    asked = [(name, _threads(name, num_threads)) for name in with_fallback(provider)]
+    return open_model(folder, asked, session_options(num_threads), file, hashed)
+
+
+def _threads(provider: str, num_threads: int) -> dict[str, str]:
+    """OpenVINO has threads of its own, which the session's options do not reach."""
+    return {"num_of_threads": str(num_threads)} if provider == OPENVINO_PROVIDER else {}
 
 
 def machine() -> dict[str, Any]:

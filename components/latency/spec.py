@@ -24,4 +24,6 @@ class Latency(Spec):
     end_to_end_runs: int = param("Runs with decoding and resizing of source files", default=100, unit="runs", ge=0)
     cold_starts: int = param("Fresh processes that load the model and answer once", default=3, ge=0)
     num_threads: int | None = param("Threads inside an operator; all cores where not given", default=None, ge=1)
-    device: Literal["auto", "cpu", "cuda"] = param("Execution provider", default="auto")
+    device: Literal["auto", "cpu", "cuda", "openvino"] = param(
+        "Execution provider; auto: CUDA where it is here, else CPU", default="auto"
+    )

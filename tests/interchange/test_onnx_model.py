@@ -52,20 +52,29 @@ def with_input(folder: Path, elem_type: int, height: int, width: int = 32) -> No
     ("damage", "words"),
     [
         (lambda folder: change_card(folder, classes=["green", "blue", "red"]), r"metadata's 'classes' is \[\"blue\""),
-        (lambda folder: change_card(folder, classes=["blue", "green"]), r"output is .*\[None, 3\].*expected"),
+        (
+            lambda folder: change_card(folder, classes=["blue", "green"]),
+            r"output is logits: tensor\(float\) \[N, 3\], expected logits: tensor\(float\) \[N, 2\]",
+        ),
         (lambda folder: change_metadata(folder, classes='["red", "green", "blue"]'), "metadata's 'classes' is"),
         (lambda folder: change_metadata(folder, provenance=None), "its metadata lack 'provenance'"),
         (lambda folder: change_metadata(folder, preprocessing=None), "its metadata lack 'preprocessing'"),
         (lambda folder: change_metadata(folder, preprocessing='{"crop_px": 7}'), "metadata's 'preprocessing' is"),
         (lambda folder: with_input(folder, TensorProto.FLOAT, 32), r"input is .*tensor\(float\).*expected.*uint8"),
-        (lambda folder: with_input(folder, TensorProto.UINT8, 48), r"input is .*48.*expected.*32"),
+        (
+            lambda folder: with_input(folder, TensorProto.UINT8, 48),
+            r"input is pixels: tensor\(uint8\) \[N, 48, 32, 3\], expected pixels: .*\[N, 32, 32, 3\]",
+        ),
         (
             lambda folder: with_input(folder, TensorProto.UINT8, 32, width=48),
-            r"was altered after its export: its input.*do not fit.*card says.*\[None, 32, 32, 3\].*Export it again",
+            r"altered after its export.*do not fit.*takes pixels: tensor\(uint8\) \[N, 32, 32, 3\]\. Export it",
         ),
-        (lambda folder: move_a_weight_out(folder, "../outside.bin"), "cannot be loaded.*escapes model directory"),
-        (lambda folder: move_a_weight_out(folder, "/etc/hostname"), "cannot be loaded.*Absolute path not allowed"),
-        (lambda folder: move_a_weight_out(folder, "gone.bin"), "cannot be loaded.*does not exist"),
+        (
+            lambda folder: move_a_weight_out(folder, "../outside.bin"),
+            "cannot be loaded.*outside its own folder.*outside.bin",
+        ),
+        (lambda folder: move_a_weight_out(folder, "/etc/hostname"), "cannot be loaded.*outside its own folder"),
+        (lambda folder: move_a_weight_out(folder, "gone.bin"), r"cannot be loaded.*beside it are not there.*gone\.bin"),
     ],
 )
 def test_a_model_that_was_altered_is_told_apart_and_named(tiny_onnx_model, copied, damage, words):
@@ -84,7 +93,10 @@ def test_a_file_that_was_cut_off_says_so(tiny_onnx_model, copied, kept):
     path = folder / "model.onnx"
     path.write_bytes(path.read_bytes()[:kept])
 
-    with pytest.raises(BadInput, match=r"model\.onnx cannot be loaded by onnxruntime .*Was it copied whole\?"):
+    with pytest.raises(
+        BadInput,
+        match=r"model\.onnx cannot be loaded by onnxruntime [\d.]+: it is no ONNX model, or is cut off\. Was it",
+    ):
         open_model(folder)
 
 
@@ -120,8 +132,34 @@ def test_an_opset_that_the_runtime_lacks_is_refused_by_its_number(tiny_onnx_mode
     model.opset_import[0].version = 99
     (folder / "model.onnx").write_bytes(model.SerializeToString())
 
-    with pytest.raises(BadInput, match=r"cannot be loaded.*99"):
+    with pytest.raises(
+        BadInput, match=r"it is of opset 99, this onnxruntime knows 1 to \d+\. Export it with --opset \d\d or lower"
+    ):
         open_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (
+            lambda model: setattr(model, "ir_version", 99),
+            r"it is of ONNX format version 99, this onnxruntime knows 1 to",
+        ),
+        (
+            lambda model: setattr(model.graph.node[0], "op_type", "Blah"),
+            r"an operator that is invalid in the opset.*No Op registered for Blah",
+        ),
+    ],
+)
+def test_what_the_runtime_lacks_is_named_without_its_status_codes(tiny_onnx_model, copied, damage, words):
+    folder = copied(tiny_onnx_model)
+    model = onnx.load(folder / "model.onnx")
+    damage(model)
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+
+    with pytest.raises(BadInput, match=words) as error:
+        open_model(folder)
+    assert "ONNXRuntimeError" not in str(error.value)
 
 
 def test_a_file_from_before_the_whole_contract_was_written_down_still_opens(tiny_onnx_model, copied):

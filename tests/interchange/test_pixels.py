@@ -2,7 +2,10 @@
 
 import io
 import struct
+import subprocess
+import sys
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -229,6 +232,15 @@ def png_header(width: int, height: int) -> bytes:
 )
 def test_sizes_out_of_bounds_are_refused_from_the_header(width: int, height: int, reason: str) -> None:
     assert refusal(png_header(width, height)).reason == reason
+
+
+def test_what_is_too_large_is_refused_without_a_warning_of_pillows(tmp_path: Path) -> None:
+    (tmp_path / "large.png").write_bytes(png_header(15_000, 15_000))
+    program = "import sys\nfrom pathlib import Path\nfrom components.interchange.pixels import decode\n"
+    program += "try:\n    decode(Path(sys.argv[1]).read_bytes())\nexcept Exception as error:\n    print(error)"
+    argv = [sys.executable, "-c", program, str(tmp_path / "large.png")]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    assert (done.stdout.startswith("too large: 15000x15000 px"), done.stderr) == (True, "")
 
 
 def test_the_bounds_themselves_are_allowed() -> None:

@@ -14,13 +14,16 @@ import pytest
 
 from components.export_onnx.spec import ExportOnnx
 from components.interchange.cli import main
-from components.interchange.providers import CUDA_PROVIDER
+from components.interchange.providers import CUDA_PROVIDER, OPENVINO_PROVIDER
 from components.interchange.report import read_report
 from components.latency.session import choose_provider
 from components.latency.spec import Latency
 
 Copy = Callable[[Path], Path]
-no_cuda = pytest.mark.skipif(CUDA_PROVIDER in ort.get_available_providers(), reason="CUDA is here")
+
+
+def absent(provider: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(provider in ort.get_available_providers(), reason=f"{provider} is here")
 
 
 def latency_argv(model: Path, dataset: Path, report: Path, *more: str) -> list[str]:
@@ -93,13 +96,27 @@ def test_a_budget_a_pace_and_the_precisions_of_a_float_model(
     assert "Medians in turn: fp32" in report.details["advice"]
 
 
-@no_cuda
-def test_cuda_where_it_is_absent_is_refused(
-    tiny_onnx_model: Path, tiny_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("device", "provider", "package"),
+    [
+        pytest.param("cuda", CUDA_PROVIDER, "onnxruntime-gpu", marks=absent(CUDA_PROVIDER)),
+        pytest.param("openvino", OPENVINO_PROVIDER, "onnxruntime-openvino", marks=absent(OPENVINO_PROVIDER)),
+    ],
+)
+def test_a_provider_that_is_absent_is_refused(
+    device: str,
+    provider: str,
+    package: str,
+    tiny_onnx_model: Path,
+    tiny_dataset: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    argv = latency_argv(tiny_onnx_model, tiny_dataset, tmp_path / "report", "--device", "cuda")
+    argv = latency_argv(tiny_onnx_model, tiny_dataset, tmp_path / "report", "--device", device)
     assert main(Latency, argv) == 2
-    assert "this onnxruntime has no CUDAExecutionProvider" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert f"--device {device}: this onnxruntime has no {provider} (found: CPUExecutionProvider)" in message
+    assert f"Install {package}" in message
     assert not (tmp_path / "report").exists()
     assert choose_provider("auto") == "CPUExecutionProvider"
 
