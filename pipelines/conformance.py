@@ -3,7 +3,8 @@
 The client gets the golden source files, and pictures made of them that show what they cannot (`probes.py`). Each
 fault that is known is computed with the model itself: the one whose answers are the client's is what it does. That a
 fault explains a departure convicts a client however small the departure is: chance does not point in a fault's
-direction. What nothing explains convicts it from `slack` on, which is what another decoder may do.
+direction. One that shows on few images is sought on those (`telling.py`). What nothing explains convicts it from
+`slack` on, which is what another decoder may do.
 Legend: N images, C classes.
 """
 
@@ -26,6 +27,7 @@ from pipelines import faults, rescaling
 from pipelines.answer_scale import Logits, Scale, rms, scale_of
 from pipelines.client import Answers, ask
 from pipelines.probes import golden, made_of
+from pipelines.telling import left_of_it, rms_by_image
 
 SLACK = 5.0  # Times the effect of rounding; libjpeg's fast and inexact decoder has four times.
 LEAST_SLACK = 1e-3  # What other processors and runtimes do to the last digits.
@@ -101,26 +103,30 @@ def _judged(network: FloatModel, card: OnnxCard, files: Sequence[bytes], answers
     def apart(logits_NC: Logits, temperature: float | None = None) -> float:
         return rms(scale.of_logits(logits_NC, temperature) - said_NC)
 
-    def moved(logits_NC: Logits) -> float:
-        return rms(scale.of_logits(logits_NC) - right_NC)
-
-    distance, slack = apart(logits_NC), _slack(network, card.preprocessing, files, moved)
+    moves_KNC = [scale.of_logits(other_NC) - right_NC for other_NC in _as_others(network, card.preprocessing, files)]
+    distance, slack = apart(logits_NC), max(LEAST_SLACK, SLACK * max(map(rms, moves_KNC)))
     slack = max(slack, ROUNDING * scale.rounding(logits_NC))
+    slack_N = np.maximum(LEAST_SLACK, SLACK * np.max([rms_by_image(moves_NC) for moves_NC in moves_KNC], axis=0))
+    slack_N = np.maximum(slack_N, ROUNDING * scale.rounding(logits_NC))
     flips = int((said_NC.argmax(axis=1) != right_NC.argmax(axis=1)).sum())
     basis = len(files), flips, distance, slack, scale.decimals
     if distance <= LEAST_SLACK:
         return Conformance(True, [], *basis)
-    found = []
+    found, partly = [], []
     if scale.kind == "probabilities" and card.temperature != 1.0:
         words = "probabilities are not divided by the temperature"
         found.append((apart(logits_NC, 1.0), "temperature", words))
     found += _class_order(right_NC, said_NC, card.classes)
     for fault in progress(list(faults.faults(card.preprocessing)), "faults", unit=" faults"):
-        found.append((apart(network.logits(map(fault.pixels_of, files))), fault.subject, fault.words))
+        faulty_NC = scale.of_logits(network.logits(map(fault.pixels_of, files)))
+        found.append((rms(faulty_NC - said_NC), fault.subject, fault.words))
+        partly.append((left_of_it(said_NC, right_NC, faulty_NC, slack_N), fault.subject, fault.words))
     found.sort(key=lambda one: one[0])
     enough = max(EXPLAINS * distance, slack if distance > slack else 0.0)
     if found[0][0] > enough:
         found.insert(0, _rescaled(network, card, pixels, said_NC, right_NC, apart, distance <= slack, scale))
+    if found[0][0] > enough and distance <= slack and min(partly)[0] <= EXPLAINS:
+        found, enough = sorted(partly), EXPLAINS
     best = found[0][0]
     departs = [
         (subject, words)
@@ -130,13 +136,13 @@ def _judged(network: FloatModel, card: OnnxCard, files: Sequence[bytes], answers
     return Conformance(distance <= slack and not departs, departs, *basis)
 
 
-def _slack(network: FloatModel, contract: Preprocessing, files: Sequence[bytes], distance: Distance) -> float:
-    """The distance that a client may have whose decoder and resize round otherwise.
+def _as_others(network: FloatModel, contract: Preprocessing, files: Sequence[bytes]) -> list[Logits]:
+    """The model's answers to pixels that Pillow resizes, and to pixels of which some are a level off before the resize.
 
-    Measured on this model: pixels that Pillow resizes, and pixels of which some are a level off before the resize.
+    What they differ by from the right ones is what a client does whose decoder and resize round otherwise.
     """
     others = (faults.resized_by_pillow(contract), faults.decoded_otherwise(contract))
-    return max(LEAST_SLACK, SLACK * max(distance(network.logits(map(pixels_of, files))) for pixels_of in others))
+    return [network.logits(map(pixels_of, files)) for pixels_of in others]
 
 
 def _class_order(right_NC: Logits, said_NC: Logits, classes: Sequence[str]) -> list[tuple[float, str, str]]:
