@@ -86,8 +86,8 @@ def _key_figures(summary: Mapping[str, Any], reports: Reports) -> list[KeyFigure
     evaluate, export, latency = (reports.get(step) for step in ("evaluate", "export_onnx", "latency"))
     if evaluate is not None:
         found += share("right on test images", evaluate.row("top1", WHO[evaluate.details["selected"]], "test"))
-        for opponent, row in gains_of(evaluate).items():
-            found += gain(f"points over the {opponent}", row)
+        for whose, row in gains_of(evaluate).items():
+            found += gain(f"points, {whose}", row)
     if latency is not None:
         noisy = bool(latency.details.get("noisy"))
         p99, note = latency.row("p99_ms", "batch 1"), "on a noisy machine" if noisy else ""
@@ -105,6 +105,13 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 60 else f"{minutes} min {rest:02d} s"
 
 
+def _value(value: object) -> str:
+    """A parameter as people write it: `yes`, `8, 32`, `none`."""
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_value, value)) or "none"
+    return "not given" if value is None else ("no", "yes")[value] if isinstance(value, bool) else str(value)
+
+
 def _verdict(summary: Mapping[str, Any], gate: Report | None) -> Section:
     lines: list[tuple[Tone, str]] = [("plain", reason) for reason in summary["reasons"]]
     if gate is not None and summary["verdict"] not in BROKEN_OFF:
@@ -117,12 +124,13 @@ def _verdict(summary: Mapping[str, Any], gate: Report | None) -> Section:
 def _how(summary: Mapping[str, Any], reports: Reports, pages: Sequence[str]) -> Section:
     seconds = summary["seconds"]
     parameters = [
-        [f"{step}.{name}", "not given" if value is None else str(value)]
+        [f"{step}.{name}", _value(value)]
         for step, report in reports.items()
         for name, value in sorted(report.spec.items())
     ]
     in_order = dict.fromkeys([step for step in reports if step in seconds] + sorted(set(seconds) - {"total"}))
-    times = [[step, _duration(seconds[step]) if seconds[step] else "done before"] for step in in_order]
+    not_run = {step: "done before" if step in reports else "skipped" for step in in_order}
+    times = [[step, _duration(seconds[step]) if seconds[step] else not_run[step]] for step in in_order]
     uses = summary.get("test", {}).get("uses")
     told = []
     if uses:

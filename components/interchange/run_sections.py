@@ -31,13 +31,17 @@ def top1_of(evaluate: Report) -> dict[str, Row]:
 
 
 def gains_of(evaluate: Report) -> dict[str, Row]:
-    """The paired differences on test that were judged, by opponent."""
-    names = {"baseline": ("candidate-baseline", ""), "champion": ("selected-champion", "_adjusted")}
-    found = {
-        who: evaluate.row(f"top1_difference{suffix}", of, "test") or evaluate.row("top1_difference", of, "test")
-        for who, (of, suffix) in names.items()
-    }
-    return {who: row for who, row in found.items() if row is not None}
+    """The paired differences on test that were judged, by whose they are: `candidate over baseline`, ….
+
+    Over the champion it is the one without images that it was trained on; the name says so where any were left out.
+    """
+    rows = {"candidate over baseline": evaluate.row("top1_difference", "candidate-baseline", "test")}
+    every, fair = (
+        evaluate.row(f"top1_difference{suffix}", "selected-champion", "test") for suffix in ("", "_adjusted")
+    )
+    leaks = every is not None and fair is not None and every.n != fair.n
+    rows["over champion, without images it knows" if leaks else "over champion"] = fair or every
+    return {whose: row for whose, row in rows.items() if row is not None}
 
 
 def quality(evaluate: Report | None) -> list[Section]:
@@ -95,7 +99,7 @@ def scores(evaluate: Report | None) -> list[Section]:
         ],
         "Brackets are 95 % intervals.",
     )
-    gains = [[f"over the {who}", number(row.n), shown(row, "+")] for who, row in gains_of(evaluate).items()]
+    gains = [[whose, number(row.n), shown(row, "+")] for whose, row in gains_of(evaluate).items()]
     paired = [Table(["paired top1 gain", "n", ""], gains, "Both on the same images.")] if gains else []
     words = [
         _sentence(details["selected_because"]),
@@ -188,13 +192,15 @@ def _parity(export: Report) -> list[Row]:
 
 def _precisions(export: Report) -> list[Block]:
     """The lower precisions: size, and what they lose against fp32."""
-    rows = []
+    rows, notes = [], list[tuple[Tone, str]]()
     for name, facts in export.details.get("precisions", {}).items():
         losses = [export.row("top1_difference", f"{name}-fp32", split) for split in ("val", "test")]
         word = "yes" if facts["eligible"] else "no"
+        notes += [("unsure", f"{name} may not ship: {reason}") for reason in facts.get("ineligible_because", [])]
         rows.append([name, shown(export.row("model_bytes", name)), *(shown(loss, "+") for loss in losses), word])
     caption = "Lower precisions; differences of top1 against fp32."
-    return [Table(["", "size", "on val", "on test", "may ship"], rows, caption)] if rows else []
+    table = Table(["", "size", "on val", "on test", "may ship"], rows, caption)
+    return [table, *([Notes(notes)] if notes else [])] if rows else []
 
 
 def _flips(export: Report) -> str:

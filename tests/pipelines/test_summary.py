@@ -1,12 +1,14 @@
 """The summary of a run, from reports with figures of known value."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from components.interchange.artifact import write_card
-from components.interchange.report import Row
+from components.interchange.report import Report, Row
+from components.interchange.run_page import run_page
 from pipelines.store import Store, open_store
 from pipelines.summary import build, figure
 from pipelines.terminal import table
@@ -115,6 +117,39 @@ def test_the_page_tells_the_whole_run_and_those_of_the_steps_lie_beside_it(made:
         "evaluate.html",
     ):
         assert words in page, words
+
+
+def test_the_page_says_whose_a_gain_is_what_was_skipped_and_why_a_precision_may_not_ship() -> None:
+    def report(step: str, rows: list[Row], spec: dict[str, Any], **details: Any) -> Report:
+        return Report(format="graft.report/1", step=step, spec=spec, inputs={}, rows=rows, details=details)
+
+    gains = [("candidate-baseline", "", 0.03, 400), ("selected-champion", "", 0.0, 400)]
+    gains += [("selected-champion", "_adjusted", 0.02, 300)]
+    rows = [Row(name=f"top1_difference{end}", of=of, split="test", value=v, n=n) for of, end, v, n in gains]
+    fp16 = {"eligible": False, "ineligible_because": ["it loses 0.01"]}
+    spec = {"variants": [], "batches": [8, 32], "device": None, "compile": False}
+    reports = {
+        "evaluate": report("evaluate", rows, spec, selected="finetune", classes=[], selected_because="it leads"),
+        "export_onnx": report("export_onnx", [], {}, precisions={"fp16": fp16}),
+    }
+    seconds = {"evaluate": 0.0, "export_onnx": 2.0, "promote": 0.0, "total": 2.0}
+    page = run_page({"run_id": "r", "verdict": "keep", "reasons": ["it is worse"], "seconds": seconds}, reports)
+    lines = re.sub(r"\s*<[^>]*>\s*", "|", page)
+    for words in (
+        "points, candidate over baseline|",
+        "points, over champion, without images it knows|",
+        "fp16 may not ship: it loses 0.01|",
+    ):
+        assert words in lines, words
+    for first, second in {
+        "evaluate.variants": "none",
+        "evaluate.batches": "8, 32",
+        "evaluate.device": "not given",
+        "evaluate.compile": "no",
+        "evaluate": "done before",
+        "promote": "skipped",
+    }.items():
+        assert re.search(rf"\|{re.escape(first)}\|+{second}\|", lines), first
 
 
 def test_a_run_that_failed_has_a_page_of_what_was_done(made: tuple[Store, dict[str, Any]]) -> None:
