@@ -248,11 +248,14 @@ def key_figures(rows: Sequence[Row], details: dict[str, Any], of: str) -> list[K
     """The few figures to remember."""
     find = finder(rows)
     figures = key_figure("test top1", find("top1", of, "test"))
-    for opponent in ("candidate-baseline", "selected-champion"):
-        adjusted = find("top1_difference_adjusted", opponent, "test")
-        row = adjusted or find("top1_difference", opponent, "test")
+    gains = {
+        "candidate-baseline": "gain of the candidate over the baseline",
+        "selected-champion": "gain over the champion",
+    }
+    for whose, label in gains.items():
+        adjusted = find("top1_difference_adjusted", whose, "test")
+        row = adjusted or find("top1_difference", whose, "test")
         note = "adjusted for leaks" if adjusted else ""
-        label = f"gain over the {opponent.split('-')[1]}"
         figures += key_figure(label, row, "+", tone(row), note)
     figures += key_figure("calibration error", find("ece", "selected", "test"))
     name, stands_out = details["slices"]["worst"], details["slices"]["stands_out"]

@@ -9,6 +9,11 @@ from components.interchange.report import Row
 from components.latency.curve import Point, curve
 
 TONES: dict[str, Tone] = {"pass": "good", "fail": "bad", "inconclusive": "unsure"}
+VERDICTS = {
+    "pass": "The whole interval of p99 lies within the budget of {:g} ms.",
+    "fail": "p99 is over the budget of {:g} ms.",
+    "inconclusive": "These runs do not say whether p99 is within the budget of {:g} ms.",
+}
 # Of the many figures the ones that a reader looks for: label, name, of.
 KEY_FIGURES = (
     ("p50 at batch 1", "p50_ms", "batch 1"),
@@ -26,6 +31,8 @@ def page(rows: Sequence[Row], points: list[Point], details: dict[str, Any]) -> s
         f"{details['num_threads']} {'thread' if details['num_threads'] == 1 else 'threads'}, onnxruntime "
         f"{machine['onnxruntime']}."
     )
+    if verdict is not None:
+        lead += f" {VERDICTS[verdict].format(details['max_p99_ms'])}"
     warm = by_owner([row for row in rows if row.of and row.of != "cold start"], ASKED, "asked")
     cold = by_owner([row for row in rows if row.of == "cold start"], FRESH, "in a fresh process")
     plot = Plot([curve(points)], "Each way of asking: up and to the left is better.")

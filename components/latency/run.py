@@ -120,6 +120,7 @@ def run(spec: Latency, context: RunContext) -> dict[str, object]:
         "timed_runs": spec.timed_runs,
         "images": len(pixels_NHWC),
         "verdict": word,
+        "max_p99_ms": spec.max_p99_ms,
         "noise": itself._asdict(),
         "noisy": itself.too_much,
         "providers_not_started": not_started,

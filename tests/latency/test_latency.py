@@ -91,6 +91,7 @@ def test_a_budget_a_pace_and_the_precisions_of_a_float_model(
     report = read_report(tmp_path / "report")
     verdict, paced, int8 = report.row("verdict"), report.row("p99_ms", "200 requests/s"), report.row("p50_ms", "int8")
     assert verdict is not None and verdict.value == "pass"
+    assert "lies within the budget of 100000 ms." in (tmp_path / "report" / "report.html").read_text()
     assert paced is not None and paced.n == 1000
     assert int8 is not None and int8.n == 100
     assert "Medians in turn: fp32" in report.details["advice"]
