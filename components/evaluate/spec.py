@@ -28,6 +28,6 @@ class Evaluate(Spec):
     )
     ece_bins: int = param("Equal-width confidence bins", default=15, ge=2)
     shown_mistakes: int = param("Most confident mistakes shown as pictures", default=24, ge=0, le=200)
-    batch_size: int = param("Images a forward pass", default=64, unit="images", ge=1)
+    batch_size: int = param("Images a forward pass, halved where memory runs out", default=64, unit="images", ge=1)
     device: Literal["auto", "cpu", "cuda"] = param("Where to compute", default="auto")
     seed: int = param("Seed of the bootstrap", default=0, ge=0)

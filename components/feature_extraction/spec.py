@@ -24,7 +24,7 @@ class FeatureExtraction(Spec):
     l2_candidates: tuple[float, ...] = param(
         "Penalties to choose from on val", default=(1e-3, 1e-2, 1e-1, 1.0, 10.0), min_length=1
     )
-    batch_size: int = param("Images a forward pass", default=64, unit="images", ge=1)
+    batch_size: int = param("Images a forward pass, halved where memory runs out", default=64, unit="images", ge=1)
     device: Literal["auto", "cpu", "cuda"] = param("Where to compute", default="auto")
     seed: int = param("Seed of everything random", default=0, ge=0)
 

@@ -4,6 +4,7 @@ Each process takes its part of every batch, gradients are averaged by torch's Di
 parts, and the first process alone writes. One process is a world of its own, and nothing here costs it anything.
 """
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -19,6 +20,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from components.interchange.errors import BadInput
+
+log = logging.getLogger("graft")
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,10 @@ def whole_batch_norm(model: nn.Module, device: torch.device, world: World) -> nn
     """BatchNorm that in train mode follows the batch of all processes, on GPUs: torch has none for the CPU, where each
     process normalises by its own part.
     """
-    if world.size == 1 or device.type != "cuda":
+    if world.size == 1:
+        return model
+    if device.type != "cuda":
+        if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
+            log.warning("warning: on the CPU each process's BatchNorm follows its own part of a batch, not the whole")
         return model
     return cast(nn.Module, convert_sync_batchnorm(model))

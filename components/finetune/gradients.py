@@ -13,12 +13,10 @@ from components.finetune.augment import augmented
 from components.finetune.batches import Batch
 from components.finetune.devices import Hardware
 from components.finetune.state import State
-from components.interchange.errors import BadInput
+from components.interchange.errors import BadInput, memory_ran_out
 
 log = logging.getLogger("graft")
 SMALLEST = 2  # Mixing pairs images, and BatchNorm needs more than one.
-# Of the CPU's allocator, of CUDA and torch's own error for it, of cuBLAS and cuDNN.
-OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED")
 
 
 class Loss(nn.Module):
@@ -59,7 +57,7 @@ def leave_gradients(
         try:
             found = _in_parts(model, loss, batch, crop_px, state.progress.device_batch, hardware)
         except RuntimeError as error:
-            if not _is_out_of_memory(error):
+            if not memory_ran_out(error):
                 raise
             if hardware.world.size > 1:  # The others wait for gradients of as many images as they had.
                 raise BadInput(
@@ -98,11 +96,6 @@ def _halve(state: State, num_images: int) -> None:
     half = (tried + 1) // 2
     state.progress.device_batch = half + half % 2
     log.warning("out_of_memory device_batch=%d -> %d", tried, state.progress.device_batch)
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    """torch has an error of its own only for what its allocator asked of CUDA, and sentences for the rest."""
-    return any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def _buffers(model: nn.Module) -> dict[str, Tensor]:

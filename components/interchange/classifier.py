@@ -9,10 +9,12 @@ Legend: N images, H height, W width, C channels (of images) or classes (of logit
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, cast
 
 import timm
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -20,12 +22,14 @@ from components.interchange.artifact import write_card
 from components.interchange.cards import ClassifierCard, Weights, read_classifier_card
 from components.interchange.dataset import Manifest
 from components.interchange.errors import BadInput, listed, near
-from components.interchange.hub import wait_for_hub
+from components.interchange.hub import hub_errors, wait_for_hub
 from components.interchange.normalisation import normalise_rows
 from components.interchange.preprocessing import Preprocessing
 from components.interchange.weights import weights_file
 
 WEIGHTS_FILE = "weights.safetensors"
+# Of a file that came damaged, or fits another backbone.
+NO_WEIGHTS: tuple[type[Exception], ...] = (SafetensorError, UnpicklingError, RuntimeError)
 
 
 class PixelsToLogits(nn.Module):
@@ -133,7 +137,7 @@ def from_hub(backbone: str) -> Any:
         if config.hf_hub_id:
             wait_for_hub(config.hf_hub_id)
         return timm.create_model(backbone, pretrained=True)
-    except Exception as error:  # The hub client raises its own, urllib's and requests' errors.
+    except (*hub_errors(), *NO_WEIGHTS) as error:
         raise BadInput(
             f"the pretrained weights of {backbone} could not be had from timm's hub ({type(error).__name__}: {error}). "
             f"Without a network: on a machine with one, graft weights fetch {backbone} --store URI, then --weights "

@@ -25,9 +25,10 @@ from pydantic_settings.exceptions import SettingsError
 from components import __version__
 from components.interchange.artifact import RUN_FILE, digest, to_json
 from components.interchange.blobs import open_blobs
-from components.interchange.errors import BadInput, disk_is_full, listed
+from components.interchange.errors import BadInput, disk_is_full, listed, memory_ran_out
 from components.interchange.executor_output import given_folders, write_executor_output
 from components.interchange.heartbeat import beating
+from components.interchange.ranks import is_first
 from components.interchange.run_reports import keep_report
 from components.interchange.step import RunContext, Spec, given_parameters, input_folders, ports, step_name, task_name
 
@@ -125,7 +126,7 @@ def argv_of(spec: Spec, context: RunContext | None = None) -> list[str]:
 def main(spec_type: type[Spec], argv: Sequence[str] | None = None) -> int:
     """Run one step from its command line and return its exit code."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)  # Of libraries, warnings only.
-    log.setLevel(logging.INFO)
+    log.setLevel(logging.INFO if is_first() else logging.ERROR)
     logging.getLogger("huggingface_hub").propagate = False  # It has a handler of its own.
     name = step_name(spec_type)
     try:
@@ -135,9 +136,13 @@ def main(spec_type: type[Spec], argv: Sequence[str] | None = None) -> int:
         print(f"{name}: {error}", file=sys.stderr)
         return 2
     except Exception as error:
-        if not disk_is_full(error):
+        if disk_is_full(error):
+            words = f"no space left on the disk ({error}); nothing was published. Make room."
+        elif memory_ran_out(error):
+            words = f"memory ran out ({error}); nothing was published. Take more of it, or a smaller backbone or batch."
+        else:
             raise
-        print(f"{name}: no space left on the disk ({error}); nothing was published. Make room.", file=sys.stderr)
+        print(f"{name}: {words}", file=sys.stderr)
         return 2
     return 0
 
@@ -166,7 +171,7 @@ def _run(name: str, spec: Spec, context: RunContext) -> None:
             folder = getattr(staged, port.name)
             if folder.is_dir():
                 (folder / RUN_FILE).write_text(to_json(record), encoding="utf-8")
-    if context.executor_input is not None and _publishes():
+    if context.executor_input is not None and is_first():
         written = {port.name: getattr(spec, port.name) for port in outputs}
         if context.store is not None and context.run_id is not None and "report" in written:
             keep_report(open_blobs(context.store), context.run_id, task_name(spec), written["report"])
@@ -182,11 +187,6 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def _publishes() -> bool:
-    """Of the processes that torchrun starts for one step, the first publishes; what the others write is thrown away."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager
@@ -206,7 +206,7 @@ def _whole_or_nothing(spec: S) -> Iterator[S]:
         missing = [name for name, path in staging.items() if not path.exists()]
         if missing:
             raise RuntimeError(f"the step did not write {listed(missing)}")
-        if not _publishes():
+        if not is_first():  # What the other processes write is thrown away.
             return
         for name, path in staging.items():
             if finals[name].is_dir():

@@ -5,6 +5,8 @@ import errno
 from collections.abc import Iterable
 
 SHOWN = 5
+# Of the CPU's allocator, of CUDA and torch's own error for it, of cuBLAS and cuDNN.
+OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED")
 
 
 class BadInput(Exception):
@@ -20,6 +22,15 @@ def disk_is_full(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def memory_ran_out(error: BaseException) -> bool:
+    """Whether an error is for want of memory, the machine's or a GPU's.
+
+    torch has an error of its own only for what its allocator asked of CUDA, and sentences for the rest.
+    """
+    words = isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
+    return words or isinstance(error, MemoryError)
 
 
 def listed(offenders: Iterable[object]) -> str:

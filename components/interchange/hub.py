@@ -6,11 +6,22 @@ not say what went wrong.
 
 import logging
 import time
+from http.client import HTTPException
 
 log = logging.getLogger("graft")
 TRIES, PAUSE_S = 3, 1.0
 FILES = ("model.safetensors", "pytorch_model.bin")  # What timm looks for, in this order.
 BUSY = (408, 429, 500, 502, 503, 504)
+
+
+def hub_errors() -> tuple[type[Exception], ...]:
+    """What goes wrong on the way to a hub: of its client's HTTP library, which it has changed twice, of Python's own
+    and of the system. What else is raised is a fault of the code.
+    """
+    from huggingface_hub import errors
+
+    of_client: type[Exception] = errors.HTTPError  # type: ignore[attr-defined]
+    return (of_client, HTTPException, OSError)
 
 
 def wait_for_hub(repository: str) -> None:
@@ -35,7 +46,7 @@ def wait_for_hub(repository: str) -> None:
             if error.response.status_code not in BUSY:
                 return
             reason = f"HTTP {error.response.status_code}"
-        except Exception as error:  # Those of its HTTP library, which it has changed before.
+        except hub_errors() as error:
             reason = str(error) or type(error).__name__
         if number == TRIES:
             raise ConnectionError(f"{constants.ENDPOINT} does not answer: {reason}")

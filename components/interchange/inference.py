@@ -3,6 +3,7 @@
 N images, H, W pixels, C classes.
 """
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,7 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from components.interchange.classifier import PixelsToLogits
+from components.interchange.errors import BadInput, memory_ran_out
 
+log = logging.getLogger("graft")
 IMAGES_IN_CACHE, PARTS_AHEAD = 8, 2
 
 
@@ -24,14 +27,11 @@ def forward(
 
     On the CPU in parts of 8 images, whose activations stay in the cache, and each part in one thread, as many at a time
     as torch has threads: threads that share a part wait for each other at every layer, and on busy cores for long.
+    Where memory runs out, the images a forward pass are halved for good. BadInput when one image is too many.
     """
+    inferred = _Halving(function, device)
     if device.type != "cpu":
-        with torch.inference_mode():
-            return [function(torch.from_numpy(batch_NHWC).to(device)) for batch_NHWC in batches]
-
-    def inferred(part_NHWC: Tensor) -> Tensor:
-        with torch.inference_mode():
-            return function(part_NHWC)
+        return [inferred(torch.from_numpy(batch_NHWC)) for batch_NHWC in batches]
 
     threads, found, ahead = torch.get_num_threads(), [], deque[Future[Tensor]]()
     pool = ThreadPoolExecutor(threads)
@@ -46,6 +46,35 @@ def forward(
     finally:
         pool.shutdown(cancel_futures=True)  # Who ends a training waits for no part that has not begun.
         torch.set_num_threads(threads)
+
+
+class _Halving:
+    """`function` of a batch at once, or in as many parts as memory asks for."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor], device: torch.device) -> None:
+        self.function, self.device = function, device
+        self.most: int | None = None
+
+    def __call__(self, batch_NHWC: Tensor) -> Tensor:
+        while True:
+            size = min(len(batch_NHWC), self.most or len(batch_NHWC))
+            try:
+                with torch.inference_mode():
+                    parts = [self.function(part.to(self.device)) for part in torch.split(batch_NHWC, max(size, 1))]
+                    return torch.cat(parts)
+            except RuntimeError as error:
+                if not memory_ran_out(error):
+                    raise
+            self._halve(size)  # Out of the exception's reach, which holds what did not fit.
+
+    def _halve(self, size: int) -> None:
+        if size <= 1:
+            raise BadInput("memory does not hold one image. Take a smaller --input-size-px or backbone.")
+        if self.most is None or self.most >= size:  # No other thread was here first.
+            self.most = (size + 1) // 2
+            log.warning("out_of_memory batch=%d -> %d", size, self.most)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
 
 
 def predict_logits(

@@ -8,6 +8,7 @@ from typing import TypeVar
 from tqdm import tqdm
 
 from components.interchange.heartbeat import beat
+from components.interchange.ranks import is_first
 
 T = TypeVar("T")
 # tqdm's own, but for the rate: below one a second it would turn over to "2.52s/ batches".
@@ -28,6 +29,7 @@ def progress(items: Iterable[T], label: str, *, total: int | None = None, unit: 
         delay=0.0 if terminal else 10.0,
         ascii=None if terminal else True,
         bar_format=BAR,
+        disable=not is_first(),
     )
     for done, item in enumerate(bar):
         beat(label, done, bar.total, unit, started)

@@ -202,6 +202,24 @@ def test_a_machine_without_a_network_hears_so_in_three_lines(
     assert weights_in(str(tmp_path / "store")) == []
 
 
+def test_a_fault_of_the_code_is_not_told_as_one_of_the_network(
+    at: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at(NOBODY)
+    monkeypatch.delattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE")
+    with pytest.raises(AttributeError, match="HUGGINGFACE_CO_URL_TEMPLATE"):
+        fetch(BACKBONE, str(tmp_path / "store"))
+
+
+@pytest.mark.parametrize("endpoint", ["http://no.such.host.invalid", "hub.example"])
+def test_a_hub_whose_address_is_wrong_is_told_in_words(
+    at: Callable[[str], None], tmp_path: Path, endpoint: str
+) -> None:
+    at(endpoint)
+    with pytest.raises(BadInput, match=f"{endpoint} does not answer: "):
+        fetch(BACKBONE, str(tmp_path / "store"))
+
+
 def test_a_hub_that_must_not_be_asked_is_named_with_the_way_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
