@@ -1,5 +1,6 @@
 """`graft conformance`: does whoever serves the model answer as it does?"""
 
+import sys
 from typing import Annotated
 
 import typer
@@ -26,7 +27,7 @@ def conformance(
         from pipelines.terminal import as_json
 
         found = check(model_folder(model, store), client, timeout_s)
-        print(found.words())
+        print(found.words(), file=sys.stderr if json else sys.stdout, flush=True)
         if json:
             names = ("conforms", "images", "flips", "distance", "slack", "decimals")
             departs = [{"subject": subject, "words": words} for subject, words in found.departs]

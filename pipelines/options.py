@@ -12,7 +12,7 @@ from pipelines.run_options import Runner, Strategy
 StoreOption = Annotated[
     str, typer.Option(help="Folder, file:// or s3://BUCKET/PREFIX for artifacts, runs and champions.")
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="End standard output with the result as JSON, on one line.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on one line, and nothing else.")]
 ModelNameOption = Annotated[str, typer.Option(help="Name of the champion.")]
 
 RecipeOption = Annotated[str, typer.Option(help="Named parameter set; `graft recipes` lists them.")]

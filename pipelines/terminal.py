@@ -92,7 +92,7 @@ def _near(path: str) -> str:
 
 
 def as_json(content: Any) -> None:
-    """One JSON object, as the last line of standard output."""
+    """JSON on one line: all that a command with --json prints on standard output."""
     print(json.dumps(content, ensure_ascii=False, allow_nan=False), flush=True)
 
 

@@ -63,6 +63,8 @@ SIDEWAYS = {TURNS[orientation] for orientation in (5, 6, 7, 8)}
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 # Pillow warns from there on and refuses from twice as many on; `_check_size` refuses both, in its own words.
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+# Of metadata that it passes over, such as tags beyond a file's end: without the file's name they help nobody.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 _OF_THREAD = threading.local()
 
 

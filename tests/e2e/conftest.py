@@ -1,4 +1,4 @@
-"""The `graft` command as a user runs it: a process of its own, its exit code, its last line."""
+"""The `graft` command as a user runs it: a process of its own, its exit code, what it printed."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ GRAFT = str(Path(sys.executable).with_name("graft"))
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended. `summary` is the JSON object of its last line, if it is one."""
+    """How a command ended. `summary` is the JSON object that it printed, and nothing else."""
 
     code: int
     out: str
@@ -27,7 +27,7 @@ class Ended:
 
     @property
     def summary(self) -> dict[str, Any]:
-        return dict(json.loads(self.out.splitlines()[-1]))
+        return dict(json.loads(self.out))
 
     @property
     def ran(self) -> set[str]:

@@ -132,7 +132,7 @@ def test_the_command_prints_the_rate_and_where_the_page_lies(
     argv += [word for name, value in own.items() for word in (f"--{name}", value)]
     done = CliRunner().invoke(app, [*argv, "--output", str(tmp_path / "out"), "--json"])
     assert done.exit_code == 0, done.output
-    found = json.loads(done.stdout.splitlines()[-1])
+    found = json.loads(done.stdout)
     assert found["suggested_lr"] > 0 and Path(found["report"]).is_file()
     rates = read_report(tmp_path / "out").details["rates"]
     assert rates[0] == pytest.approx(1e-5) and rates[1] / rates[0] == pytest.approx(1e7 ** (1 / 39))

@@ -12,12 +12,14 @@ import numpy as np
 import onnx
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 from components.export_onnx.golden import write_golden
 from components.export_onnx.spec import ExportOnnx
 from components.interchange.cli import main
 from components.interchange.errors import BadInput
 from components.interchange.onnx_model import open_model
+from pipelines.cli import app
 from pipelines.conformance import LEAST_SLACK, check
 
 CLIENT = Path(__file__).with_name("serving_client.py")
@@ -131,6 +133,16 @@ def test_rounded_probabilities_are_told_and_too_few_decimals_refused(model):
     assert "answers rounded to 4 decimals" in check(model, command("probabilities 4 decimals", model)).words()
     with pytest.raises(BadInput, match="rounds its probabilities to 2 decimals: expected at least 3"):
         check(model, command("probabilities 2 decimals", model))
+
+
+@pytest.mark.parametrize(("fault", "code"), [("none", 0), ("BGR", 3)])
+def test_as_json_the_sentence_goes_to_standard_error(model, fault, code):
+    words = ["conformance", "--model", str(model), "--client", command(fault, model), "--json"]
+    done = CliRunner().invoke(app, words)
+
+    assert done.exit_code == code, done.stderr
+    assert json.loads(done.stdout)["conforms"] == (code == 0)
+    assert "conforms (" in done.stderr or "departs: colour order" in done.stderr
 
 
 def test_another_mean_is_named_and_told(model):

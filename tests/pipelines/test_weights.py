@@ -110,8 +110,10 @@ def test_fetched_once_recorded_and_used_without_the_hub(
     assert first.returncode == 0, first.stderr
     assert TAGGED in first.stdout and "licence apache-2.0" in first.stdout
     assert "was there already" in CliRunner().invoke(app, ["weights", "fetch", BACKBONE, "--store", s3_store]).stdout
+    again = CliRunner().invoke(app, ["weights", "fetch", BACKBONE, "--store", s3_store, "--json"])
     listing = CliRunner().invoke(app, ["weights", "ls", "--store", s3_store, "--json"])
-    (row,) = json.loads(listing.stdout.splitlines()[-1])
+    (row,), (fetched,) = json.loads(listing.stdout), json.loads(again.stdout)
+    assert fetched["sha256"] == row["sha256"]
     assert (row["pretrained"], row["license"], row["whole"]) == (TAGGED, "apache-2.0", True)
     assert row["origin"] == f"hub:timm/{TAGGED}"
 
