@@ -2,13 +2,11 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
 from typing import NamedTuple
 
-from components.interchange.blobs import Blobs, open_blobs
 from components.interchange.errors import BadInput
-
-REMOTE = "s3://"
+from components.interchange.s3_objects import SCHEME, Bucket, ObjectChanged, S3Object, bucket_and_key
 
 
 class Picture(NamedTuple):
@@ -25,7 +23,7 @@ def found_in(images: Sequence[str]) -> Iterator[Picture]:
     """
     if not images:
         raise BadInput("no images were given. Expected image files, folders or s3:// URIs.")
-    groups = [_remote(image) if image.startswith(REMOTE) else _local(Path(image)) for image in images]
+    groups = [_remote(image) if image.startswith(SCHEME) else _local(Path(image)) for image in images]
     return chain.from_iterable(groups)
 
 
@@ -38,28 +36,36 @@ def _local(path: Path) -> list[Picture]:
     return [Picture(str(file), file.read_bytes) for file in files]
 
 
-def _hidden(path: Path) -> bool:
+def _hidden(path: PurePath) -> bool:
     return any(part.startswith(".") for part in path.parts)
 
 
 def _remote(uri: str) -> list[Picture]:
-    """Every object under a prefix, or the one object of that name."""
-    uri = uri.rstrip("/")
-    folder = open_blobs(uri)
-    keys = [key for key in folder.list() if not _hidden(Path(key))]
-    if keys:
-        return [_object(folder, key) for key in keys]
-    parent, _, name = uri.rpartition("/")
-    if parent.removeprefix(REMOTE).strip("/"):
-        return [_object(open_blobs(parent), name)]
-    raise BadInput(f"{uri} holds no objects. Expected images, or the URI of one.")
+    """Every object under a prefix, or the one object of that name; not the empty ones that consoles make of folders."""
+    bucket, key = bucket_and_key(uri)
+    inside = f"{key}/" if key else ""
+    listed = [one for one in bucket.objects(inside) if not one.key.endswith("/")]
+    found = [_object(bucket, one) for one in listed if not _hidden(PurePosixPath(one.key.removeprefix(inside)))]
+    if not found and not key:
+        raise BadInput(f"{uri} holds no objects. Expected images, or the URI of one.")
+    return found or [Picture(uri, lambda: _as_it_is_now(bucket, key))]
 
 
-def _object(folder: Blobs, key: str) -> Picture:
+def _object(bucket: Bucket, listed: S3Object) -> Picture:
     def read() -> bytes:
-        data = folder.get(key)
-        if data is None:
-            raise BadInput("there is no such object")
-        return data
+        try:
+            return bucket.read(listed)
+        except ObjectChanged:
+            return _as_it_is_now(bucket, listed.key)
 
-    return Picture(f"{folder.uri}/{key}", read)
+    return Picture(f"{SCHEME}{bucket.name}/{listed.key}", read)
+
+
+def _as_it_is_now(bucket: Bucket, key: str) -> bytes:
+    listed = bucket.find(key)
+    if listed is None:
+        raise BadInput("there is no such object")
+    try:
+        return bucket.read(listed)
+    except ObjectChanged as changed:
+        raise BadInput(str(changed)) from None

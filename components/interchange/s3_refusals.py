@@ -30,7 +30,7 @@ def told(error: Exception, where: str, endpoint: str, permission: str) -> BadInp
 def _refusal(error: Any, where: str, endpoint: str, permission: str) -> BadInput:
     code, status = code_of(error), error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     if code == "NoSuchBucket":
-        return BadInput(f"{where}: there is no such bucket at {endpoint}. Make it, or change --store.")
+        return BadInput(f"{where}: there is no such bucket at {endpoint}. Make it, or name another.")
     if code in CREDENTIALS:
         return BadInput(f"{where}: {endpoint} does not accept the credentials ({code}). See AWS_ACCESS_KEY_ID.")
     if code in PERMISSION:

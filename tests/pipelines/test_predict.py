@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import boto3
 import numpy as np
 import onnx
 import pytest
@@ -124,6 +125,8 @@ def test_images_of_a_bucket(tiny_onnx_model: Path, tmp_path: Path, s3_store: str
     blobs = open_blobs(f"{s3_store}/photos")
     for number, colour in enumerate([(200, 60, 40), (40, 60, 200)]):
         blobs.put(f"day/{number}.png", picture(tmp_path / f"{number}.png", colour).read_bytes())
+    bucket, key = s3_store.removeprefix("s3://").split("/", 1)
+    boto3.client("s3").put_object(Bucket=bucket, Key=f"{key}/photos/made in a console/")
     uri, local = f"{s3_store}/photos", [str(tmp_path / f"{number}.png") for number in (0, 1)]
     there, here = list(predict(tiny_onnx_model, [uri])), list(predict(tiny_onnx_model, local))
     assert [one.name for one in there] == [f"{uri}/day/0.png", f"{uri}/day/1.png"]
