@@ -27,6 +27,11 @@ class Loss(nn.Module):
         self.register_buffer("class_weights_C", class_weights_C)
         self.label_smoothing = label_smoothing
 
+    def class_weights(self) -> list[float]:
+        """The factor of each class's losses."""
+        weights: list[float] = self.get_buffer("class_weights_C").tolist()
+        return weights
+
     def forward(self, logits_NC: Tensor, labels_N: Tensor, mixes_N5: Tensor | None) -> Tensor:
         """Losses [N] in nats, fp32."""
         if mixes_N5 is None:

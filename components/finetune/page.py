@@ -8,6 +8,12 @@ from components.interchange.page import Badge, Cell, KeyFigure, Notes, Plot, Sec
 from components.interchange.plots import lines
 
 SHORT = 12
+FROZEN: dict[bool, tuple[str, Tone]] = {True: ("tensors, unchanged", "good"), False: ("tensors", "plain")}
+BALANCE = {
+    "none": "",
+    "balanced": "Losses were weighed so that every class has an equal share.",
+    "sampled": "Images were drawn so that every class has an equal share.",
+}
 COLUMNS = (("epoch", "d"), ("train_loss", ".3f"), ("val_nll", ".3f"), ("val_top1", ".3f"))
 
 
@@ -22,7 +28,7 @@ def training_page(details: Mapping[str, Any], parameters: Mapping[str, Any], num
         KeyFigure("val top1", f"{best['val_top1']:.3f}", f"n {num_val:,}, epoch {best_epoch}"),
         KeyFigure("val nll", f"{best['val_nll']:.3f}", "nats"),
         KeyFigure("learning", f"{learning:,}", f"parameters in {len(groups)} groups"),
-        KeyFigure("frozen", f"{frozen['tensors']:,}", "tensors, unchanged" if frozen["tensors"] else "tensors", "good"),
+        KeyFigure("frozen", f"{frozen['tensors']:,}", *FROZEN[frozen["tensors"] > 0]),
     ]
     return render(
         "Fine-tuning",
@@ -34,7 +40,7 @@ def training_page(details: Mapping[str, Any], parameters: Mapping[str, Any], num
             _rates(details["learning_rates"], groups),
             _frozen(frozen, details["stages"], parameters),
             _stopping(history, best_epoch, parameters),
-            _images(details),
+            _images(details, parameters["class_weights"]),
         ],
         badge=badge,
         figures=figures,
@@ -91,7 +97,10 @@ def _rates(ledger: Mapping[str, Sequence[float]], groups: Sequence[Mapping[str, 
 
 def _frozen(frozen: Mapping[str, Any], stages: Mapping[str, Sequence[str]], parameters: Mapping[str, Any]) -> Section:
     table = Table(
-        ["stage", "modules"], [[stage, ", ".join(modules)] for stage, modules in stages.items()], "What a stage is."
+        ["stage", "modules"],
+        [[stage, ", ".join(modules)] for stage, modules in stages.items()],
+        "What a stage is.",
+        words=True,
     )
     if not frozen["tensors"]:
         return Section("Frozen", [Text("Nothing was to stay frozen to the end."), table])
@@ -119,7 +128,7 @@ def _stopping(history: Sequence[Mapping[str, Any]], best_epoch: int, parameters:
     return Section("The end", [Text(f"{words} The weights of epoch {best_epoch} were kept.")])
 
 
-def _images(details: Mapping[str, Any]) -> Section:
+def _images(details: Mapping[str, Any], class_weights: str) -> Section:
     weights, preprocessing, counts = details["weights"], details["preprocessing"], details["counts"]
     mean, std = (", ".join(f"{value:g}" for value in preprocessing[name]) for name in ("mean", "std"))
     words = (
@@ -128,5 +137,11 @@ def _images(details: Mapping[str, Any]) -> Section:
         f"{preprocessing['resize_short_px']} px ({preprocessing['interpolation']}) and enter at "
         f"{preprocessing['crop_px']} px."
     )
-    table = Table(["class", "training images"], [[name, f"{count:,}"] for name, count in counts.items()])
-    return Section("Images and weights", [Text(words), table], folded=True, hint=f"{sum(counts.values()):,} to train")
+    loss_weights = details["loss_weights"]
+    table = Table(
+        ["class", "training images", "weight in the loss"],
+        [[name, f"{count:,}", f"{loss_weights[name]:.3g}"] for name, count in counts.items()],
+        BALANCE[class_weights],
+    )
+    hint = f"{sum(counts.values()):,} to train" + (f", {class_weights}" if class_weights != "none" else "")
+    return Section("Images and weights", [Text(words), table], folded=True, hint=hint)

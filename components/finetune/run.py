@@ -40,10 +40,11 @@ def _run(spec: Finetune, context: RunContext, hardware: Hardware) -> dict[str, o
     always_frozen = freeze_at(spec.freeze, spec.unfreeze_at, spec.num_epochs)
     before = classifier.state_digest(untouchable(model, stages, always_frozen, spec.frozen_batchnorm))
 
+    loss = loss_of(spec, train, len(dataset.classes)).to(hardware.device)
     fitted = fit(
         classifier.PixelsToLogits(model, preprocessing).to(hardware.device),
         lambda: param_groups_of(model, spec),
-        loss_of(spec, train, len(dataset.classes)).to(hardware.device),
+        loss,
         train,
         val,
         plan_of(spec, preprocessing),
@@ -77,6 +78,7 @@ def _run(spec: Finetune, context: RunContext, hardware: Hardware) -> dict[str, o
         "frozen": {"tensors": len(untouched), "digest_before": before, "digest_after": after},
         "num_train": len(train),
         "counts": dataset.manifest.counts["train"],
+        "loss_weights": dict(zip(dataset.classes, loss.class_weights(), strict=True)),
         "weights": weights.model_dump(mode="json"),
         "preprocessing": preprocessing.model_dump(mode="json"),
         "warnings": _warnings(spec, model, dataset.manifest, preprocessing.crop_px, fitted),

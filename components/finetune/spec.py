@@ -80,7 +80,9 @@ class Training(Spec):
     checkpoint_uri: str | None = param(
         "Folder or s3://BUCKET/PREFIX where training is saved and, started again, goes on", default=None, location=True
     )
-    checkpoint_every_s: float = param("Time between checkpoints", default=60.0, unit="s", ge=0, location=True)
+    checkpoint_every_s: float = param(
+        "Time between checkpoints; 0: one as soon as the last is written", default=60.0, unit="s", ge=0, location=True
+    )
 
     @field_validator("stage_multipliers")
     @classmethod

@@ -119,7 +119,11 @@ def test_imbalance_is_shown_and_weighing_it_is_one_switch(
     losses = {}
     for how in ("none", "balanced", "sampled"):
         assert train("--class-weights", how, "--base-lr", "1e-12", dataset=uneven) == 0
-        losses[how] = read_report(tmp_path / "r").details["history"][0]["train_loss"]
+        details = read_report(tmp_path / "r").details
+        losses[how] = details["history"][0]["train_loss"]
+        shares = {round(count * details["loss_weights"][name], 3) for name, count in details["counts"].items()}
+        assert (len(shares) == 1) == (how == "balanced")
+        assert (f"to train, {how}</" in (tmp_path / "r" / "report.html").read_text()) == (how != "none")
         assert ("times the training images" in warnings()) == (how == "none")
         assert "blue has" in warnings() or how != "none"
         for made in ("c", "r"):
