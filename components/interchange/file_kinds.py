@@ -1,6 +1,7 @@
-"""What a file that is no known image seems to be: a name of a closed list, never a byte of it.
+"""What a file is by how it begins, and whether it goes on to its end.
 
-A manifest may name any file of the machine, and a ledger travels further than what it names.
+What is no known image seems to be something of a closed list; no byte of it is quoted: a manifest may name any file of
+the machine, and a ledger travels further than what it names.
 """
 
 BEGINNINGS = (
@@ -32,3 +33,26 @@ def seems_to_be(data: bytes) -> str | None:
         if markup.startswith(beginning):
             return "SVG" if b"<svg" in markup else kind
     return None if data.strip(b"\0") else "zeros alone, as of a copy that was never finished"
+
+
+def ends(kind: str | None, data: bytes) -> bool:
+    """Whether the mark is there that stands at the end of a format whose decoder does without."""
+    if kind in ("JPEG", "MPO"):
+        return _jpeg_ends(data)
+    if kind == "PNG":
+        return data.rfind(b"IEND\xaeB`\x82") >= 0
+    if kind == "JPEG2000":  # OpenJPEG makes a grey picture of a header. No packet holds what looks like a marker.
+        return data.rfind(b"\xff\xd9", data.find(b"\xff\x4f\xff\x51")) >= 0
+    return True
+
+
+def _jpeg_ends(data: bytes) -> bool:
+    """Whether an end-of-image marker follows the first scan. libjpeg fills a file padded with zeros with grey.
+
+    The header is skipped segment by segment: an EXIF thumbnail has an end-of-image marker of its own.
+    """
+    position = 2
+    while data[position : position + 1] == b"\xff" and data[position + 1 : position + 2] != b"\xda":
+        is_fill = data[position + 1 : position + 2] == b"\xff"
+        position += 1 if is_fill else 2 + int.from_bytes(data[position + 2 : position + 4])
+    return data.rfind(b"\xff\xd9", position) >= 0  # From the end, where it usually is.

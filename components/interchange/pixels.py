@@ -32,7 +32,7 @@ from PIL import (  # noqa: F401
 )
 
 from components.interchange.errors import BadInput
-from components.interchange.file_kinds import seems_to_be
+from components.interchange.file_kinds import ends, seems_to_be
 from components.interchange.preprocessing import Interpolation, Preprocessing
 
 # Closed: Pillow's other plug-ins run programs (EPS) or take text for pictures (TGA). A JPEG may turn out as MPO.
@@ -207,7 +207,7 @@ def _load(image: Image.Image, data: bytes) -> None:
         if isinstance(image, JpegImagePlugin.JpegImageFile):
             image.decodermaxblock = len(data)  # At once: in pieces of 64 kB large photographs take a fifth longer.
         image.load()
-        if not _ends(image.format, data):
+        if not ends(image.format, data):
             raise EOFError("no end-of-image marker")
     except Exception as error:  # Each of Pillow's plug-ins has errors of its own.
         raise BrokenImage("truncated", f"the {image.format} does not decode to its end ({error})") from None
@@ -243,29 +243,6 @@ def _check_size(width_px: int, height_px: int) -> None:
         raise BrokenImage("too large", f"{found}; at most {MAX_PIXELS:,} pixels are decoded")
     if long > MAX_ASPECT * short:
         raise BrokenImage("too elongated", f"{found}; sides may differ by at most {MAX_ASPECT}:1")
-
-
-def _ends(kind: str | None, data: bytes) -> bool:
-    """Whether the mark is there that stands at the end of a format whose decoder does without."""
-    if kind in ("JPEG", "MPO"):
-        return _jpeg_ends(data)
-    if kind == "PNG":
-        return data.rfind(b"IEND\xaeB`\x82") >= 0
-    if kind == "JPEG2000":  # OpenJPEG makes a grey picture of a header. No packet holds what looks like a marker.
-        return data.rfind(b"\xff\xd9", data.find(b"\xff\x4f\xff\x51")) >= 0
-    return True
-
-
-def _jpeg_ends(data: bytes) -> bool:
-    """Whether an end-of-image marker follows the first scan. libjpeg fills a file padded with zeros with grey.
-
-    The header is skipped segment by segment: an EXIF thumbnail has an end-of-image marker of its own.
-    """
-    position = 2
-    while data[position : position + 1] == b"\xff" and data[position + 1 : position + 2] != b"\xda":
-        is_fill = data[position + 1 : position + 2] == b"\xff"
-        position += 1 if is_fill else 2 + int.from_bytes(data[position + 2 : position + 4])
-    return data.rfind(b"\xff\xd9", position) >= 0  # From the end, where it usually is.
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
