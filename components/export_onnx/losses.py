@@ -1,5 +1,7 @@
 """What a lower precision costs in top-1, and whether that is too much. N images, C classes."""
 
+import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -8,16 +10,22 @@ from components.interchange.report import CONFIDENCE
 from components.interchange.scoring import Labels, Logits, hits
 
 NUM_RESAMPLES = 10_000
+MOST_IMAGES = 100_000
 
 
 class Loss(NamedTuple):
-    """Top-1 of the lower precision minus that of fp32 on the same `n` images, with the interval; flips of top-1."""
+    """Top-1 of the lower precision minus that of fp32 on the same `n` images, with the interval; flips of top-1.
+
+    `lost` are the images that only fp32 gets right, `won` those that only the lower precision does.
+    """
 
     value: float
     low: float
     high: float
     n: int
     flips: int
+    lost: int
+    won: int
 
 
 def loss(found_NC: Logits, full_NC: Logits, labels_N: Labels) -> Loss:
@@ -28,12 +36,17 @@ def loss(found_NC: Logits, full_NC: Logits, labels_N: Labels) -> Loss:
     """
     right_N = hits(np.nan_to_num(found_NC, nan=-np.inf), labels_N) & np.isfinite(found_NC).all(axis=1)
     change_N = right_N.astype(int) - hits(full_NC, labels_N)
-    n = len(change_N)
-    shares = [float((change_N == turned).mean()) for turned in (-1, 0, 1)]
-    drawn_R3 = np.random.default_rng(0).multinomial(n, shares, NUM_RESAMPLES)
-    low, high = np.percentile((drawn_R3[:, 2] - drawn_R3[:, 0]) / n, [50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)])
+    n, lost, won = len(change_N), int((change_N < 0).sum()), int((change_N > 0).sum())
+    low, high = _interval(n, lost / n, won / n)
     flips = int((found_NC.argmax(axis=1) != full_NC.argmax(axis=1)).sum())
-    return Loss(float(change_N.mean()), float(low), float(high), n, flips)
+    return Loss(float(change_N.mean()), low, high, n, flips, lost, won)
+
+
+def _interval(n: int, lost: float, won: float) -> tuple[float, float]:
+    """Of the difference on `n` images, of which these shares turn wrong and right."""
+    drawn_R3 = np.random.default_rng(0).multinomial(n, [lost, 1 - lost - won, won], NUM_RESAMPLES)
+    low, high = np.percentile((drawn_R3[:, 2] - drawn_R3[:, 0]) / n, [50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)])
+    return float(low), float(high)
 
 
 def within(found: Loss, max_drop: float) -> bool:
@@ -46,4 +59,33 @@ def too_much(precision: str, split: str, found: Loss, max_drop: float) -> list[s
     if within(found, max_drop):
         return []
     shown = f"{found.value:+.4f} [{found.low:+.4f}, {found.high:+.4f}] on {found.n:,} {split} images"
-    return [f"{precision} changes top1 by {shown} against fp32: a drop of more than --max-drop {max_drop} is possible"]
+    words = f"{precision} changes top1 by {shown} against fp32"
+    if found.high < -max_drop:
+        return [f"{words}: it drops by more than --max-drop {max_drop:g}"]
+    return [f"{words}: a drop over --max-drop {max_drop:g} is possible{_remedy(found, max_drop)}"]
+
+
+def _remedy(found: Loss, max_drop: float) -> str:
+    """Whether more images could tell, in words; nothing where they would not help."""
+    if found.value > -max_drop:
+        lost, won = found.lost / found.n, found.won / found.n
+        enough = _first(lambda n: _interval(n, lost, won)[0] >= -max_drop, found.n)
+        return f"; if no larger share of more images turns wrong, about {enough:,} would do" if enough else ""
+    least = _first(lambda n: _interval(n, 1 / n, 0)[0] >= -max_drop, found.n)
+    return f"; below about {least:,} images a single one that turns wrong is too many" if least else ""
+
+
+def _first(holds: Callable[[int], bool], above: int) -> int | None:
+    """The first number of images above `above` at which it holds, and with a tenth more; in two digits.
+
+    None where it does not up to MOST_IMAGES, or where it holds at `above` already.
+    """
+    if holds(above):
+        return None
+    reached = float(above)
+    while reached < MOST_IMAGES:
+        reached *= 1.05
+        n = int(round(reached, 1 - math.floor(math.log10(reached))))
+        if holds(n) and holds(n + n // 10):
+            return n
+    return None

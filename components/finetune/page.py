@@ -77,10 +77,10 @@ def _rates(ledger: Mapping[str, Sequence[float]], groups: Sequence[Mapping[str, 
     # A group that was unfrozen later has no rates before.
     padded = {name: [float("nan")] * (len(steps) - len(rates)) + list(rates) for name, rates in shown.items()}
     table = Table(
-        ["group", "tensors", "parameters", "weight decay", "highest rate used"],
+        ["group", "tensors", "parameters", "weight decay", "highest rate"],
         [
             [
-                group["name"],
+                group["name"].replace("/", ", ").replace("_", " "),
                 f"{group['tensors']:,}",
                 f"{group['parameters']:,}",
                 f"{group['weight_decay']:g}",

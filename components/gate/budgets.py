@@ -55,9 +55,9 @@ def gain_finding(evidence: Evidence, min_gain: float, difference: Row | None) ->
         )
         return _no_gain(why, min_gain)
     if evidence.entrant == "baseline":
-        words = f"min_gain {min_gain:.3f}: there is no champion, and the baseline, which was selected, gains nothing"
+        words = "there is no champion, and the baseline, which was selected, gains nothing"
         row = Row(name="top1_difference", value=0, of="min_gain", split="test")
-        return Finding("holds" if min_gain <= 0 else "violated", f"{words} over itself", row)
+        return Finding("holds" if min_gain <= 0 else "violated", f"{words} over itself (minimum {min_gain:.3f})", row)
     own = evidence.reports["evaluate"].row("top1_difference", "candidate-baseline", "test")
     if own is None:
         return _no_gain("has neither a champion nor a baseline to be compared with", min_gain)
@@ -66,7 +66,7 @@ def gain_finding(evidence: Evidence, min_gain: float, difference: Row | None) ->
 
 def _no_gain(why: str, min_gain: float) -> Finding:
     row = Row(name="top1_difference", value=None, of="min_gain", split="test")
-    return Finding("open", f"min_gain {min_gain:.3f} cannot be judged: the model {why}", row)
+    return Finding("open", f"a gain of at least {min_gain:.3f} cannot be judged: the model {why}", row)
 
 
 def _test_images(row: Row) -> str:

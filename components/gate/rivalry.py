@@ -3,7 +3,7 @@
 from typing import Literal
 
 from components.gate.evidence import ChampionFacts
-from components.gate.rules import Finding, Outcome, bounds, counted, figure, number, of_rule, shown
+from components.gate.rules import IN_WORDS, Finding, Outcome, bounds, counted, figure, measured, number, of_rule, shown
 from components.interchange.errors import listed
 from components.interchange.report import Row
 
@@ -88,13 +88,15 @@ def faster(name: str, latency: list[Row], champion: ChampionFacts, provider: str
     ours = next(row for row in latency if row.name == name)
     theirs = next((row for row in champion.latency if (row.name, row.of) == (name, ours.of)), None)
     if theirs is None:
-        return _finding("open", f"{shown(ours)}: the champion's {name} is not known, it was promoted without", ours)
+        return _finding(
+            "open", f"{shown(ours)}: the champion's {IN_WORDS[name]} is not known, it was promoted without", ours
+        )
     if (champion.provider, champion.num_threads) != (provider, num_threads):
         how = f"{champion.provider} and {counted(champion.num_threads or 0, 'threads')}"
         here = f"{provider} and {counted(num_threads, 'threads')}"
         return _finding("open", f"{shown(ours)}: the champion was measured with {how}, this model with {here}", ours)
     (low, high), (their_low, their_high) = bounds(ours), bounds(theirs)
-    compared = f"the champion's {shown(theirs).removeprefix(f'{name} ')} ({counted(ours.n or 0, 'runs')})"
+    compared = f"the champion's {measured(theirs)} ({counted(ours.n or 0, 'runs')})"
     if high < their_low:
         return _finding("holds", f"{shown(ours)} is clearly below {compared}", ours)
     if low > their_high or number(ours) >= number(theirs):

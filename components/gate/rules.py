@@ -9,6 +9,14 @@ from components.interchange.report import Row
 
 Outcome = Literal["holds", "violated", "open"]
 SHORT_ID = 12
+IN_WORDS = {
+    "p50_ms": "p50",
+    "p99_ms": "p99",
+    "top1": "test top1",
+    "ece": "calibration error (ece) on test",
+    "top1_difference": "gain in test top1",
+    "top1_difference_adjusted": "gain in test top1, on images that the champion does not know,",
+}
 
 
 @dataclass(frozen=True)
@@ -51,16 +59,21 @@ def bounds(row: Row) -> tuple[float, float]:
 
 
 def shown(row: Row) -> str:
-    """`p99_ms 48.3 [44.1, 52.0]`; a side without a bound is `unbounded`."""
-    found = f"{row.name} {_shown(row, number(row))}"
+    """`p99 48.3 [44.1, 52.0] ms`; a side without a bound is `unbounded`."""
+    return f"{IN_WORDS[row.name]} {measured(row)}"
+
+
+def measured(row: Row) -> str:
+    """The same without its name."""
+    unit = f" {row.unit}" if row.unit else ""
     if row.low is None and row.high is None:
-        return found
+        return f"{_shown(row, number(row))}{unit}"
     low, high = ("unbounded" if bound is None else _shown(row, bound) for bound in (row.low, row.high))
-    return f"{found} [{low}, {high}]"
+    return f"{_shown(row, number(row))} [{low}, {high}]{unit}"
 
 
 def _shown(row: Row, value: float) -> str:
-    sign = "+" if row.name.endswith("_difference") and value >= 0 else ""
+    sign = "+" if row.name.startswith("top1_difference") and value >= 0 else ""
     return sign + figure(value, row.unit)
 
 
@@ -71,15 +84,17 @@ def of_rule(row: Row, rule: str) -> Row:
 
 def at_most(rule: str, row: Row, budget: float, basis: str) -> Finding:
     """The figure must not be over its budget; `basis` says what it rests on: `1,000 runs, batch 1, 4 threads`."""
+    outcome, told = _held_against(row, budget)
+    unit = f" {row.unit}" if row.unit else ""
+    words = f"{shown(row)} {told} its budget of {figure(budget, row.unit)}{unit} ({basis})"
+    return Finding(outcome, words, of_rule(row, rule))
+
+
+def _held_against(row: Row, budget: float) -> tuple[Outcome, str]:
     low, high = bounds(row)
-    outcome: Outcome
     if high <= budget:
-        outcome, told = "holds", "is within its budget"
-    elif low > budget:
-        outcome, told = "violated", "is over its budget"
-    else:
-        outcome, told = "open", "cannot be told from its budget"
-    return Finding(outcome, f"{shown(row)} {told} {figure(budget, row.unit)} ({basis})", of_rule(row, rule))
+        return "holds", "is within"
+    return ("violated", "is over") if low > budget else ("open", "cannot be told from")
 
 
 def at_least(rule: str, row: Row, minimum: float, basis: str) -> Finding:
@@ -87,12 +102,14 @@ def at_least(rule: str, row: Row, minimum: float, basis: str) -> Finding:
     low, high = bounds(row)
     outcome: Outcome
     if low >= minimum:
-        outcome, told = "holds", "reaches its minimum"
+        outcome, told = "holds", "reaches"
     elif high < minimum:
-        outcome, told = "violated", "is under its minimum"
+        outcome, told = "violated", "is under"
     else:
-        outcome, told = "open", "cannot be told from its minimum"
-    return Finding(outcome, f"{shown(row)} {told} {figure(minimum, row.unit)} ({basis})", of_rule(row, rule))
+        outcome, told = "open", "cannot be told from"
+    return Finding(
+        outcome, f"{shown(row)} {told} its minimum of {figure(minimum, row.unit)} ({basis})", of_rule(row, rule)
+    )
 
 
 def eligible(is_eligible: bool, because: list[str]) -> Finding:
@@ -106,5 +123,9 @@ def eligible(is_eligible: bool, because: list[str]) -> Finding:
 
 def flips(row: Row, max_flips: int, num_samples: int, ids: list[str]) -> Finding:
     """Parity samples whose top-1 differs between torch and ONNX."""
-    images = f": {listed(name[:SHORT_ID] for name in sorted(set(ids)))}" if ids else ""
-    return at_most("max_flips", row, max_flips, f"{counted(num_samples, 'parity samples')}{images}")
+    outcome, told = _held_against(row, max_flips)
+    which = f": {listed(name[:SHORT_ID] for name in sorted(set(ids)))}" if ids else ""
+    found = f"the exported file answers {number(row):,} of {counted(num_samples, 'test images')} otherwise than torch"
+    return Finding(
+        outcome, f"{found}, which {told} the budget of {max_flips:,} flips{which}", of_rule(row, "max_flips")
+    )

@@ -8,6 +8,7 @@ Light and dark follow the reader's system. Plots are SVG markup whose `currentCo
 
 import base64
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -15,7 +16,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Literal
 
 from jinja2 import Environment, StrictUndefined, Template
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 TEMPLATE = "page.html"
 JPEG_QUALITY = 85
+FLAG = re.compile(r"(?<![\w-])(--[a-z][a-z0-9-]*)")
 LONG = 14  # Characters of a cell from which on it may take several lines on a telephone.
 Tone = Literal["plain", "good", "bad", "unsure"]
 
@@ -179,9 +181,15 @@ def _template() -> Template:
     environment.tests["notes"] = lambda block: isinstance(block, Notes)
     environment.filters["cell"] = lambda cell: cell if isinstance(cell, Cell) else Cell(cell)
     environment.filters["markup"] = Markup
+    environment.filters["flags"] = _flags
     environment.filters["parted"] = _parted
     environment.filters["is_long"] = lambda text: len(_parted(text)[0]) > LONG
     return environment.from_string(files(__package__).joinpath(TEMPLATE).read_text(encoding="utf-8"))
+
+
+def _flags(text: str) -> Markup:
+    """Escaped text whose command-line flags stay on one line."""
+    return Markup(FLAG.sub(r"<code>\1</code>", str(escape(text))))
 
 
 def _parted(text: str) -> tuple[str, str]:

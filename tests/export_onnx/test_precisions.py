@@ -181,7 +181,30 @@ def test_a_loss_is_paired_and_counts_what_is_not_finite_as_wrong() -> None:
     assert found.low == pytest.approx(-0.05 - 1.96 * (0.05 * 0.95 / 100) ** 0.5, abs=0.01)
     assert found.high < 0
     same = loss(full_NC, full_NC, labels_N)
-    assert same == (0, 0, 0, 100, 0)
+    assert same == (0, 0, 0, 100, 0, 0, 0)
     assert too_much("int8", "test", same, 0.0) == []
     assert too_much("int8", "test", found, 0.06)  # -0.05 would be allowed, but -0.09 is as possible.
     assert too_much("int8", "test", found, 0.2) == []
+
+
+@pytest.mark.parametrize(
+    ("num_lost", "num_images", "max_drop", "enough", "words"),
+    [
+        (1, 400, 0.005, 1_900, "if no larger share of more images turns wrong, about 1,900 would do"),
+        (1, 84, 0.005, 620, "below about 620 images a single one that turns wrong is too many"),
+        (30, 700, 0.005, None, "it drops by more than --max-drop 0.005"),
+    ],
+)
+def test_a_precision_that_too_few_images_refuse_says_how_many_would_do(num_lost, num_images, max_drop, enough, words):
+    def judged(lost: int, images: int) -> list[str]:
+        full_NC = np.tile([1.0, 0.0], (images, 1))
+        found_NC = full_NC.copy()
+        found_NC[:lost] = [0, 1]
+        return too_much("fp16", "test", loss(found_NC, full_NC, np.zeros(images, int)), max_drop)
+
+    (refused,) = judged(num_lost, num_images)
+    assert refused.endswith(words)
+    if enough is not None:
+        still_lost = max(1, num_lost * enough // num_images) if "larger share" in words else 1
+        assert judged(still_lost, enough) == []
+        assert judged(still_lost, enough // 2) != []

@@ -7,6 +7,14 @@ from tests.gate.conftest import champion, figure
 RUNS = {"unit": "ms", "of": "batch 1", "n": 1000}
 TEST = {"split": "test", "n": 400}
 
+CALIBRATION, GAIN = "calibration error (ece) on test", "gain in test top1"
+
+
+def flips_of(found, told, budget):
+    which = ": aaaaaaaaaaaa, bbbbbbbbbbbb" if found else ""
+    answers = f"the exported file answers {found} of 256 test images otherwise than torch"
+    return f"{answers}, which is {told} the budget of {budget} flips{which}"
+
 
 def reasons(outcome):
     return outcome[1].details["reasons"]
@@ -18,32 +26,32 @@ def reasons(outcome):
         (
             (48.3, 44.1, 52.0),
             "keep",
-            "p99_ms 48.3 [44.1, 52.0] is over its budget 40.0 (1,000 runs, batch 1, 4 threads)",
+            "p99 48.3 [44.1, 52.0] ms is over its budget of 40.0 ms (1,000 runs, batch 1, 4 threads)",
         ),
         (
             (41.0, 38.2, 44.0),
             "inconclusive",
-            "p99_ms 41.0 [38.2, 44.0] cannot be told from its budget 40.0 (1,000 runs, batch 1, 4 threads)",
+            "p99 41.0 [38.2, 44.0] ms cannot be told from its budget of 40.0 ms (1,000 runs, batch 1, 4 threads)",
         ),
         (
             (30.0, 29.0, 31.5),
             "promote",
-            "p99_ms 30.0 [29.0, 31.5] is within its budget 40.0 (1,000 runs, batch 1, 4 threads)",
+            "p99 30.0 [29.0, 31.5] ms is within its budget of 40.0 ms (1,000 runs, batch 1, 4 threads)",
         ),
         (
             (30.0, 29.0, None),
             "inconclusive",
-            "p99_ms 30.0 [29.0, unbounded] cannot be told from its budget 40.0 (1,000 runs, batch 1, 4 threads)",
+            "p99 30.0 [29.0, unbounded] ms cannot be told from its budget of 40.0 ms (1,000 runs, batch 1, 4 threads)",
         ),
         (
             (41.0, 40.5, None),
             "keep",
-            "p99_ms 41.0 [40.5, unbounded] is over its budget 40.0 (1,000 runs, batch 1, 4 threads)",
+            "p99 41.0 [40.5, unbounded] ms is over its budget of 40.0 ms (1,000 runs, batch 1, 4 threads)",
         ),
         (
             (3.2, 3.1, 40.0),
             "promote",
-            "p99_ms 3.20 [3.10, 40.0] is within its budget 40.0 (1,000 runs, batch 1, 4 threads)",
+            "p99 3.20 [3.10, 40.0] ms is within its budget of 40.0 ms (1,000 runs, batch 1, 4 threads)",
         ),
     ],
 )
@@ -79,9 +87,13 @@ def test_a_single_thread_is_worded_as_one(judged):
 @pytest.mark.parametrize(
     ("min_top1", "verdict", "words"),
     [
-        ("0.96", "keep", "top1 0.930 [0.900, 0.955] is under its minimum 0.960 (400 test images)"),
-        ("0.95", "inconclusive", "top1 0.930 [0.900, 0.955] cannot be told from its minimum 0.950 (400 test images)"),
-        ("0.90", "promote", "top1 0.930 [0.900, 0.955] reaches its minimum 0.900 (400 test images)"),
+        ("0.96", "keep", "test top1 0.930 [0.900, 0.955] is under its minimum of 0.960 (400 test images)"),
+        (
+            "0.95",
+            "inconclusive",
+            "test top1 0.930 [0.900, 0.955] cannot be told from its minimum of 0.950 (400 test images)",
+        ),
+        ("0.90", "promote", "test top1 0.930 [0.900, 0.955] reaches its minimum of 0.900 (400 test images)"),
     ],
 )
 def test_min_top1_is_of_the_selected_classifier(judged, min_top1, verdict, words):
@@ -94,9 +106,21 @@ def test_min_top1_is_of_the_selected_classifier(judged, min_top1, verdict, words
 @pytest.mark.parametrize(
     ("max_ece", "verdict", "words"),
     [
-        ("0.01", "keep", "ece 0.030 [0.020, 0.050] is over its budget 0.010 (400 test images)"),
-        ("0.04", "inconclusive", "ece 0.030 [0.020, 0.050] cannot be told from its budget 0.040 (400 test images)"),
-        ("0.05", "promote", "ece 0.030 [0.020, 0.050] is within its budget 0.050 (400 test images)"),
+        (
+            "0.01",
+            "keep",
+            f"{CALIBRATION} 0.030 [0.020, 0.050] is over its budget of 0.010 (400 test images)",
+        ),
+        (
+            "0.04",
+            "inconclusive",
+            f"{CALIBRATION} 0.030 [0.020, 0.050] cannot be told from its budget of 0.040 (400 test images)",
+        ),
+        (
+            "0.05",
+            "promote",
+            f"{CALIBRATION} 0.030 [0.020, 0.050] is within its budget of 0.050 (400 test images)",
+        ),
     ],
 )
 def test_max_ece(judged, max_ece, verdict, words):
@@ -115,13 +139,23 @@ def test_a_value_outside_its_own_interval_is_part_of_what_is_judged(judged):
 @pytest.mark.parametrize(
     ("flags", "num_flips", "verdict", "words"),
     [
-        ([], 0, "promote", "flips 0 is within its budget 0 (256 parity samples)"),
-        ([], 2, "keep", "flips 2 is over its budget 0 (256 parity samples: aaaaaaaaaaaa, bbbbbbbbbbbb)"),
+        (
+            [],
+            0,
+            "promote",
+            flips_of(0, "within", 0),
+        ),
+        (
+            [],
+            2,
+            "keep",
+            flips_of(2, "over", 0),
+        ),
         (
             ["--max-flips", "2"],
             2,
             "promote",
-            "flips 2 is within its budget 2 (256 parity samples: aaaaaaaaaaaa, bbbbbbbbbbbb)",
+            flips_of(2, "within", 2),
         ),
     ],
 )
@@ -146,7 +180,7 @@ def test_an_export_that_is_not_eligible_is_kept_with_its_reason(judged):
 def test_min_gain_without_a_champion_is_over_the_baseline(judged, min_gain, verdict, told):
     outcome = judged("--min-gain", min_gain)
 
-    words = f"top1_difference +0.120 [+0.080, +0.160] {told} its minimum {float(min_gain):.3f} "
+    words = f"gain in test top1 +0.120 [+0.080, +0.160] {told} its minimum of {float(min_gain):.3f} "
     assert outcome[0] == verdict
     assert words + "(no champion, so over the baseline, 400 test images)" in reasons(outcome)
 
@@ -156,7 +190,7 @@ def test_min_gain_with_a_champion_is_over_the_champion(judged):
 
     assert outcome[0] == "keep"
     assert reasons(outcome) == [
-        "top1_difference +0.050 [+0.020, +0.080] is under its minimum 0.100 (over the champion, 400 test images)"
+        "gain in test top1 +0.050 [+0.020, +0.080] is under its minimum of 0.100 (over the champion, 400 test images)"
     ]
 
 
@@ -165,7 +199,7 @@ def test_min_gain_of_a_selected_baseline_without_a_champion_is_nothing(judged):
 
     assert outcome[0] == "keep"
     assert reasons(outcome) == [
-        "min_gain 0.010: there is no champion, and the baseline, which was selected, gains nothing over itself"
+        "there is no champion, and the baseline, which was selected, gains nothing over itself (minimum 0.010)"
     ]
 
 
@@ -183,9 +217,7 @@ def test_promote_if_better(judged, difference, verdict, told):
     outcome = judged(champion=champion(), rival=rival)
 
     value, low, high = difference
-    words = (
-        f"top1_difference {value:+.3f} [{low:+.3f}, {high:+.3f}] against the champion {told} (400 test images, paired)"
-    )
+    words = f"{GAIN} {value:+.3f} [{low:+.3f}, {high:+.3f}] against the champion {told} (400 test images, paired)"
     assert outcome[0] == verdict
     assert words in reasons(outcome)
 
@@ -210,8 +242,12 @@ def test_promote_if_faster(judged):
     outcome = judged("--promote-if", "faster", champion=champion())
 
     assert outcome[0] == "promote"
-    assert "p50_ms 8.00 [7.90, 8.10] is clearly below the champion's 10.0 [9.80, 10.2] (1,000 runs)" in reasons(outcome)
-    assert "p99_ms 12.0 [11.0, 13.0] is clearly below the champion's 20.0 [18.0, 22.0] (1,000 runs)" in reasons(outcome)
+    assert "p50 8.00 [7.90, 8.10] ms is clearly below the champion's 10.0 [9.80, 10.2] ms (1,000 runs)" in reasons(
+        outcome
+    )
+    assert "p99 12.0 [11.0, 13.0] ms is clearly below the champion's 20.0 [18.0, 22.0] ms (1,000 runs)" in reasons(
+        outcome
+    )
 
 
 @pytest.mark.parametrize(
@@ -220,28 +256,28 @@ def test_promote_if_faster(judged):
         (
             {"p50": figure("p50_ms", 11.0, 10.5, 11.5, **RUNS)},
             "keep",
-            "p50_ms 11.0 [10.5, 11.5] is not below the champion's 10.0 [9.80, 10.2] (1,000 runs)",
+            "p50 11.0 [10.5, 11.5] ms is not below the champion's 10.0 [9.80, 10.2] ms (1,000 runs)",
         ),
         (
             {"p99": figure("p99_ms", 19.0, 17.0, 21.0, **RUNS)},
             "inconclusive",
-            "p99_ms 19.0 [17.0, 21.0] cannot be told from the champion's 20.0 [18.0, 22.0] (1,000 runs)",
+            "p99 19.0 [17.0, 21.0] ms cannot be told from the champion's 20.0 [18.0, 22.0] ms (1,000 runs)",
         ),
         (
             {"champion": champion(latency=[])},
             "inconclusive",
-            "p50_ms 8.00 [7.90, 8.10]: the champion's p50_ms is not known, it was promoted without",
+            "p50 8.00 [7.90, 8.10] ms: the champion's p50 is not known, it was promoted without",
         ),
         (
             {"num_threads": 2},
             "inconclusive",
-            "p50_ms 8.00 [7.90, 8.10]: the champion was measured with CPUExecutionProvider and 4 threads, "
+            "p50 8.00 [7.90, 8.10] ms: the champion was measured with CPUExecutionProvider and 4 threads, "
             "this model with CPUExecutionProvider and 2 threads",
         ),
         (
             {"rival": figure("top1_difference", -0.05, -0.08, -0.02, of="selected-champion", **TEST)},
             "keep",
-            "top1_difference -0.050 [-0.080, -0.020] against the champion is clearly below the margin -0.010 "
+            "gain in test top1 -0.050 [-0.080, -0.020] against the champion is clearly below the margin -0.010 "
             "(400 test images, paired)",
         ),
     ],
@@ -278,6 +314,6 @@ def test_a_champion_that_shares_no_classes_leaves_it_undecided_even_if_the_chang
 
     assert outcome[0] == "inconclusive"
     assert reasons(outcome) == [
-        "min_gain 0.000 cannot be judged: the model shares fewer than two classes with the champion",
+        "a gain of at least 0.000 cannot be judged: the model shares fewer than two classes with the champion",
         "fewer than two classes are shared with the champion: nothing can be compared",
     ]
