@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from components.evaluate.proportions import share
 from components.evaluate.scores import Intervals, confusion, paired_class_rows, paired_rows, row_of, score_rows
 from components.evaluate.selection import Selection, only_one, select
 from components.interchange import scoring
-from components.interchange.cards import ClassifierCard
+from components.interchange.cards import ClassifierCard, OnnxCard
 from components.interchange.champion import Champion
 from components.interchange.dataset import Dataset, Split, SplitName
 from components.interchange.onnx_model import open_model
@@ -92,8 +92,23 @@ def choose(
     return select(baseline_val, candidate_val, interval), rows
 
 
+class Opponent(NamedTuple):
+    """The champion, its folder, checked, and its model, opened."""
+
+    champion: Champion
+    folder: Path
+    session: Any
+    card: OnnxCard
+
+
+def opened(champion: Champion) -> Opponent:
+    """The champion ready to be scored; BadInput where it is damaged."""
+    folder = champion.fetch()
+    return Opponent(champion, folder, *open_model(folder))
+
+
 def against_champion(
-    champion: Champion,
+    opponent: Opponent,
     winner: Entrant,
     dataset: Dataset,
     splits: Mapping[SplitName, Split],
@@ -106,8 +121,7 @@ def against_champion(
     The champion is scored as it answers in production, with its own temperature; on test once on all images, and once
     (`_adjusted`) without those that it was trained on.
     """
-    folder = champion.fetch()
-    session, card = open_model(folder)
+    champion, folder, session, card = opponent
     classes = champion_model.compare_classes(dataset.classes, card.classes)
     record = champion.record.model_dump(mode="json", include={"latency", "provider", "num_threads"})
     facts = {

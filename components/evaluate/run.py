@@ -20,7 +20,7 @@ from components.evaluate.scores import Intervals, calibration_rows, confusion
 from components.evaluate.spec import Evaluate
 from components.interchange import classifier, scoring
 from components.interchange.artifact import digest
-from components.interchange.champion import Champion, opponent
+from components.interchange.champion import opponent as champion_for
 from components.interchange.dataset import Dataset, Split, SplitName, open_dataset
 from components.interchange.errors import BadInput
 from components.interchange.feature_statistics import carry_feature_statistics
@@ -42,6 +42,7 @@ def run(spec: Evaluate, context: RunContext) -> dict[str, object]:
     dataset = open_dataset(spec.dataset)
     splits = open_splits(dataset)
     labels = {name: split.labels_N for name, split in splits.items()}
+    opponent = opposing(context, folders)  # Before all scoring: it may be damaged.
     entrants = {of: enter(of, folder, dataset, splits, spec.batch_size, device) for of, folder in folders.items()}
 
     intervals = Intervals(spec.bootstrap_samples, spec.seed, spec.ece_bins)
@@ -52,11 +53,10 @@ def run(spec: Evaluate, context: RunContext) -> dict[str, object]:
         of: confusion(entrant.logits["test"], labels["test"], len(dataset.classes)) for of, entrant in entrants.items()
     }
 
-    champion = opposing(context, folders)
     duel = None
-    if champion is not None:
+    if opponent is not None:
         duel = contest.against_champion(
-            champion, winner, dataset, splits, intervals, spec.batch_size, spec.max_near_bits
+            opponent, winner, dataset, splits, intervals, spec.batch_size, spec.max_near_bits
         )
         rows += duel.rows
         matrices |= duel.matrices
@@ -127,8 +127,9 @@ def given(spec: Evaluate) -> dict[str, Path]:
     return folders
 
 
-def opposing(context: RunContext, folders: dict[str, Path]) -> Champion | None:
+def opposing(context: RunContext, folders: dict[str, Path]) -> contest.Opponent | None:
     """The champion to compare with; without a store there is none."""
     if context.store is None:
         return None
-    return opponent(context.store, context.model_name, [digest(folder) for folder in folders.values()])
+    champion = champion_for(context.store, context.model_name, [digest(folder) for folder in folders.values()])
+    return None if champion is None else contest.opened(champion)

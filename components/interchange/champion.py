@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from components.interchange.artifact import digest, to_json
 from components.interchange.blobs import Blobs, check_folder, open_blobs
-from components.interchange.errors import BadInput
+from components.interchange.errors import BadInput, what_is_wrong
 from components.interchange.report import Row
 
 VERSION = 1
@@ -137,10 +137,11 @@ def read_pointer(blobs: Blobs, model_name: str) -> tuple[ChampionRecord, str] | 
     try:
         record = ChampionRecord.model_validate_json(found[0])
         kind, _, version = record.format.partition("/")
-        newer = int(version) > VERSION
+        if not version.isdecimal():
+            raise ValueError(f"its format is {record.format!r}")
     except (ValidationError, ValueError) as error:
-        raise BadInput(f"{blobs.uri}/{key} is no champion record of Graft: {error}.") from None
-    if kind != "graft.champion" or newer:
+        raise BadInput(f"{blobs.uri}/{key} is no champion record of Graft: {what_is_wrong(error)}.") from None
+    if kind != "graft.champion" or int(version) > VERSION:
         raise BadInput(f"{blobs.uri}/{key} has format {record.format}; this Graft reads graft.champion/{VERSION}.")
     return record, found[1]
 

@@ -3,6 +3,7 @@
 import difflib
 import errno
 from collections.abc import Iterable
+from typing import Any
 
 SHOWN = 5
 # Of the CPU's allocator, of CUDA and torch's own error for it, of cuBLAS and cuDNN.
@@ -31,6 +32,13 @@ def memory_ran_out(error: BaseException) -> bool:
     """
     words = isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
     return words or isinstance(error, MemoryError)
+
+
+def what_is_wrong(error: ValueError) -> str:
+    """In one line: the fields that a pydantic ValidationError names, each with what is wrong; another error's words."""
+    problems: Any = getattr(error, "errors", list)()
+    where = ((".".join(map(str, one["loc"])), one["msg"][:1].lower() + one["msg"][1:]) for one in problems)
+    return listed(f"{name} ({words})" if name else words for name, words in where) or str(error)
 
 
 def listed(offenders: Iterable[object]) -> str:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from components.interchange.artifact import RUN_FILE
 from components.interchange.blobs import Blobs
-from components.interchange.errors import BadInput
+from components.interchange.errors import BadInput, what_is_wrong
 from components.interchange.report import Report
 
 REPORT, PAGE = "report.json", "report.html"
@@ -48,7 +48,7 @@ def _kept(blobs: Blobs, prefix: str, keys: set[str]) -> KeptReport:
         report = Report.model_validate_json(blobs.get(prefix + REPORT) or b"")
         record = json.loads(blobs.get(prefix + RUN_FILE) or b"{}")
     except (ValidationError, ValueError) as error:
-        raise BadInput(f"{blobs.uri}/{prefix}{REPORT} is damaged ({error}).") from None
+        raise BadInput(f"{blobs.uri}/{prefix}{REPORT} is damaged ({what_is_wrong(error)}).") from None
     times = float(record.get("started", 0)), float(record.get("seconds", 0))
     return KeptReport(report, *times, has_page=prefix + PAGE in keys)
 

@@ -246,6 +246,20 @@ def test_the_champion_is_compared_on_shared_classes_through_its_file(tmp_path, t
     assert "violet" in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
 
 
+def test_a_damaged_champion_is_refused_before_anything_is_scored(tmp_path, tiny_dataset, crowned, capsys):
+    store = crowned(write_champion(tmp_path / "model", ["red", "violet", "blue"]))
+    (model,) = (tmp_path / "store" / "models").glob("*/model.onnx")
+    model.write_bytes(model.read_bytes()[:-1])
+    (tmp_path / "no classifier").mkdir()
+    (tmp_path / "no classifier" / "card.json").write_text("{}")
+    words = ["--dataset", tiny_dataset, "--candidate", tmp_path / "no classifier", "--store", store]
+    words += ["--selected", tmp_path / "selected", "--report", tmp_path / "report", "--device", "cpu"]
+
+    assert main(Evaluate, list(map(str, words))) == 2
+    assert "model.onnx is damaged" in capsys.readouterr().err
+    assert not (tmp_path / "report").exists() and not (tmp_path / "selected").exists()
+
+
 def test_a_champion_with_one_shared_class_is_named_but_not_scored(tmp_path, tiny_dataset, learnt, crowned):
     store = crowned(write_champion(tmp_path / "model", ["red", "violet"]))
 

@@ -109,8 +109,9 @@ def test_a_pointer_that_cannot_be_read_is_named(tmp_path: Path, content: object,
     champions(str(tmp_path), "a")
     path = tmp_path / "champions" / "model.json"
     path.write_text(content if isinstance(content, str) else json.dumps(json.loads(path.read_text()) | content))
-    with pytest.raises(BadInput, match=rf"champions/model\.json {message}"):
+    with pytest.raises(BadInput, match=rf"champions/model\.json {message}") as refused:
         current(str(tmp_path), "model")
+    assert len(str(refused.value).splitlines()) == 1
 
 
 def test_a_swap_needs_the_pointer_that_was_read(tmp_path: Path) -> None:
