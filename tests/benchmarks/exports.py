@@ -79,6 +79,13 @@ def _ms(call: Callable[[], object]) -> float:
 
 
 def median_of(path: Path, pixels_NHWC: NDArray[np.uint8], threads: int) -> Callable[[], float]:
-    """A side of a duel: the file's median at batch 1."""
-    opened = session(path, threads)
-    return lambda: median_ms(lambda: answer(opened, pixels_NHWC[:1]))
+    """A side of a duel: the file's median at batch 1, each time in a session of its own.
+
+    Sessions of one file differ more from each other than the runs of one session: where its memory lies stays.
+    """
+
+    def median() -> float:
+        opened = session(path, threads)
+        return median_ms(lambda: answer(opened, pixels_NHWC[:1]))
+
+    return median

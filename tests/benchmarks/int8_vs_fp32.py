@@ -1,17 +1,11 @@
-"""int8 against fp32, both in onnxruntime: median time of one image. The target holds where the CPU has VNNI.
-
-Each turn opens the files anew: sessions of one file differ more from each other than the runs of one session.
-"""
+"""int8 against fp32, both in onnxruntime: median time of one image. The target holds where the CPU has VNNI."""
 
 import os
 import sys
 import tempfile
-from functools import partial
 from pathlib import Path
 
-import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from components.export_onnx.int8 import quantise, recipe_of
 from components.export_onnx.settings import batches
@@ -36,10 +30,7 @@ def main() -> int:
             model = onnx.load(full)
             quantise(model, small, work, recipe_of(model), [], batches(pixels_NHWC, 8))
 
-            def anew(path: Path, pixels_NHWC: NDArray[np.uint8] = pixels_NHWC) -> float:
-                return median_of(path, pixels_NHWC, threads)()
-
-            ours, peer = alternate(partial(anew, small), partial(anew, full), TURNS)
+            ours, peer = alternate(median_of(small, pixels_NHWC, threads), median_of(full, pixels_NHWC, threads), TURNS)
             met.append(report(f"int8_vs_fp32/{backbone}", ours, peer, "fp32", "ms", target, ("onnxruntime",), threads))
     return 0 if all(met) else 1
 
