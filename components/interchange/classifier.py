@@ -181,8 +181,14 @@ def _read_state(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
         return dict(state.get("state_dict", state))
-    except Exception as error:  # Pickle, zip and safetensors each have errors of their own.
-        raise BadInput(f"{path.name} cannot be read as weights ({type(error).__name__}: {error}).") from None
+    except UnpicklingError:  # Of which torch says how to run what the file holds.
+        raise BadInput(
+            f"{path.name} cannot be read as weights: it is no state dict of tensors alone. Expected .safetensors, or "
+            "what torch.save makes of model.state_dict()."
+        ) from None
+    except Exception as error:  # Zip and safetensors each have errors of their own.
+        reason = (str(error).splitlines() or [""])[0]
+        raise BadInput(f"{path.name} cannot be read as weights ({type(error).__name__}: {reason}).") from None
 
 
 def _fill(model: nn.Module, path: Path, *, by_order: bool = False, headless: bool = False) -> None:

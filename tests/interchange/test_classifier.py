@@ -1,5 +1,6 @@
 """The classifier artifact: building from every source of weights, refusals in words, and the round trip bit for bit."""
 
+import argparse
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -150,6 +151,15 @@ def test_a_damaged_file_is_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"not weights at all")
     with pytest.raises(BadInput, match="cannot be read as weights"):
         classifier.build("test_resnet", 3, str(tmp_path / name))
+
+
+def test_a_file_that_holds_more_than_tensors_is_refused_without_torchs_advice_to_run_it(tmp_path: Path) -> None:
+    torch.save({"state_dict": {}, "args": argparse.Namespace(lr=1.0)}, tmp_path / "checkpoint.pth")
+    (tmp_path / "labels.json").write_text('{"classes": []}')
+    for name in ("checkpoint.pth", "labels.json"):
+        with pytest.raises(BadInput, match=rf"{name} cannot be read as weights: it is no state dict") as caught:
+            classifier.build("test_resnet", 3, str(tmp_path / name))
+        assert "weights_only" not in str(caught.value)
 
 
 def test_weights_must_have_the_digest_that_was_named(tiny_weights: Path) -> None:
