@@ -32,7 +32,7 @@ from pipelines.telling import left_of_it, rms_by_image
 SLACK = 5.0  # Times the effect of rounding; libjpeg's fast and inexact decoder has four times.
 LEAST_SLACK = 1e-3  # What other processors and runtimes do to the last digits.
 ROUNDING = 3.0  # Times what rounding does to the model's own answers, which it does to a right client's too.
-EXPLAINS = 0.34  # A fault explains a departure of which it leaves at most this share.
+EXPLAINS = 0.34  # A fault explains a departure of which it leaves at most this share; what rounding explains is none.
 AS_WELL = 1.5  # Faults that leave up to so many times the least are named beside it.
 Distance = Callable[[Logits], float]
 
@@ -110,7 +110,9 @@ def _judged(network: FloatModel, card: OnnxCard, files: Sequence[bytes], answers
     slack_N = np.maximum(slack_N, ROUNDING * scale.rounding(logits_NC))
     flips = int((said_NC.argmax(axis=1) != right_NC.argmax(axis=1)).sum())
     basis = len(files), flips, distance, slack, scale.decimals
-    if distance <= LEAST_SLACK:
+    # What is left of the departure if the client's decoder or resize is one of those that may round otherwise.
+    unexplained = min(distance, *(rms(said_NC - right_NC - moves_NC) for moves_NC in moves_KNC))
+    if unexplained <= LEAST_SLACK:
         return Conformance(True, [], *basis)
     found, partly = [], []
     if scale.kind == "probabilities" and card.temperature != 1.0:
@@ -122,7 +124,7 @@ def _judged(network: FloatModel, card: OnnxCard, files: Sequence[bytes], answers
         found.append((rms(faulty_NC - said_NC), fault.subject, fault.words))
         partly.append((left_of_it(said_NC, right_NC, faulty_NC, slack_N), fault.subject, fault.words))
     found.sort(key=lambda one: one[0])
-    enough = max(EXPLAINS * distance, slack if distance > slack else 0.0)
+    enough = max(EXPLAINS * unexplained, slack if distance > slack else 0.0)
     if found[0][0] > enough:
         found.insert(0, _rescaled(network, card, pixels, said_NC, right_NC, apart, distance <= slack, scale))
     if found[0][0] > enough and distance <= slack and min(partly)[0] <= EXPLAINS:
