@@ -36,6 +36,7 @@ def run(spec: Gate, context: RunContext) -> None:
         "reasons": verdict.reasons,
         "findings": [{"rule": one.row.of, "outcome": one.outcome, "words": one.words} for one in findings],
         "compared_with": None if champion is None else champion.digest,
+        "model": evidence.model,
         "contenders": evidence.contenders,
         "selected": evidence.evaluated.selected,
         "allow_rolled_back": spec.allow_rolled_back,

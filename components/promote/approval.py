@@ -14,12 +14,16 @@ TOP1_OWNERS = ("baseline", "candidate", "candidate-baseline", "selected-champion
 
 
 class Approval(BaseModel):
-    """The verdict `promote` and what it rests on. `contenders` are the digests of the run's classifier artifacts."""
+    """The verdict `promote` and what it rests on.
+
+    `model` is the digest of the onnx_model that was judged, `contenders` those of the run's classifier artifacts.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     verdict: str
     reasons: list[str]
+    model: str
     compared_with: str | None
     contenders: list[str] = []
     allow_rolled_back: bool = False

@@ -22,6 +22,11 @@ def run(spec: Promote, context: RunContext) -> dict[str, object]:
     if context.store is None:
         raise BadInput("promote needs a store to publish to: give --store FOLDER or s3://BUCKET/PREFIX.")
     card, model = read_onnx_card(spec.onnx_model), digest(spec.onnx_model)
+    if model != approved.model:
+        raise BadInput(
+            f"{spec.onnx_model} is not the model that the gate judged: digest {model}, expected {approved.model}. "
+            "It was altered since, or is of another run: run the steps again in order."
+        )
     if not card.eligible:
         raise BadInput(f"{spec.onnx_model} must not be promoted: {'; '.join(card.ineligible_because)}.")
 

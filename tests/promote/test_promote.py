@@ -63,8 +63,16 @@ def gate_report(folder: Path, compared_with: str | None, verdict: str = "promote
     return folder / f"gate{number}"
 
 
+def judged(gate: Path, model: Path) -> None:
+    """Make a gate's report be about this model."""
+    content = json.loads((gate / "report.json").read_text())
+    content["details"]["model"] = digest(model)
+    (gate / "report.json").write_text(json.dumps(content))
+
+
 def promote(folder: Path, model: Path, gate: Path, store: str | None, *flags: str) -> int:
-    """Exit code of the step. Its report lies at `folder`."""
+    """Exit code of the step, with the gate's word made to be about this model. Its report lies at `folder`."""
+    judged(gate, model)
     argv = ["--onnx-model", str(model), "--gate-report", str(gate), "--report", str(folder)]
     return main(Promote, [*argv, *(["--store", store] if store else []), *flags])
 
@@ -198,6 +206,17 @@ def test_bad_input_is_refused_in_words(
     assert promote(tmp_path / "1", model, gate_report(tmp_path, None, **details), store, *flags) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "store").exists() and not (tmp_path / "1").exists()
+
+
+def test_only_the_model_that_was_judged_is_published(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, gate, store = onnx_model(tmp_path, "a"), gate_report(tmp_path, None), tmp_path / "store"
+    judged(gate, model)
+    (model / "model.onnx").write_text("altered since")
+    argv = ["--onnx-model", model, "--gate-report", gate, "--report", tmp_path / "1", "--store", store]
+
+    assert main(Promote, list(map(str, argv))) == 2
+    assert "is not the model that the gate judged" in capsys.readouterr().err
+    assert not store.exists() and not (tmp_path / "1").exists()
 
 
 def test_without_a_store_there_is_nowhere_to_publish(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
