@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 SHOWN_CLASSES = 5
 SHORT_DIGEST = 12
 WORDS = {"run": "", "unchanged": "unchanged", "skip": "skipped"}
+LONG_NAME = 29  # Leaves the sources room in 80 columns.
 
 
 def tell(outcome: "Outcome") -> None:
@@ -143,10 +144,11 @@ def _settings_table(title: str, settings: "Iterable[Setting]") -> None:
     from rich.console import Console
     from rich.table import Column, Table
 
-    value = Column("value", overflow="fold", min_width=17)  # The rates of four stages; longer ones go on below.
+    value = Column("value", overflow="fold", width=17)  # The rates of four stages; longer ones go on below.
     table = Table(Column("parameter", no_wrap=True), value, "source", "measured", title=title, title_justify="left")
     for setting in settings:
-        table.add_row(setting.name, _value_text(setting.value), setting.source, "yes" if setting.measured else "no")
+        name = setting.name if len(setting.name) <= LONG_NAME else setting.name.replace(".", ".\n")
+        table.add_row(name, _value_text(setting.value), setting.source, "yes" if setting.measured else "no")
     Console().print(table)
 
 

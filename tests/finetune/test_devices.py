@@ -27,11 +27,11 @@ from tests.finetune.killing import SERVER, step
 Sizes = int | tuple[int, int]
 
 
-def as_rank(rank: int, size: int, port: int, argv: list[str]) -> None:
+def as_rank(rank: int, size: int, port: int, argv: list[str], said: str) -> None:
     """The step in the environment that torchrun gives its processes."""
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size), "GLOO_SOCKET_IFNAME": "lo"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    step(argv)
+    step(argv, said)
 
 
 def test_two_processes_train_the_model_that_one_does(tiny_dataset: Path, tmp_path: Path) -> None:
@@ -56,7 +56,9 @@ def test_two_processes_train_the_model_that_one_does(tiny_dataset: Path, tmp_pat
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    processes = [SERVER.Process(target=as_rank, args=(rank, 2, port, argv("two"))) for rank in range(2)]
+    processes = [
+        SERVER.Process(target=as_rank, args=(rank, 2, port, argv("two"), str(tmp_path / "said"))) for rank in range(2)
+    ]
     processes += [SERVER.Process(target=step, args=(argv("one"),))]
     for process in processes:
         process.start()
@@ -67,6 +69,7 @@ def test_two_processes_train_the_model_that_one_does(tiny_dataset: Path, tmp_pat
     assert [record["val_top1"] for record in two] == [record["val_top1"] for record in one]
     assert [record["train_loss"] for record in two] == pytest.approx([r["train_loss"] for r in one], rel=1e-2)
     assert not list(tmp_path.glob(".*partial*"))
+    assert (tmp_path / "said").read_text().count("epoch=3/3") == 1  # The first process speaks alone.
 
 
 def test_parts_of_a_batch_are_whole_pairs_and_cover_it() -> None:

@@ -76,4 +76,6 @@ def test_a_model_that_was_never_promoted_cannot_predict(tmp_path: Path) -> None:
 def test_recipes_are_listed_with_sources() -> None:
     shown = graft("recipes").stdout
     assert all(name in shown for name in ("scarce", "production", "accuracy", "edge", "large", "demo", "measured"))
+    rows = [line.rstrip() for line in shown.splitlines() if line.startswith("│")]
+    assert len(rows) > 100 and {row[-1] for row in rows} == {"│"}  # Nothing cut at the right.
     assert "finetune.stage_multipliers" in shown and "0.01,0.1,1.0,10.0" in shown
