@@ -80,7 +80,7 @@ def _rates(ledger: Mapping[str, Sequence[float]], groups: Sequence[Mapping[str, 
         ["group", "tensors", "parameters", "weight decay", "highest rate"],
         [
             [
-                group["name"].replace("/", ", ").replace("_", " "),
+                group["name"].partition("/")[0],  # The column of weight decay tells the rest.
                 f"{group['tensors']:,}",
                 f"{group['parameters']:,}",
                 f"{group['weight_decay']:g}",

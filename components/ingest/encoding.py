@@ -120,7 +120,7 @@ class Cost(NamedTuple):
     def sentences(self) -> list[str]:
         """For people."""
         if self.encoding == "raw":
-            return [f"Raw pixels: {self.because}. {self.stored_bytes:,} bytes; the fastest to train from."]
+            return [f"Raw pixels, the fastest to train from: {self.because}. {self.stored_bytes:,} bytes."]
         found = [
             f"JPEG of quality {JPEG_QUALITY}: {self.because}.",
             f"{self.stored_bytes:,} bytes instead of {self.raw_bytes:,}: {self.raw_bytes / self.stored_bytes:.1f} "

@@ -24,8 +24,8 @@ def test_few_images_are_stored_raw(animals: Path, ingest) -> None:
     }
     assert report.row("pixel_difference") is None
     assert report.details["storage"] == [
-        f"Raw pixels: 0.0124 MiB of pixels are within --raw-limit-gib 4. {num_bytes:,} bytes; the fastest to train "
-        "from."
+        "Raw pixels, the fastest to train from: 0.0124 MiB of pixels are within --raw-limit-gib 4. "
+        f"{num_bytes:,} bytes."
     ]
 
 
@@ -53,7 +53,8 @@ def test_jpeg_keeps_the_images_but_for_the_difference_that_the_report_tells(anim
     assert stored is not None
     assert stored.value == sum(len(images.data(row)) for images in splits for row in range(len(images)))
     page = (jpeg.folder.with_name("jpeg-report") / "report.html").read_text()
-    assert all(sentence in page for sentence in report.details["storage"])
+    words = page.replace("<code>", "").replace("</code>", "")  # Around flags.
+    assert all(sentence in words for sentence in report.details["storage"])
 
 
 def test_above_the_limit_auto_is_jpeg_with_the_same_bytes_whoever_came_first(animals: Path, ingest) -> None:
