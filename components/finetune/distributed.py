@@ -4,7 +4,6 @@ Each process takes its part of every batch, gradients are averaged by torch's Di
 parts, and the first process alone writes. One process is a world of its own, and nothing here costs it anything.
 """
 
-import logging
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -15,13 +14,10 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
-from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from components.interchange.errors import BadInput
-
-log = logging.getLogger("graft")
 
 
 @dataclass(frozen=True)
@@ -96,16 +92,3 @@ def connected() -> Iterator[World]:
         yield World(dist.get_rank(), size)
     finally:
         dist.destroy_process_group()
-
-
-def whole_batch_norm(model: nn.Module, device: torch.device, world: World) -> nn.Module:
-    """BatchNorm that in train mode follows the batch of all processes, on GPUs: torch has none for the CPU, where each
-    process normalises by its own part.
-    """
-    if world.size == 1:
-        return model
-    if device.type != "cuda":
-        if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
-            log.warning("warning: on the CPU each process's BatchNorm follows its own part of a batch, not the whole")
-        return model
-    return cast(nn.Module, convert_sync_batchnorm(model))

@@ -10,12 +10,12 @@ from torch import nn
 from components.finetune.activations import out_of_place
 from components.finetune.augment import Augmentation
 from components.finetune.devices import Hardware
-from components.finetune.distributed import whole_batch_norm
 from components.finetune.gradients import Loss
 from components.finetune.imbalance import balancing_weights
 from components.finetune.param_groups import ParamGroup, layer_decay_groups, stage_groups
 from components.finetune.plan import Plan
 from components.finetune.spec import Training
+from components.finetune.whole_batch_norm import whole_batch_norm
 from components.interchange import classifier
 from components.interchange.cards import Weights
 from components.interchange.dataset import Manifest, Split
@@ -31,7 +31,9 @@ def start_of(
         spec.backbone, len(manifest.classes), spec.weights, spec.weights_sha256, spec.input_size_px, store
     )
     preprocessing = classifier.preprocessing_of(model, manifest, spec.input_size_px)
-    model = out_of_place(whole_batch_norm(model, hardware.device, hardware.world))
+    if hardware.world.size > 1:
+        model = whole_batch_norm(model, hardware.device)
+    model = out_of_place(model)
     model.to(hardware.device).to(memory_format=torch.channels_last)
     return model, weights, preprocessing
 

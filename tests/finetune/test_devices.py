@@ -36,17 +36,17 @@ def as_rank(rank: int, size: int, port: int, argv: list[str], said: str) -> None
 
 def test_two_processes_train_the_model_that_one_does(tiny_dataset: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    save_file(timm.create_model("test_vit", num_classes=10).state_dict(), tmp_path / "vit.safetensors")
+    save_file(timm.create_model("test_efficientnet", num_classes=10).state_dict(), tmp_path / "weights.safetensors")
 
     def argv(name: str) -> list[str]:
         return [
             *("--dataset", str(tiny_dataset), "--classifier", str(tmp_path / name), "--weights"),
             *(
-                str(tmp_path / "vit.safetensors"),
+                str(tmp_path / "weights.safetensors"),
                 "--report",
                 str(tmp_path / f"{name} report"),
                 "--backbone",
-                "test_vit",
+                "test_efficientnet",
             ),
             *("--input-size-px", "32", "--device", "cpu", "--batch-size", "12", "--num-epochs", "3", "--freeze"),
             *("early", "--unfreeze-at", "2", "--mixup", "0.2", "--stage-multipliers", "1,1,1,10"),
