@@ -49,14 +49,17 @@ class Job:
         (self.folder / name).chmod(0o755)
 
     def run(self, *more: str) -> Ended:
-        """Its lines in one shell, as a CI system does; what it deployed and the summary are in the folder."""
+        """Its lines in one shell, as a CI system does; what it deployed and the summary are in the folder.
+
+        `out` is the summary, `err` all that the CI system shows.
+        """
         (self.folder / "deployed").unlink(missing_ok=True)
         path = f"{self.folder}:{os.environ['PATH']}"
         environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "MORE": " ".join(more)}
         command = ["bash", "-eo", "pipefail", "-c", "\n".join(self.lines)]
         done = subprocess.run(command, capture_output=True, text=True, cwd=self.folder, env=environment, timeout=300)
         assert "Traceback" not in done.stderr
-        return Ended(done.returncode, done.stdout + (self.folder / "run.json").read_text(), done.stderr)
+        return Ended(done.returncode, (self.folder / "run.json").read_text(), done.stdout + done.stderr)
 
     @property
     def deployed(self) -> bool:
@@ -86,7 +89,7 @@ def test_the_ci_job_acts_on_every_exit_code(first: Ended, job: Job) -> None:
 
     kept = job.run("--set", "gate.max-p99-ms=0.0001")
     assert kept.code == 0, kept.err
-    assert kept.out.startswith("the champion stays\n") and kept.summary["verdict"] == "keep" and not job.deployed
+    assert kept.err.startswith("the champion stays\n") and kept.summary["verdict"] == "keep" and not job.deployed
 
     wrong = job.run("--set", "gate.max-p99=1")
     assert wrong.code == 2 and "Close: max-p99-ms" in wrong.err and not job.deployed
