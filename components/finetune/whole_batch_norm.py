@@ -53,9 +53,11 @@ class WholeBatchNorm(_BatchNorm):
         difference of squares' mean and mean's square would lose small variances.
         """
         own_var_C, own_mean_C = torch.var_mean(own_NCHW, dim=(0, 2, 3), correction=0)
-        share, count = own_NCHW[:, 0].numel(), torch.tensor([float(own_NCHW[:, 0].numel())])
-        dist.all_reduce(count)
-        weight = share / float(count)
+        own_count = own_NCHW[:, 0].numel()
+        total = torch.tensor(float(own_count))
+        dist.all_reduce(total)
+        count = float(total)
+        weight = own_count / count
         mean_C = all_reduce(own_mean_C * weight)  # type: ignore[no-untyped-call]
         var_about_mean_C = own_var_C + (own_mean_C - mean_C) ** 2
         var_C = all_reduce(var_about_mean_C * weight)  # type: ignore[no-untyped-call]
@@ -64,7 +66,7 @@ class WholeBatchNorm(_BatchNorm):
             assert self.num_batches_tracked is not None
             self.num_batches_tracked += 1
             self.running_mean.lerp_(mean_C, self.momentum)
-            self.running_var.lerp_(var_C * float(count) / (float(count) - 1), self.momentum)
+            self.running_var.lerp_(var_C * count / (count - 1), self.momentum)
         return var_C, mean_C
 
 
