@@ -44,7 +44,7 @@ def prepared(name: str) -> Iterator[Hardware]:
     device = choose_device(name)
     torch.backends.cudnn.deterministic = True
     if device.type == "cuda":
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        device = own_gpu()
         torch.cuda.set_device(device)
         torch.set_float32_matmul_precision("high")  # TF32, for what autocast leaves in fp32.
     else:
@@ -56,6 +56,17 @@ def prepared(name: str) -> Iterator[Hardware]:
             device, torch.get_num_threads(), hardware.precision, world.size,
         )  # fmt: skip
         yield hardware
+
+
+def own_gpu() -> torch.device:
+    """The GPU of this process, as torchrun numbers them; BadInput where a machine has fewer GPUs than processes."""
+    index, found = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if index >= found:
+        raise BadInput(
+            f"process {index + 1} of this machine has no GPU of its own: torch sees {found}. "
+            "Give torchrun --nproc-per-node no more than there are."
+        )
+    return torch.device("cuda", index)
 
 
 def choose_precision(device: torch.device) -> Precision:

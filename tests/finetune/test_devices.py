@@ -107,6 +107,7 @@ def test_compiling_without_a_compiler_is_refused(
     tiny_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
     argv = ["--dataset", str(tiny_dataset), "--classifier", str(tmp_path / "c"), "--report", str(tmp_path / "r")]
     assert main(Finetune, [*argv, "--device", "cpu", "--compile-model", "true"]) == 2
     assert "there is no g++ here" in capsys.readouterr().err

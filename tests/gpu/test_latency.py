@@ -1,4 +1,4 @@
-"""Latency on a GPU: that the CUDA provider ran the nodes. Skipped where there is none; not run so far."""
+"""Latency on a GPU: that the CUDA provider ran the nodes. Skipped where there is none."""
 
 import json
 from pathlib import Path
