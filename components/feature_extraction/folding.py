@@ -26,7 +26,7 @@ def folded(model: nn.Module, crop_px: int) -> nn.Module:
         return model
     example_NCHW = torch.randn(1, 3, crop_px, crop_px, generator=torch.Generator().manual_seed(0))
     other = copy.deepcopy(model)
-    with torch.inference_mode():
+    with torch.no_grad():  # Parameters made in inference mode stay such, and no GPU takes them.
         for conv, norm in _pairs(other, example_NCHW):
             conv.weight, conv.bias = fuse_conv_bn_weights(
                 conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
