@@ -3,6 +3,7 @@
 Legend: N images, H height, W width, C 3 channels, K operations.
 """
 
+from functools import cache
 from typing import Literal, get_args
 
 import torch
@@ -35,4 +36,10 @@ def recoloured(pixels_NHWC: Tensor, magnitudes_NK: Tensor) -> Tensor:
 
 
 def _luma(pixels_NHWC: Tensor) -> Tensor:
-    return (pixels_NHWC * pixels_NHWC.new_tensor(LUMA)).sum(3, keepdim=True)
+    return (pixels_NHWC * _weights(pixels_NHWC.device)).sum(3, keepdim=True)
+
+
+@cache
+def _weights(device: torch.device) -> Tensor:
+    """Made once a device: to bring them to a GPU waits for all that it has to do."""
+    return torch.tensor(LUMA, device=device)

@@ -18,6 +18,7 @@ from components.finetune.gradients import Loss
 from components.finetune.param_groups import ParamGroup, stages_of
 from components.finetune.plan import Plan
 from components.finetune.rates import Ledger, watch_rates
+from components.finetune.replay import replay_of
 from components.finetune.resident import resident_if_fitting
 from components.finetune.state import Progress, State, optimizer_over
 from components.finetune.termination import termination
@@ -69,6 +70,7 @@ def fit(
         checkpoints.restore(state)
     watch_rates(state.optimizer, state.progress.rates)
     scored = PixelsToLogits(state.shipped, model.preprocessing)
+    state.replay = replay_of(model.model, hardware, plan.compile_model)
     if plan.compile_model:
         model.compile()
     with termination(checkpoints is not None) as asked:

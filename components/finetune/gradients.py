@@ -60,7 +60,7 @@ def leave_gradients(
     while True:
         before = _buffers(model) if state.fits < state.progress.device_batch else {}
         try:
-            found = _in_parts(model, loss, batch, crop_px, state.progress.device_batch, hardware)
+            found = _in_parts(model, loss, batch, crop_px, state, hardware)
         except RuntimeError as error:
             if not memory_ran_out(error):
                 raise
@@ -79,19 +79,32 @@ def leave_gradients(
             torch.cuda.empty_cache()
 
 
-def _in_parts(model: nn.Module, loss: Loss, batch: Batch, crop_px: int, part_size: int, hardware: Hardware) -> Tensor:
+def _in_parts(model: nn.Module, loss: Loss, batch: Batch, crop_px: int, state: State, hardware: Hardware) -> Tensor:
+    part_size = state.progress.device_batch
+
+    def work(pixels_NHWC: Tensor, labels_N: Tensor, mixes_N5: Tensor | None) -> Tensor:
+        with hardware.autocast():
+            logits_NC = model(pixels_NHWC)
+        losses_N: Tensor = loss(logits_NC, labels_N, mixes_N5)
+        part_loss = losses_N.sum() * hardware.world.size / batch.of
+        torch.autograd.backward(part_loss)
+        return part_loss.detach()
+
+    if state.replay is not None and len(batch) <= part_size:
+        return state.replay(work, *_augmented(batch, crop_px, hardware))
     model.zero_grad(set_to_none=True)
     total = torch.zeros((), device=hardware.device)
     for start in range(0, len(batch), part_size):
-        part = batch.part(slice(start, start + part_size)).to(hardware.device)
+        part = batch.part(slice(start, start + part_size))
         with hardware.world.averaging(model, last=start + part_size >= len(batch)):
-            with hardware.autocast():
-                logits_NC = model(augmented(part.pixels_NHWC, part.draws, crop_px))
-            losses_N = loss(logits_NC, part.labels_N, part.draws.mixes_N5)
-            part_loss = losses_N.sum() * hardware.world.size / batch.of
-            torch.autograd.backward(part_loss)
-        total += part_loss.detach()
+            total += work(*_augmented(part, crop_px, hardware))
     return hardware.world.mean(total)
+
+
+def _augmented(batch: Batch, crop_px: int, hardware: Hardware) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Pixels, labels and mixes on the device. In full precision: in bf16 a warp misses its place by pixels."""
+    batch = batch.to(hardware.device)
+    return augmented(batch.pixels_NHWC, batch.draws, crop_px), batch.labels_N, batch.draws.mixes_N5
 
 
 def _halve(state: State, num_images: int) -> None:

@@ -14,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel
 from components.finetune.distributed import World
 from components.finetune.param_groups import ParamGroup
 from components.finetune.rates import Ledger
+from components.finetune.replay import Replay
 from components.interchange.errors import BadInput, listed
 
 
@@ -46,7 +47,7 @@ class State:
     """Model, optimiser, moving average and progress. `best` is the state dict after the best epoch, on the CPU.
 
     What no checkpoint holds: `fits`, the images that memory has held at once; `saved`, where the last checkpoint is;
-    the losses that nobody has looked at yet.
+    the losses that nobody has looked at yet; `replay`, where passes are recorded.
     """
 
     model: nn.Module
@@ -54,6 +55,7 @@ class State:
     progress: Progress
     average: AveragedModel | None = None
     best: dict[str, Tensor] = field(default_factory=dict)
+    replay: Replay | None = None
     fits: int = 0
     saved: str = ""
     unseen: list[tuple[Tensor, list[str]]] = field(default_factory=list)

@@ -16,12 +16,14 @@ import timm
 import torch
 from torch import nn
 
+from components.finetune.activations import out_of_place
 from components.finetune.augment import Augmentation
 from components.finetune.devices import Hardware, prepared
 from components.finetune.epoch import batches_of, take_step, train_epoch
 from components.finetune.gradients import Loss, leave_gradients
 from components.finetune.param_groups import stage_groups
 from components.finetune.plan import Plan
+from components.finetune.replay import replay_of
 from components.finetune.resident import ResidentImages, resident_if_fitting
 from components.finetune.state import Progress, State, optimizer_over
 from components.interchange.classifier import PixelsToLogits
@@ -48,7 +50,7 @@ class Bench:
 
     def __init__(self, backbone: str, split: Split, stored_px: int, crop_px: int, batch: int, hardware: Hardware):
         self.split, self.hardware = split, hardware
-        model: nn.Module = timm.create_model(backbone, num_classes=CLASSES)
+        model: nn.Module = out_of_place(timm.create_model(backbone, num_classes=CLASSES))
         model.to(hardware.device).to(memory_format=torch.channels_last)
         half = (0.5, 0.5, 0.5)
         preprocessing = Preprocessing(
@@ -58,6 +60,7 @@ class Bench:
         self.loss = Loss(torch.ones(CLASSES), 0.0).to(hardware.device)
         groups = stage_groups(model, 1e-5, (0.01, 0.1, 1.0, 10.0), 0.05)
         self.state = State(model, optimizer_over(groups), Progress(device_batch=batch))
+        self.state.replay = replay_of(model, hardware, compiled=False)
         self.resident: ResidentImages | None = resident_if_fitting(split, hardware.device)
         self.plan = Plan(
             num_epochs=1000, patience=1000, batch_size=batch, device_batch_size=None, limit_s=None, warmup_fraction=0.1,

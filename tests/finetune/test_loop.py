@@ -10,7 +10,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from components.finetune.augment import Augmentation
+from components.finetune.augment import Augmentation, augmented
 from components.finetune.batches import Batch, epoch_batches
 from components.finetune.budget import share_done
 from components.finetune.devices import Hardware
@@ -103,6 +103,26 @@ def test_parts_of_a_batch_add_up_to_its_gradient(tiny_dataset: Path, mixup: floa
     whole, parts = gradient(model(), batch, 8), gradient(model(), batch, 2)
     assert parts[0] == pytest.approx(whole[0], rel=1e-5)
     torch.testing.assert_close(parts[1], whole[1], rtol=1e-3, atol=1e-5)
+
+
+class Seeing(nn.Module):
+    """Keeps what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.seen = nn.Linear(3, 3), torch.empty(0)
+
+    def forward(self, pixels_NHWC: Tensor) -> Tensor:
+        self.seen = pixels_NHWC
+        return self.layer(pixels_NHWC.mean((1, 2)))
+
+
+def test_images_are_warped_in_full_precision(tiny_dataset: Path) -> None:
+    warping = dataclasses.replace(PLAN.augmentation, crop="resized", policy="geometric")
+    batch, module = batch_of(tiny_dataset, 8, warping), Seeing()
+    bf16 = Hardware(torch.device("cpu"), "bf16")
+    leave_gradients(module, Loss(torch.ones(3), 0.0), batch, 32, state_of(module, 8), bf16)
+    assert torch.equal(module.seen, augmented(batch.pixels_NHWC, batch.draws, 32))
 
 
 def test_the_mean_loss_is_torchs_own(tiny_dataset: Path) -> None:

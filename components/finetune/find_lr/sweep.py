@@ -20,6 +20,7 @@ from components.finetune.freezing import freeze_stages, train_mode
 from components.finetune.gradients import Loss, leave_gradients
 from components.finetune.param_groups import ParamGroup, stages_of
 from components.finetune.plan import Plan
+from components.finetune.replay import replay_of
 from components.finetune.resident import resident_if_fitting
 from components.finetune.sampling import model_seed
 from components.finetune.state import Progress, State, optimizer_over
@@ -69,6 +70,7 @@ def sweep(
     """
     train_mode(model, plan.frozen_batchnorm)
     state = State(model.model, optimizer_over(groups), Progress(device_batch=plan.device_batch_size or plan.batch_size))
+    state.replay = replay_of(model.model, hardware, plan.compile_model)
     losses: list[float] = []
     batches = _endless(train, plan, state, hardware)
     for rate in progress(rates, "range test", total=len(rates), unit=" steps"):
