@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
+from components.ingest.hugging_face import with_class_names, with_paths
 from components.interchange.dataset import SPLITS, SplitName
 from components.interchange.errors import BadInput, listed, near
 
@@ -90,12 +91,14 @@ def _read(path: str, data: bytes, used: tuple[str, ...]) -> _Table:
     try:
         if path.lower().endswith(".jsonl"):
             return _json_lines(data, used)
-        table = _csv(data) if path.lower().endswith(".csv") else pyarrow.parquet.read_table(pa.BufferReader(data))
+        table = _csv(data) if path.lower().endswith(".csv") else _parquet(data)
         names = table.column_names
         twice = [name for name in used if names.count(name) > 1]
         if twice:
             raise ValueError(f"it has several columns named {listed(repr(name) for name in twice)}")
-        cells = {name: _trimmed(table.column(name).cast(pa.string())) for name in dict.fromkeys(used) if name in names}
+        there = [name for name in dict.fromkeys(used) if name in names]
+        table = with_paths(table, there)
+        cells = {name: _trimmed(table.column(name).cast(pa.string())) for name in there}
     except (pa.ArrowException, ValueError) as error:
         raise BadInput(f"{path} cannot be read as a manifest ({error}). {EXPECTED}") from None
     return _Table(names, cells, _attributes(table.drop_columns(list(cells))))
@@ -110,6 +113,10 @@ def _csv(data: bytes) -> pa.Table:
     )
     parsing = pyarrow.csv.ParseOptions(newlines_in_values=True)
     return pyarrow.csv.read_csv(pa.BufferReader(data), convert_options=options, parse_options=parsing)
+
+
+def _parquet(data: bytes) -> pa.Table:
+    return with_class_names(pyarrow.parquet.read_table(pa.BufferReader(data)))
 
 
 def _trimmed(texts: pa.ChunkedArray) -> Cells:
