@@ -34,8 +34,7 @@ def history(
         from pipelines import champions, terminal
 
         found = [champions.described(record) for record in champions.records(store, model_name)]
-        shown = ["when", "by", "digest", "replaced", "test_top1", "p99_ms", "run_id"]
-        terminal.as_json(found) if json else terminal.columns(shown, found)
+        terminal.as_json(found) if json else terminal.champions(found)
 
 
 @app.command()

@@ -143,5 +143,4 @@ def runs(
         from pipelines.kubeflow_runs import newest
 
         found = newest(connected(endpoint, namespace, token), model_name, limit)
-        shown = ["run_id", "model_name", "state", "created", "seconds", "scheduled"]
-        terminal.as_json(found) if json else terminal.columns(shown, found)
+        terminal.as_json(found) if json else terminal.on_cluster(found)

@@ -49,5 +49,15 @@ def lines(found: dict[str, Any]) -> list[str]:
             of = f"/{step['total']}" if step["total"] is not None else ""
             words += [f"{step['label']}: {step['done']}{of} {step['unit']}, {step['rate']:g} a second"]
             words += [f", {step['seconds_left']:.0f} s left"] if step["seconds_left"] is not None else []
-        told.append(f"{''.join(words)} ({step['age_s']:.0f} s ago)")
+        told.append(f"{''.join(words)} ({_ago(step['age_s'])} ago)")
     return told
+
+
+def _ago(seconds: float) -> str:
+    """A time span as people say it: 12 s, 7 min, 3 h 5 min, 2 days."""
+    minutes, hours, days = (int(seconds // one) for one in (60, 3600, 86400))
+    if days >= 2:
+        return f"{days} days"
+    if hours:
+        return f"{hours} h {minutes % 60} min"
+    return f"{minutes} min" if seconds >= 120 else f"{seconds:.0f} s"

@@ -93,4 +93,4 @@ def _row(item: Any) -> dict[str, Any]:
 def _told(rows: list[dict[str, Any]], json: bool) -> None:
     from pipelines import terminal
 
-    terminal.as_json(rows) if json else terminal.columns(["digest", "what", "files", "size_mib", "published"], rows)
+    terminal.as_json(rows) if json else terminal.stored(rows)

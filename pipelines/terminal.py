@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 SHOWN_CLASSES = 5
 SHORT_DIGEST = 12
+MIB = 1 << 20
+MINUTES = len("2026-11-26T10:22")
 WORDS = {"run": "", "unchanged": "unchanged", "skip": "skipped"}
 LONG_NAME = 29  # Leaves the sources room in 80 columns.
 
@@ -98,7 +100,10 @@ def as_json(content: Any) -> None:
 
 
 def columns(names: Sequence[str], rows: Iterable[dict[str, Any]], headings: Sequence[str] = ()) -> None:
-    """Rows as plain aligned columns under their names, or `headings`; digests cut short; what is None stays empty."""
+    """Rows as plain aligned columns under their names, or `headings`; what is None stays empty.
+
+    Digests are cut short, times (UTC) to the minute: --json has them whole.
+    """
     lines = [list(headings or names), *([_cell(name, row[name]) for name in names] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
@@ -112,16 +117,44 @@ def runs(found: Iterable[dict[str, Any]]) -> None:
     columns(list(shown), found, list(shown.values()))
 
 
+def champions(found: Iterable[dict[str, Any]]) -> None:
+    """Every champion of a model name, a line each; each replaced the one below it. No wider than 80 columns."""
+    shown = {"when": "when_utc", "by": "by", "digest": "digest", "test_top1": "top1", "p99_ms": "p99_ms"}
+    shown |= {"run_id": "run"}
+    columns(list(shown), found, list(shown.values()))
+
+
+def stored(found: Iterable[dict[str, Any]]) -> None:
+    """What lies in a store, a line each. No wider than 80 columns."""
+    shown = {"digest": "digest", "what": "what", "files": "files", "size_mib": "size_mib", "published": "published_utc"}
+    columns(list(shown), found, list(shown.values()))
+
+
+def on_cluster(found: Iterable[dict[str, Any]]) -> None:
+    """The runs on a cluster, a line each, ids whole. No wider than 80 columns, if the model's name is short."""
+    shown = {"run_id": "run", "model_name": "model", "state": "state", "created": "created_utc"}
+    columns(list(shown), found, list(shown.values()))
+
+
+def weights(found: Iterable[dict[str, Any]]) -> None:
+    """The weights of a store, a line each: which of timm's, licence, size, whether they are whole."""
+    rows = [{**row, "size_mib": row["size_bytes"] / MIB, "whole": "yes" if row["whole"] else "no"} for row in found]
+    columns(["pretrained", "license", "size_mib", "whole"], rows)
+
+
 def fields(row: dict[str, Any]) -> None:
-    """One row, a line a field, digests whole."""
-    width = max(map(len, row))
-    for name, value in row.items():
-        print(f"{name.ljust(width)}  {_text(name, value)}".rstrip())
+    """One row, a line a field. Digests are whole: they fit 80 columns where no name says that it is a digest."""
+    shown = {name.removesuffix("_digest"): _text(name, value) for name, value in row.items()}
+    width = max(map(len, shown))
+    for name, text in shown.items():
+        print(f"{name.ljust(width)}  {text}".rstrip())
 
 
 def _cell(name: str, value: Any) -> str:
     text = _text(name, value)
-    return text[:SHORT_DIGEST] if name in ("digest", "replaced", "sha256") else text
+    if name in ("when", "published", "created"):
+        return text[:MINUTES].replace("T", " ")
+    return text[:SHORT_DIGEST] if name == "digest" else text
 
 
 def _text(name: str, value: Any) -> str:

@@ -55,8 +55,7 @@ def ls(store: AnyStoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
         if not found:
             print(f"no weights in {store}; graft weights fetch copies those of the recipes there", file=sys.stderr)
             return
-        rows = [
-            {**row, "size_mib": row["size_bytes"] / MIB, "whole": "yes" if row["whole"] else "no: fetch it again"}
-            for row in found
-        ]
-        terminal.columns(["backbone", "pretrained", "license", "size_mib", "sha256", "whole"], rows)
+        terminal.weights(found)
+        for row in found:
+            if not row["whole"]:
+                print(f"{row['backbone']} is not whole: graft weights fetch {row['backbone']} again", file=sys.stderr)

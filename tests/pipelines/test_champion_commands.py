@@ -29,13 +29,14 @@ def test_show_history_rollback_and_pull(tmp_path: Path) -> None:
 
     code, out, _ = graft("champion", "history", "--store", store)
     head, *lines = [line.split() for line in out.splitlines()]
-    assert head == ["when", "by", "digest", "replaced", "test_top1", "p99_ms", "run_id"]
-    assert [line[1:3] for line in lines] == [
+    assert head == ["when_utc", "by", "digest", "top1", "p99_ms", "run"]
+    assert [line[2:4] for line in lines] == [
         ["rollback", digest(a)[:12]],
         ["promotion", digest(b)[:12]],
         ["promotion", digest(a)[:12]],
     ]
     assert lines[1][4:] == ["0.9300", "7.50", "run", "b"]
+    assert max(map(len, out.splitlines())) <= 80
 
     code, out, _ = graft("champion", "pull", "--store", store, "--to", str(tmp_path / "out"))
     assert (code, digest(tmp_path / "out")) == (0, digest(a))
