@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from components.evaluate.bootstrap import Interval, paired_difference, score_intervals
 from components.evaluate.mcnemar import mcnemar_p
-from components.evaluate.proportions import paired_change, share
+from components.evaluate.proportions import paired_change, share, wider
 from components.interchange import scoring
 from components.interchange.report import Row
 from components.interchange.scoring import Labels, Logits
@@ -77,9 +77,14 @@ def _shares(logits_NC: Logits, labels_N: Labels, num_classes: int) -> dict[str, 
 def paired_rows(
     logits_NC: Logits, than_logits_NC: Logits, labels_N: Labels, intervals: Intervals, *, of: str, split: str
 ) -> list[Row]:
-    """Two classifiers on the same images: `top1_difference` with its paired interval, and `mcnemar_p` beside it."""
+    """Two classifiers on the same images: `top1_difference` with its paired interval, and `mcnemar_p` beside it.
+
+    The interval is the wider of a bootstrap's and one that holds for few images: where both are right and wrong on the
+    same images, every resample says that they differ by nothing at all, be it on ten images.
+    """
     better_N, than_N = (scoring.hits(logits, labels_N) for logits in (logits_NC, than_logits_NC))
-    interval = paired_difference(better_N, than_N, intervals.num_resamples, intervals.seed)
+    resampled = paired_difference(better_N, than_N, intervals.num_resamples, intervals.seed)
+    interval = wider(resampled, paired_change(better_N, than_N))
     p = Row(name="mcnemar_p", value=mcnemar_p(better_N, than_N), of=of, split=split, n=len(labels_N))
     return [row_of("top1_difference", *interval, of=of, split=split, n=len(labels_N)), p]
 

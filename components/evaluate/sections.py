@@ -178,7 +178,8 @@ def method_section(num_resamples: int, seed: int, bins: int, counts: dict[str, i
         f"Images: {sizes}. Dataset {dataset_digest[:12]}. Everyone saw the same images, each cropped at its centre.",
         f"Brackets are {CONFIDENCE:.0%} intervals over images: of shares (top1, recall, precision) by Wilson, of the "
         f"others by percentile bootstrap ({num_resamples:,} resamples, seed {seed}); differences are paired: both "
-        "classifiers are scored on the same resamples. The intervals tell of the images drawn, not of other seeds or "
+        "classifiers are scored on the same resamples; of recall by Tango, of top1 by the wider of both, since a "
+        "bootstrap of few images promises too much. The intervals tell of the images drawn, not of other seeds or "
         "other training runs.",
         f"ece: {bins} equal-width bins; with few images it comes out too large, with their resamples even more so: its "
         "interval is moved back by as much. nll in nats.",

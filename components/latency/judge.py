@@ -41,7 +41,8 @@ def noise(samples_ms: NDArray[np.float64], waiting: float | None = None) -> Nois
     that was there from the first run to the last shows in `waiting` alone.
     """
     runs = np.arange(len(samples_ms))
-    halves = runs // BLOCK_RUNS % 2 == 0, runs < len(samples_ms) / 2
+    block = min(BLOCK_RUNS, len(samples_ms) // 2)  # Few runs are two blocks, too.
+    halves = runs // block % 2 == 0, runs < len(samples_ms) / 2
     p50, p99 = (max(_difference(samples_ms, half, percent) for half in halves) for percent in (50, 99))
     return Noise(p50, p99, waiting)
 

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Literal
 
+from pydantic import PositiveInt
+
 from components.interchange.step import Spec, param, reads, writes
 
 
@@ -16,9 +18,11 @@ class Latency(Spec):
     max_p99_ms: float | None = param("Budget for a verdict of its own; the gate has one too", default=None, gt=0)
     timed_runs: int = param("Timed single-image runs; p99 needs 1,000", default=1000, unit="runs", ge=20)
     max_warmup_runs: int = param("Warm-up ends here if the times have not settled", default=500, unit="runs", ge=10)
-    throughput_batches: tuple[int, ...] = param("Batch sizes to measure throughput at", default=(8, 32))
-    concurrency: tuple[int, ...] = param("Numbers of clients that ask at the same time", default=(2, 4))
-    threads_to_try: tuple[int, ...] = param("Other numbers of threads inside an operator to measure", default=(1,))
+    throughput_batches: tuple[PositiveInt, ...] = param("Batch sizes to measure throughput at", default=(8, 32))
+    concurrency: tuple[PositiveInt, ...] = param("Numbers of clients that ask at the same time", default=(2, 4))
+    threads_to_try: tuple[PositiveInt, ...] = param(
+        "Other numbers of threads inside an operator to measure", default=(1,)
+    )
     throughput_s: float = param("Time spent on each of these", default=1.0, unit="s", gt=0)
     rate: float | None = param("Also requests that arrive at this pace", default=None, unit="requests/s", gt=0)
     end_to_end_runs: int = param("Runs with decoding and resizing of source files", default=100, unit="runs", ge=0)

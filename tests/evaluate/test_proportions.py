@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import binomtest
 
 from components.evaluate.proportions import paired_change, share
+from components.evaluate.scores import Intervals, paired_rows
 
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 5), (5, 5), (90, 100), (1, 3), (700, 1000)])
@@ -40,3 +41,75 @@ def test_the_interval_of_a_change_holds_the_truth_as_often_as_it_says():
         held.append(found.low <= 0.10 <= found.high)
 
     assert 0.93 <= np.mean(held) <= 0.98
+
+
+@pytest.mark.parametrize(("gained", "lost", "n"), [(12, 2, 50), (0, 3, 20), (5, 5, 40), (1, 0, 6)])
+def test_the_interval_of_a_change_ends_where_its_score_test_refuses(gained, lost, n):
+    """At an end the found change is 1.96 errors away; the likeliest shares there are found by trying."""
+    better_N, than_N = np.arange(n) < gained, (np.arange(n) >= gained) & (np.arange(n) < gained + lost)
+    found = paired_change(better_N, than_N)
+
+    for change in (found.low, found.high):
+        lost_share = np.linspace(max(0.0, -change), (1 - change) / 2, 1_000_001)[1:-1]
+        gained_share, same = lost_share + change, 1 - 2 * lost_share - change
+        likelihood = gained * np.log(gained_share) + lost * np.log(lost_share) + (n - gained - lost) * np.log(same)
+        best = lost_share[likelihood.argmax()]
+        error = np.sqrt((2 * best + change - change**2) / n)
+        assert abs(found.value - change) / error == pytest.approx(1.96, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost", "n"), [(0, 0, 1), (1, 0, 1), (0, 1, 1), (7, 0, 7), (0, 7, 7), (0, 0, 100_000)]
+)
+def test_the_interval_of_a_change_holds_it_at_the_edges(gained, lost, n):
+    better_N, than_N = np.arange(n) < gained, (np.arange(n) >= gained) & (np.arange(n) < gained + lost)
+    found = paired_change(better_N, than_N)
+
+    assert -1 <= found.low <= found.value <= found.high <= 1
+    assert found.high - found.low > 3 / (n + 4)
+
+
+def test_every_count_of_few_images_has_an_interval_that_turns_with_the_sides():
+    for n in range(1, 13):
+        for gained in range(n + 1):
+            for lost in range(n + 1 - gained):
+                better_N, than_N = np.arange(n) < gained, (np.arange(n) >= gained) & (np.arange(n) < gained + lost)
+                found, turned = paired_change(better_N, than_N), paired_change(than_N, better_N)
+                assert -1 <= found.low <= found.value <= found.high <= 1
+                assert (turned.low, turned.high) == pytest.approx((-found.high, -found.low), abs=1e-9)
+
+
+def difference(right_N, than_right_N):
+    """The row top1_difference of two classifiers that are right on these images of two classes."""
+    labels_N = np.zeros(len(right_N), np.int64)
+    logits = [np.where(np.array(one)[:, None], [[1.0, 0.0]], [[0.0, 1.0]]) for one in (right_N, than_right_N)]
+    return paired_rows(*logits, labels_N, Intervals(500, 0, 5), of="a-b", split="test")[0]
+
+
+def test_two_that_agree_on_ten_images_are_not_proven_to_be_the_same():
+    found = difference([True] * 10, [True] * 10)
+
+    assert found.value == 0
+    assert found.low < -0.1
+    assert found.high > 0.1
+
+
+def test_a_difference_is_not_proven_above_its_margin_more_often_than_its_interval_says():
+    """The truth lies at the margin: the other is right on 2 % more of the images. 1 in 40 may say otherwise."""
+    rng = np.random.default_rng(0)
+    above = []
+    for _ in range(400):
+        lost_N = rng.random(100) < 0.02
+        above.append(difference(~lost_N, np.ones(100, bool)).low > -0.02)
+
+    assert np.mean(above) <= 0.03
+
+
+def test_of_many_images_the_interval_is_the_bootstraps():
+    rng = np.random.default_rng(1)
+    right_N, than_N = rng.random(4000) < 0.9, rng.random(4000) < 0.85
+    found = difference(right_N, than_N)
+    change_N = right_N.astype(float) - than_N
+    reach = 1.96 * change_N.std() / 4000**0.5
+
+    assert (found.high - found.low) / 2 == pytest.approx(reach, rel=0.1)

@@ -53,6 +53,14 @@ def test_the_percentile_says_how_many_runs_it_needs() -> None:
     assert [runs_for(percent) for percent in (50, 90, 99)] == [20, 100, 1000]
 
 
+@pytest.mark.parametrize("runs", [20, 21, 39, 41])
+def test_few_runs_are_held_against_themselves_too(runs: int) -> None:
+    quiet = np.random.default_rng(0).normal(10, 0.01, runs)
+    assert not noise(quiet).too_much
+    slower = quiet + np.where(np.arange(runs) < runs / 2, 0.0, 3.0)  # From the middle on.
+    assert noise(slower).p50_difference > 0.2
+
+
 def test_a_machine_that_disagrees_with_itself_is_noisy() -> None:
     quiet = np.random.default_rng(0).normal(10, 0.2, 1000)
     assert not noise(quiet).too_much

@@ -97,6 +97,13 @@ def test_a_budget_a_pace_and_the_precisions_of_a_float_model(
     assert "Medians in turn: fp32" in report.details["advice"]
 
 
+@pytest.mark.parametrize("flag", ["--concurrency", "--throughput-batches", "--threads-to-try"])
+def test_none_at_a_time_is_refused(flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    places = ["--onnx-model", str(tmp_path), "--dataset", str(tmp_path), "--report", str(tmp_path / "report")]
+    assert main(Latency, [*places, flag, "4,0"]) == 2
+    assert f"{flag}.1: input should be greater than 0" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("device", "provider", "package"),
     [
