@@ -6,6 +6,7 @@ Legend: N images of a batch, H height, W width, C 3 channels.
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -39,6 +40,12 @@ class Batch:
         """Some images of the batch."""
         draws = self.draws.each(lambda drawn: drawn[rows])
         return Batch(self.pixels_NHWC[rows], self.labels_N[rows], draws, self.rows_N[rows], self.of)
+
+    def parts(self, number: int) -> "list[Batch]":
+        """The batch in parts that differ by two images at most: whole pairs, as mixing needs them."""
+        pairs = (len(self) + 1) // 2
+        ends = [2 * (pairs * done // number) for done in range(number + 1)]
+        return [self.part(slice(*rows)) for rows in pairwise(ends)]
 
     def pinned(self) -> "Batch":
         """The batch in memory that a GPU can fetch from while it computes."""

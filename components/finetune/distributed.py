@@ -37,6 +37,22 @@ class World:
         ends = [2 * (pairs * rank // self.size) for rank in (self.rank, self.rank + 1)]
         return slice(ends[0], min(ends[1], num_images))
 
+    def passes(self, num_images: int, most: int) -> int:
+        """In how many passes, of at most `most` images, a batch is done: as many in every process, since BatchNorm
+        meets the others in each. BadInput when one would have none for a pass.
+        """
+        pairs = (num_images + 1) // 2
+        largest, smallest = -(-pairs // self.size), pairs // self.size
+        if min(2 * largest, num_images) <= most:
+            return 1
+        number = -(-largest // max(1, most // 2))
+        if number > smallest:
+            raise BadInput(
+                f"{self.size} processes cannot take a batch of {num_images} images in equally many parts of {most}. "
+                f"Make --batch-size a multiple of {2 * self.size}, or --device-batch-size larger."
+            )
+        return number
+
     def greatest(self, value: float) -> float:
         """The greatest of the processes' values, the same for all of them."""
         if self.size == 1:

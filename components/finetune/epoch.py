@@ -30,8 +30,9 @@ def train_epoch(
     hardware: Hardware,
     resident: ResidentImages | None,
     pause: Callable[[], None],
-) -> float:
-    """Take the steps of the epoch that are left, as long as there is time, and return the images a second.
+) -> float | None:
+    """Take the steps of the epoch that are left, as long as there is time, and return the images a second; None where
+    no step was left, as after a restart behind the last one.
 
     BadInput when the loss is no finite number: on the CPU before it reaches the weights, on a GPU some steps later.
     """
@@ -40,6 +41,8 @@ def train_epoch(
     drawn = batches_of(train, plan, at, hardware, resident)
     label = f"epoch {at.epoch}/{plan.num_epochs}"
     for batch in progress(drawn, label, total=steps - at.batch, unit=" batches"):
+        if at.batch > 0 and out_of_time(state, plan):
+            break
         pause()
         torch.manual_seed(model_seed(plan.seed, at.epoch, at.batch, hardware.world.rank))
         value = leave_gradients(model, loss, batch, plan.augmentation.crop_px, state, hardware)
@@ -49,10 +52,8 @@ def train_epoch(
         take_step(state, plan, _factor(state, plan, steps))
         state.agree_on_time(hardware.world)
         images += batch.of
-        if out_of_time(state, plan):
-            break
     state.see_losses()
-    return images / (time.perf_counter() - started)
+    return images / (time.perf_counter() - started) if images else None
 
 
 def batches_of(

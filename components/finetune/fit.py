@@ -13,7 +13,7 @@ from components.finetune.devices import Hardware
 from components.finetune.distributed import World
 from components.finetune.ema import moving_average
 from components.finetune.epoch import out_of_time, train_epoch
-from components.finetune.freezing import freeze_at, freeze_stages, train_mode
+from components.finetune.freezing import epochs_in_vain, freeze_at, freeze_stages, train_mode
 from components.finetune.gradients import Loss
 from components.finetune.param_groups import ParamGroup, stages_of
 from components.finetune.plan import Plan
@@ -34,8 +34,8 @@ log = logging.getLogger("graft")
 class Fitted:
     """`history` holds one record an epoch: epoch (from 1), train_loss, val_top1, val_nll, lr by group at its last step.
 
-    `best_state` is the state dict after `best_epoch`, on the CPU; `seconds` and `images_per_s` are one an epoch;
-    `rates` one a step, by group.
+    `best_state` is the state dict after `best_epoch`, on the CPU; `seconds` and `images_per_s` are one an epoch, the
+    latter None where a restart found all steps taken; `rates` one a step, by group.
     """
 
     history: list[dict[str, Any]]
@@ -43,7 +43,7 @@ class Fitted:
     best_state: dict[str, Tensor]
     device_batch: int
     seconds: list[float]
-    images_per_s: list[float]
+    images_per_s: list[float | None]
     rates: Ledger
 
 
@@ -96,10 +96,11 @@ def thaw(state: State, groups: Callable[[], list[ParamGroup]], plan: Plan) -> No
         new = [parameter for parameter in group["params"] if id(parameter) not in known]
         if new:
             state.optimizer.add_param_group({**group, "params": new, "peak_lr": group["lr"]})
+            state.fits = 0  # Its gradients need memory that no batch has needed so far.
             log.info("epoch=%d unfrozen=%s tensors=%d", state.progress.epoch, group["name"], len(new))
 
 
-def _close_epoch(state: State, scores: Scores, images_per_s: float, plan: Plan, world: World) -> None:
+def _close_epoch(state: State, scores: Scores, images_per_s: float | None, plan: Plan, world: World) -> None:
     """Write the epoch down, keep the weights if they are the best so far, and go on to the next."""
     at = state.progress
     if not math.isfinite(scores.nll):
@@ -120,9 +121,10 @@ def _close_epoch(state: State, scores: Scores, images_per_s: float, plan: Plan, 
     state.agree_on_time(world)
     at.seconds.append(at.elapsed_s - sum(at.seconds))
     at.images_per_s.append(images_per_s)
+    pace = "" if images_per_s is None else f" images_per_s={images_per_s:.1f}"
     log.info(
-        "epoch=%d/%d loss=%.3f val_top1=%.3f val_nll=%.3f images_per_s=%.1f left_s=%.0f",
-        at.epoch, plan.num_epochs, record["train_loss"], *scores, images_per_s, _left_s(at, plan),
+        "epoch=%d/%d loss=%.3f val_top1=%.3f val_nll=%.3f%s left_s=%.0f",
+        at.epoch, plan.num_epochs, record["train_loss"], *scores, pace, _left_s(at, plan),
     )  # fmt: skip
     at.epoch, at.batch, at.losses = at.epoch + 1, 0, []
 
@@ -134,11 +136,11 @@ def _left_s(at: Progress, plan: Plan) -> float:
 
 
 def _done(state: State, plan: Plan) -> bool:
-    """Whether all epochs are through, time is up, or val got no better for too long."""
+    """Whether all epochs are through, time is up, or val got no better for too long; never amid an epoch."""
     trained = state.progress.epoch - 1
-    if trained == 0 or trained >= plan.num_epochs:
+    if trained == 0 or state.progress.batch > 0 or trained >= plan.num_epochs:
         return trained >= plan.num_epochs
-    early = trained - state.progress.best_epoch >= plan.patience
+    early = epochs_in_vain(trained, state.progress.best_epoch, plan.unfreeze_at) >= plan.patience
     if early:
         log.info("early_stop=epoch %d best_epoch=%d patience=%d", trained, state.progress.best_epoch, plan.patience)
     return early or out_of_time(state, plan)

@@ -24,6 +24,11 @@ def freeze_at(freeze: Freeze, unfreeze_at: Sequence[int], epoch: int) -> Freeze:
     return levels[max(0, levels.index(freeze) - freed)]
 
 
+def epochs_in_vain(trained: int, best_epoch: int, unfreeze_at: Sequence[int]) -> int:
+    """Epochs since val got better, counted anew from the last unfreezing on: before it, not all has been tried."""
+    return trained - max(best_epoch, *(due - 1 for due in unfreeze_at), 0)
+
+
 def freeze_stages(model: nn.Module, stages: Mapping[str, Stage], freeze: Freeze) -> None:
     """Take the gradient from every parameter of the stages up to and with `freeze`."""
     frozen = frozen_stages(freeze)

@@ -73,6 +73,8 @@ def leave_gradients(
             state.fits = state.progress.device_batch
             return found
         _halve(state, len(batch))
+        if state.replay is not None:
+            state.replay.forget()
         for name, buffer in before.items():  # What BatchNorm saw of a batch that came to nothing.
             model.get_buffer(name).copy_(buffer)
         if hardware.device.type == "cuda":
@@ -80,7 +82,7 @@ def leave_gradients(
 
 
 def _in_parts(model: nn.Module, loss: Loss, batch: Batch, crop_px: int, state: State, hardware: Hardware) -> Tensor:
-    part_size = state.progress.device_batch
+    passes = hardware.world.passes(batch.of, state.progress.device_batch)
 
     def work(pixels_NHWC: Tensor, labels_N: Tensor, mixes_N5: Tensor | None) -> Tensor:
         with hardware.autocast():
@@ -90,13 +92,12 @@ def _in_parts(model: nn.Module, loss: Loss, batch: Batch, crop_px: int, state: S
         torch.autograd.backward(part_loss)
         return part_loss.detach()
 
-    if state.replay is not None and len(batch) <= part_size:
+    if state.replay is not None and passes == 1:
         return state.replay(work, *_augmented(batch, crop_px, hardware))
     model.zero_grad(set_to_none=True)
     total = torch.zeros((), device=hardware.device)
-    for start in range(0, len(batch), part_size):
-        part = batch.part(slice(start, start + part_size))
-        with hardware.world.averaging(model, last=start + part_size >= len(batch)):
+    for number, part in enumerate(batch.parts(passes), 1):
+        with hardware.world.averaging(model, last=number == passes):
             total += work(*_augmented(part, crop_px, hardware))
     return hardware.world.mean(total)
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from components.finetune.freezing import epochs_in_vain
 from components.finetune.rates import by_rates
 from components.interchange.page import Badge, Cell, KeyFigure, Notes, Plot, Section, Table, Text, Tone, render
 from components.interchange.plots import lines
@@ -121,8 +122,8 @@ def _stopping(history: Sequence[Mapping[str, Any]], best_epoch: int, parameters:
     ended, planned, patience = len(history), parameters["num_epochs"], parameters["patience"]
     if ended == planned:
         words = f"All {planned} epochs were trained."
-    elif ended - best_epoch >= patience:
-        words = f"Val got no better for {patience} epochs after epoch {best_epoch}; {planned} were planned."
+    elif epochs_in_vain(ended, best_epoch, parameters["unfreeze_at"]) >= patience:
+        words = f"Val got no better for {ended - best_epoch} epochs after epoch {best_epoch}; {planned} were planned."
     else:
         words = f"The time was up after epoch {ended} of {planned}."
     return Section("The end", [Text(f"{words} The weights of epoch {best_epoch} were kept.")])

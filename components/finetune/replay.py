@@ -7,6 +7,7 @@ images took 16.4 ms on an H100 whose kernels took 12.2. The same kernels on the 
 import logging
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,6 +21,27 @@ WAITS = "called a synchronizing CUDA operation"  # torch's warning.
 Inputs = tuple[Tensor | None, ...]
 
 
+@dataclass(frozen=True)
+class Recording:
+    """A pass as a graph, what it is `of`, and the tensors in the graph's own memory that it reads and writes."""
+
+    of: tuple[Any, ...]
+    graph: torch.cuda.CUDAGraph
+    inputs: Inputs
+    value: Tensor
+    gradients: list[tuple[nn.Parameter, Tensor | None]]
+
+    def launched(self, inputs: Inputs) -> Tensor:
+        """The value for other inputs; the parameters have the gradients then."""
+        for own, given in zip(self.inputs, inputs, strict=True):
+            if own is not None and given is not None:
+                own.copy_(given)
+        for parameter, gradient in self.gradients:
+            parameter.grad = gradient
+        self.graph.replay()
+        return self.value.clone()
+
+
 class Replay:
     """Passes of one model. What is recorded holds for inputs of one shape and one set of trainable parameters; after
     a change of either the next pass is an ordinary one, which warms up the libraries, and the one after it is recorded.
@@ -28,7 +50,7 @@ class Replay:
     def __init__(self, model: nn.Module) -> None:
         self._model, self._failed = model, False
         self._warm: tuple[Any, ...] | None = None
-        self.recorded: tuple[Any, ...] | None = None
+        self.recorded: Recording | None = None
 
     def __call__(self, work: Callable[..., Tensor], *inputs: Tensor | None) -> Tensor:
         """The scalar that `work` makes of the inputs, leaving gradients in the parameters, whatever was there.
@@ -37,15 +59,22 @@ class Replay:
         passes are ordinary ones, which the log says.
         """
         of = (self._trainable(), *(None if one is None else (one.shape, one.dtype) for one in inputs))
-        if of == self._warm and of != self.recorded and not self._failed:
-            self.recorded = of if self._record(work, inputs) else None
-        if of == self.recorded:
-            return self._replayed(inputs)
+        if self.recorded is not None and self.recorded.of != of:
+            self.forget()
+        if self.recorded is None and self._warm == of and not self._failed:
+            self.recorded = self._record(of, work, inputs)
+        if self.recorded is not None:
+            return self.recorded.launched(inputs)
         self._model.zero_grad(set_to_none=True)
-        if of == self._warm:
+        if self._warm == of:
             return work(*inputs)
         self._warm = of
         return self._warmed_up(work, inputs)
+
+    def forget(self) -> None:
+        """Let go of what is recorded: it holds the memory of a whole pass, beside what ordinary passes need."""
+        self._model.zero_grad(set_to_none=True)
+        self._warm = self.recorded = None
 
     def _warmed_up(self, work: Callable[..., Tensor], inputs: Inputs) -> Tensor:
         """An ordinary pass that looks whether it can be recorded: to try and fail would leave torch's random numbers
@@ -70,7 +99,7 @@ class Replay:
     def _trainable(self) -> tuple[bool, ...]:
         return tuple(parameter.requires_grad for parameter in self._model.parameters())
 
-    def _record(self, work: Callable[..., Tensor], inputs: Inputs) -> bool:
+    def _record(self, of: tuple[Any, ...], work: Callable[..., Tensor], inputs: Inputs) -> Recording | None:
         graph, own = torch.cuda.CUDAGraph(), tuple(one if one is None else one.clone() for one in inputs)
         self._model.zero_grad(set_to_none=True)
         try:
@@ -81,19 +110,9 @@ class Replay:
             if not memory_ran_out(error):
                 raise
             self._off("memory does not hold it")
-            return False
-        self._graph, self._inputs, self._value = graph, own, value
-        self._gradients = [(parameter, parameter.grad) for parameter in self._model.parameters()]
-        return True
-
-    def _replayed(self, inputs: Inputs) -> Tensor:
-        for own, given in zip(self._inputs, inputs, strict=True):
-            if own is not None and given is not None:
-                own.copy_(given)
-        for parameter, gradient in self._gradients:
-            parameter.grad = gradient
-        self._graph.replay()
-        return self._value.clone()
+            return None
+        gradients = [(parameter, parameter.grad) for parameter in self._model.parameters()]
+        return Recording(of, graph, own, value, gradients)
 
 
 def replay_of(model: nn.Module, hardware: Hardware, compiled: bool) -> Replay | None:

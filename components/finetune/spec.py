@@ -39,7 +39,9 @@ class Training(Spec):
     max_minutes: float | None = param(
         "Time to train in, at most; the rate still ends at zero, but no two runs are equal", default=None, gt=0
     )
-    patience: int = param("Epochs without a better val before stopping", default=3, ge=1)
+    patience: int = param(
+        "Epochs without a better val before stopping, counted from the last of unfreeze_at on", default=3, ge=1
+    )
     batch_size: int = param("Images an optimiser step", default=32, unit="images", ge=2)
     device_batch_size: int | None = param(
         "Images a forward pass, gradients add up; batch_size where not given, halved where memory runs out",

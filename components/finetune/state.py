@@ -39,7 +39,7 @@ class Progress(BaseModel):
     elapsed_s: float = 0.0
     validation_s: float = 0.0
     seconds: list[float] = []
-    images_per_s: list[float] = []
+    images_per_s: list[float | None] = []
 
 
 @dataclass

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from components.finetune.augment import Augmentation, augmented
 from components.finetune.batches import Batch, epoch_batches
 from components.finetune.budget import share_done
+from components.finetune.checkpoint import Checkpoints
 from components.finetune.devices import Hardware
 from components.finetune.ema import moving_average
-from components.finetune.fit import Fitted, fit
-from components.finetune.freezing import freeze_at
+from components.finetune.fit import Fitted, fit, thaw
+from components.finetune.freezing import freeze_at, freeze_stages
 from components.finetune.gradients import Loss, leave_gradients
 from components.finetune.imbalance import balancing_weights
 from components.finetune.param_groups import ParamGroup, stage_groups, stages_of
@@ -97,10 +98,10 @@ def gradient(module: nn.Module, batch: Batch, device_batch: int, loss: Loss | No
     return value.item(), torch.cat([p.grad.flatten() for p in module.parameters() if p.grad is not None])
 
 
-@pytest.mark.parametrize("mixup", [0.0, 0.4])
-def test_parts_of_a_batch_add_up_to_its_gradient(tiny_dataset: Path, mixup: float) -> None:
+@pytest.mark.parametrize(("mixup", "most"), [(0.0, 2), (0.4, 2), (0.4, 3), (0.4, 7)])
+def test_parts_of_a_batch_add_up_to_its_gradient(tiny_dataset: Path, mixup: float, most: int) -> None:
     batch = batch_of(tiny_dataset, 8, dataclasses.replace(PLAN.augmentation, mixup_alpha=mixup))
-    whole, parts = gradient(model(), batch, 8), gradient(model(), batch, 2)
+    whole, parts = gradient(model(), batch, 8), gradient(model(), batch, most)
     assert parts[0] == pytest.approx(whole[0], rel=1e-5)
     torch.testing.assert_close(parts[1], whole[1], rtol=1e-3, atol=1e-5)
 
@@ -205,7 +206,10 @@ def test_time_counts_where_it_runs_out_first() -> None:
     assert share_done(5, 20, 60.0, 100.0, reserve_s=40.0) == 1.0
 
 
-def fitted(dataset: Path, plan: Plan, name: str = "test_resnet", lr: float = 1e-3) -> tuple[nn.Module, Fitted]:
+def fitted(
+    dataset: Path, plan: Plan, name: str = "test_resnet", lr: float = 1e-3, hardware: Hardware = CPU,
+    checkpoints: Checkpoints | None = None,
+) -> tuple[nn.Module, Fitted]:  # fmt: skip
     data, module = open_dataset(dataset), model(name)
 
     def groups() -> list[ParamGroup]:
@@ -218,7 +222,8 @@ def fitted(dataset: Path, plan: Plan, name: str = "test_resnet", lr: float = 1e-
         data.split("train"),
         data.split("val"),
         plan,
-        CPU,
+        hardware,
+        checkpoints,
     )
     return module, found
 
@@ -244,6 +249,73 @@ def test_each_epoch_of_unfreeze_at_frees_one_stage_more(tiny_dataset: Path) -> N
     of = stages_of(module)
     moved = {of[name] for name, tensor in module.state_dict().items() if not tensor.equal(pretrained[name])}
     assert moved == {"middle", "late", "head"}
+
+
+def test_patience_begins_anew_with_the_last_unfreezing(tiny_dataset: Path) -> None:
+    plan = dataclasses.replace(PLAN, num_epochs=9, freeze="late", unfreeze_at=(4,), patience=2)
+    _, found = fitted(tiny_dataset, plan, lr=1e-12)  # No epoch is better than the first.
+    assert found.best_epoch == 1 and len(found.history) == 5
+    assert any(name.startswith("late") for name in found.rates)
+
+
+def test_memory_that_runs_out_after_unfreezing_leaves_batchnorm_as_it_was(tiny_dataset: Path) -> None:
+    class Growing(nn.Module):
+        """A backbone on a device with room for all images while its last stage is frozen, and for four later on."""
+
+        def __init__(self, inner: nn.Module) -> None:
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, pixels_NHWC: Tensor) -> Tensor:
+            logits_NC = self.inner(pixels_NHWC)
+            if module.get_parameter("layer4.0.conv1.weight").requires_grad and len(pixels_NHWC) > 4:
+                raise NO_MEMORY[0]
+            return logits_NC
+
+    module, batch = model("test_resnet"), batch_of(tiny_dataset, 8)
+    pixels_to_logits = Growing(PixelsToLogits(module, PREPROCESSING))
+
+    def groups() -> list[ParamGroup]:
+        return stage_groups(module, 1e-3, (1.0, 1.0, 1.0, 10.0), 0.0)
+
+    freeze_stages(module, stages_of(module), "late")
+    state = State(module, optimizer_over(groups()), Progress(device_batch=8))
+    leave_gradients(pixels_to_logits, Loss(torch.ones(3), 0.0), batch, 32, state, CPU)
+    thaw(state, groups, dataclasses.replace(PLAN, freeze="late", unfreeze_at=(1,)))
+    leave_gradients(pixels_to_logits, Loss(torch.ones(3), 0.0), batch, 32, state, CPU)
+    assert state.progress.device_batch == 4
+    assert int(module.get_buffer("bn1.num_batches_tracked")) == 3  # A whole batch and two halves.
+
+
+def restarted(dataset: Path, place: Path, plan: Plan, progress: Progress) -> Fitted:
+    """A training that goes on from a checkpoint with this progress."""
+    state = state_of(model("test_resnet"), progress.device_batch)
+    state.progress, state.best = progress, {name: one.clone() for name, one in state.model.state_dict().items()}
+    saved = Checkpoints(str(place), 60.0, {})
+    saved.save(state)
+    saved.finish()
+    return fitted(dataset, plan, checkpoints=Checkpoints(str(place), 60.0, {}))[1]
+
+
+def test_an_epoch_that_goes_on_behind_its_last_step_claims_no_pace(
+    tiny_dataset: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "graft")
+    at = Progress(device_batch=6, batch=10, steps=10, losses=[1.0] * 10)
+    found = restarted(tiny_dataset, tmp_path, dataclasses.replace(PLAN, num_epochs=2), at)
+    first, second = found.images_per_s
+    assert first is None and second is not None and second > 0
+    told = [line for line in caplog.messages if line.startswith("epoch=")]
+    assert ["images_per_s" in line for line in told] == [False, True]
+
+
+def test_an_epoch_that_time_cut_short_is_scored_after_a_restart(tiny_dataset: Path, tmp_path: Path) -> None:
+    before = {"epoch": 1, "train_loss": 2.0, "val_top1": 0.0, "val_nll": 9.0, "lr": {}}
+    at = Progress(device_batch=6, epoch=2, batch=3, steps=13, losses=[1.0] * 3, history=[before], best_epoch=1)
+    at.elapsed_s, at.seconds, at.images_per_s = 70.0, [50.0], [9.0]
+    found = restarted(tiny_dataset, tmp_path, dataclasses.replace(PLAN, num_epochs=9, limit_s=60.0), at)
+    assert [record["epoch"] for record in found.history] == [1, 2]
+    assert found.history[1]["train_loss"] == 1.0 and not found.rates  # Without another step.
 
 
 def test_a_clipped_gradient_is_no_longer_than_asked(tiny_dataset: Path) -> None:

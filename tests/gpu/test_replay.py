@@ -89,3 +89,29 @@ def test_values_gradients_and_dropout_are_those_of_ordinary_passes(how: str, cap
     assert all(torch.equal(one, other) for one, other in zip(gradients, expected, strict=True))
     off = caplog.text.count("replay=off")
     assert (replay.recorded is not None, off) == ((True, 0) if how == "plain" else (False, 1))
+
+
+def test_a_recording_gives_its_memory_back_when_it_holds_no_more() -> None:
+    """It would stand beside the ordinary pass that comes before the next one, which may need all memory there is."""
+    model = nn.Sequential(nn.Linear(4096, 4096), nn.ReLU(), nn.Linear(4096, 1)).to("cuda")
+    replay, rows = Replay(model), torch.rand(4096, 4096, device="cuda")
+
+    def work(rows: Tensor) -> Tensor:
+        value = model(rows).square().mean()
+        value.backward()
+        return value.detach()
+
+    def reserved() -> int:
+        torch.cuda.synchronize()
+        torch.cuda.empty_cache()
+        return torch.cuda.memory_reserved()
+
+    for _ in range(2):
+        replay(work, rows)
+    held = reserved()
+    assert replay.recorded is not None
+    model[0].requires_grad_(False)
+    replay(work, rows)
+    assert replay.recorded is None
+    model.zero_grad(set_to_none=True)
+    assert reserved() <= held - 2 * rows.nbytes  # Of the activations.
