@@ -28,13 +28,14 @@ def validate(
 
     `pause` is called between batches and may end it all.
     """
-    own = range(hardware.world.rank, len(split), hardware.world.size)
+    most, own = (range(first, len(split), hardware.world.size) for first in (0, hardware.world.rank))
 
     def crops() -> Iterator[NDArray[np.uint8]]:
-        starts = range(0, len(own), batch_size)
-        for start in progress(starts, f"score {split.name}", unit=" batches"):
+        # As many pauses in every process, which ask each other in them: the first one has the most images.
+        for start in progress(range(0, len(most), batch_size), f"score {split.name}", unit=" batches"):
             pause()
-            yield split.center_crops(own[start : start + batch_size], crop_px)
+            if start < len(own):
+                yield split.center_crops(own[start : start + batch_size], crop_px)
 
     logits_NC = hardware.world.interleaved(predict_logits(model, crops(), hardware.device), len(split))
     return Scores(scoring.top1(logits_NC, split.labels_N), scoring.nll(logits_NC, split.labels_N))

@@ -1,12 +1,14 @@
-"""BatchNorm that in train mode follows the batch of all processes. Legend: N images, C channels, H height, W width."""
+"""BatchNorm that in train mode follows the batch of all processes.
 
-from typing import cast
+Legend: N images, C channels, H height, W width, which BatchNorm1d's features lack.
+"""
+
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
 from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 from torch.nn.functional import batch_norm
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -20,6 +22,24 @@ def whole_batch_norm(model: nn.Module, device: torch.device) -> nn.Module:
             parent, _, own = name.rpartition(".")
             setattr(model.get_submodule(parent), own, WholeBatchNorm(module))
     return model
+
+
+class _Sum(torch.autograd.Function):
+    """The sum of all processes' tensors, which each process's loss may depend on."""
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor) -> Tensor:
+        return _summed(own)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return _summed(gradients[0])
+
+
+def _summed(own: Tensor) -> Tensor:
+    found = own.clone(memory_format=torch.contiguous_format)
+    dist.all_reduce(found)
+    return found
 
 
 class WholeBatchNorm(_BatchNorm):
@@ -43,7 +63,8 @@ class WholeBatchNorm(_BatchNorm):
         scale_C = torch.rsqrt(var_C + self.eps)
         scale_C = scale_C * self.weight if self.affine else scale_C
         shift_C = self.bias - mean_C * scale_C if self.affine else -mean_C * scale_C
-        found_NCHW = images_NCHW * _wide(scale_C) + _wide(shift_C)
+        wide = (-1, *[1] * (images_NCHW.ndim - 2))
+        found_NCHW = images_NCHW * scale_C.view(wide) + shift_C.view(wide)
         return cast(Tensor, self.act(self.drop(found_NCHW.to(images_NCHW.dtype))))
 
     def _of_all(self, own_NCHW: Tensor) -> tuple[Tensor, Tensor]:
@@ -52,15 +73,15 @@ class WholeBatchNorm(_BatchNorm):
         Each process's variance about its own mean, and the square of that mean's distance from the mean of all: a
         difference of squares' mean and mean's square would lose small variances.
         """
-        own_var_C, own_mean_C = torch.var_mean(own_NCHW, dim=(0, 2, 3), correction=0)
+        own_var_C, own_mean_C = torch.var_mean(own_NCHW, dim=(0, *range(2, own_NCHW.ndim)), correction=0)
         own_count = own_NCHW[:, 0].numel()
         total = torch.tensor(float(own_count))
         dist.all_reduce(total)
         count = float(total)
         weight = own_count / count
-        mean_C = all_reduce(own_mean_C * weight)  # type: ignore[no-untyped-call]
+        mean_C = cast(Tensor, _Sum.apply(own_mean_C * weight))
         var_about_mean_C = own_var_C + (own_mean_C - mean_C) ** 2
-        var_C = all_reduce(var_about_mean_C * weight)  # type: ignore[no-untyped-call]
+        var_C = cast(Tensor, _Sum.apply(var_about_mean_C * weight))
         with torch.no_grad():
             assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
             assert self.num_batches_tracked is not None
@@ -68,7 +89,3 @@ class WholeBatchNorm(_BatchNorm):
             self.running_mean.lerp_(mean_C, self.momentum)
             self.running_var.lerp_(var_C * count / (count - 1), self.momentum)
         return var_C, mean_C
-
-
-def _wide(values_C: Tensor) -> Tensor:
-    return values_C[:, None, None]

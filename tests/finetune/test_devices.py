@@ -1,84 +1,22 @@
 """Several processes that share a batch, images in a device's memory, and devices that are not there."""
 
-import os
-import socket
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
-import timm
 import torch
-from safetensors.torch import save_file
 
 from components.finetune.activations import out_of_place
 from components.finetune.augment import windows
 from components.finetune.devices import choose_precision
-from components.finetune.distributed import World
 from components.finetune.resident import ResidentImages
 from components.finetune.slow_kernels import FastGradients
 from components.finetune.spec import Finetune
-from components.interchange.cards import read_classifier_card
 from components.interchange.cli import main
 from components.interchange.dataset import open_dataset
-from components.interchange.errors import BadInput
-from tests.finetune.killing import SERVER, step
 
 Sizes = int | tuple[int, int]
-
-
-def as_rank(rank: int, size: int, port: int, argv: list[str], said: str) -> None:
-    """The step in the environment that torchrun gives its processes."""
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size), "GLOO_SOCKET_IFNAME": "lo"}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    step(argv, said)
-
-
-def test_two_processes_train_the_model_that_one_does(tiny_dataset: Path, tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    save_file(timm.create_model("test_efficientnet", num_classes=10).state_dict(), tmp_path / "weights.safetensors")
-
-    def argv(name: str) -> list[str]:
-        return [
-            *("--dataset", str(tiny_dataset), "--classifier", str(tmp_path / name), "--weights"),
-            *(
-                str(tmp_path / "weights.safetensors"),
-                "--report",
-                str(tmp_path / f"{name} report"),
-                "--backbone",
-                "test_efficientnet",
-            ),
-            *("--input-size-px", "32", "--device", "cpu", "--batch-size", "12", "--num-epochs", "3", "--freeze"),
-            *("early", "--unfreeze-at", "2", "--mixup", "0.2", "--stage-multipliers", "1,1,1,10"),
-            *("--checkpoint-uri", str(tmp_path / f"{name} checkpoints"), "--checkpoint-every-s", "0"),
-        ]
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    processes = [
-        SERVER.Process(target=as_rank, args=(rank, 2, port, argv("two"), str(tmp_path / "said"))) for rank in range(2)
-    ]
-    processes += [SERVER.Process(target=step, args=(argv("one"),))]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(120)
-    assert [process.exitcode for process in processes] == [0, 0, 0]
-    one, two = (read_classifier_card(tmp_path / name).history for name in ("one", "two"))
-    assert [record["val_top1"] for record in two] == [record["val_top1"] for record in one]
-    assert [record["train_loss"] for record in two] == pytest.approx([r["train_loss"] for r in one], rel=1e-2)
-    assert not list(tmp_path.glob(".*partial*"))
-    assert (tmp_path / "said").read_text().count("epoch=3/3") == 1  # The first process speaks alone.
-
-
-def test_parts_of_a_batch_are_whole_pairs_and_cover_it() -> None:
-    for num_images in (6, 7, 32):
-        parts = [World(rank, 3).part(num_images) for rank in range(3)]
-        assert [row for part in parts for row in range(part.start, part.stop)] == list(range(num_images))
-        assert all(part.start % 2 == 0 for part in parts)
-    with pytest.raises(BadInput, match="a batch of 2 images cannot be shared by 2 processes"):
-        World(0, 2).part(2)
 
 
 def test_windows_of_resident_images_are_those_of_the_files(tiny_dataset: Path) -> None:

@@ -71,13 +71,13 @@ def sweep(
     train_mode(model, plan.frozen_batchnorm)
     state = State(model.model, optimizer_over(groups), Progress(device_batch=plan.device_batch_size or plan.batch_size))
     state.replay = replay_of(model.model, hardware, plan.compile_model)
-    losses: list[float] = []
+    joined, losses = hardware.world.joined(model), list[float]()
     batches = _endless(train, plan, state, hardware)
     for rate in progress(rates, "range test", total=len(rates), unit=" steps"):
         at = state.progress
         batch = next(batches)
-        torch.manual_seed(model_seed(plan.seed, at.epoch, at.batch))
-        value = float(leave_gradients(model, loss, batch, plan.augmentation.crop_px, state, hardware))
+        torch.manual_seed(model_seed(plan.seed, at.epoch, at.batch, hardware.world.rank))
+        value = float(leave_gradients(joined, loss, batch, plan.augmentation.crop_px, state, hardware))
         if not math.isfinite(value):
             return Sweep(list(rates[: len(losses)]), losses, rate)
         losses.append(value)
