@@ -9,12 +9,13 @@ import torch
 
 from components.finetune.activations import out_of_place
 from components.finetune.augment import windows
-from components.finetune.devices import choose_precision
+from components.finetune.devices import choose_precision, own_gpu
 from components.finetune.resident import ResidentImages
 from components.finetune.slow_kernels import FastGradients
 from components.finetune.spec import Finetune
 from components.interchange.cli import main
 from components.interchange.dataset import open_dataset
+from components.interchange.errors import BadInput
 
 Sizes = int | tuple[int, int]
 
@@ -24,6 +25,13 @@ def test_windows_of_resident_images_are_those_of_the_files(tiny_dataset: Path) -
     rows_N, places_N2 = np.array([3, 0, 59]), torch.tensor([[0.0, 0.0], [0.5, 0.7], [0.99, 0.999]], dtype=torch.float64)
     found = ResidentImages(train, torch.device("cpu")).windows(rows_N, 32, places_N2)
     np.testing.assert_array_equal(found.numpy(), windows([train.images[row] for row in rows_N], 32, places_N2))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_process_without_a_gpu_of_its_own_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    with pytest.raises(BadInput, match="process 1 of this machine has no GPU of its own: torch sees 0"):
+        own_gpu()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -100,8 +100,8 @@ def gradient(module: nn.Module, batch: Batch, device_batch: int, loss: Loss | No
 
 @pytest.mark.parametrize(("mixup", "most"), [(0.0, 2), (0.4, 2), (0.4, 3), (0.4, 7)])
 def test_parts_of_a_batch_add_up_to_its_gradient(tiny_dataset: Path, mixup: float, most: int) -> None:
-    batch = batch_of(tiny_dataset, 8, dataclasses.replace(PLAN.augmentation, mixup_alpha=mixup))
-    whole, parts = gradient(model(), batch, 8), gradient(model(), batch, most)
+    batch = batch_of(tiny_dataset, 10, dataclasses.replace(PLAN.augmentation, mixup_alpha=mixup))
+    whole, parts = gradient(model(), batch, 10), gradient(model(), batch, most)
     assert parts[0] == pytest.approx(whole[0], rel=1e-5)
     torch.testing.assert_close(parts[1], whole[1], rtol=1e-3, atol=1e-5)
 

@@ -14,6 +14,7 @@ class Mutant(NamedTuple):
 
 
 RESUME = "tests/finetune/test_resume.py"
+PROCESSES, LOOP = "tests/finetune/test_processes.py", "tests/finetune/test_loop.py"
 
 MUTANTS = (
     Mutant(
@@ -320,7 +321,7 @@ MUTANTS = (
     Mutant(
         "every client conforms",
         "pipelines/conformance.py",
-        "if distance <= LEAST_SLACK:",
+        "if unexplained <= LEAST_SLACK:",
         "if True:",
         ("tests/pipelines/test_conformance.py",),
     ),
@@ -420,5 +421,82 @@ MUTANTS = (
         'return "train" if side == "test" and policy.frozen is not None else side',
         "return side",
         ("tests/ingest/test_ingest_splits.py",),
+    ),
+    Mutant(
+        "BatchNorm of several processes without the distance of their means",
+        "components/finetune/whole_batch_norm.py",
+        "own_var_C + (own_mean_C - mean_C) ** 2",
+        "own_var_C",
+        (f"{PROCESSES}::test_batchnorm_follows_the_batch_of_both",),
+    ),
+    Mutant(
+        "BatchNorm's gradient of this process alone",
+        "components/finetune/whole_batch_norm.py",
+        "return _summed(gradients[0])",
+        "return gradients[0]",
+        (f"{PROCESSES}::test_batchnorm_follows_the_batch_of_both",),
+    ),
+    Mutant(
+        "each process's BatchNorm follows its own part",
+        "components/finetune/training.py",
+        "    if hardware.world.size > 1:\n",
+        "    if False:\n",
+        (f"{PROCESSES}::test_two_processes_train_the_model_that_one_does",),
+    ),
+    Mutant(
+        "a process that scores fewer images does not wait",
+        "components/finetune/validate.py",
+        "range(0, len(most), batch_size)",
+        "range(0, len(own), batch_size)",
+        (f"{PROCESSES}::test_val_is_scored_with_the_same_pauses_in_both",),
+    ),
+    Mutant(
+        "mixup's pairs torn apart",
+        "components/finetune/batches.py",
+        "2 * (pairs * done // number)",
+        "2 * pairs * done // number",
+        (LOOP,),
+    ),
+    Mutant(
+        "images warped in bf16",
+        "components/finetune/gradients.py",
+        "        with hardware.world.averaging(",
+        "        with hardware.autocast(), hardware.world.averaging(",
+        (LOOP,),
+    ),
+    Mutant(
+        "what memory does not hold after an unfreezing is seen by BatchNorm",
+        "components/finetune/fit.py",
+        "            state.fits = 0 ",
+        "            state.fits += 0 ",
+        (LOOP,),
+    ),
+    Mutant(
+        "stopped before the last unfreezing",
+        "components/finetune/freezing.py",
+        "max(best_epoch, *(due - 1 for due in unfreeze_at), 0)",
+        "best_epoch",
+        (LOOP,),
+    ),
+    Mutant(
+        "an epoch that time cut short is lost on resume",
+        "components/finetune/fit.py",
+        "trained == 0 or state.progress.batch > 0 or",
+        "trained == 0 or",
+        (LOOP,),
+    ),
+    Mutant(
+        "two processes on one GPU",
+        "components/finetune/devices.py",
+        "    if index >= found:",
+        "    if index > found:",
+        ("tests/finetune/test_devices.py",),
+    ),
+    Mutant(
+        "folded convolutions that no GPU takes",
+        "components/feature_extraction/folding.py",
+        "    with torch.no_grad():  # Parameters",
+        "    with torch.inference_mode():  # Parameters",
+        ("tests/feature_extraction/test_folding.py",),
     ),
 )
