@@ -6,17 +6,16 @@ import importlib.util
 import logging
 import os
 import secrets
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 from components.interchange.champion import pointer_key
+from components.interchange.cli import terminated_by_exception
 from components.interchange.errors import BadInput
 from components.interchange.summary import summary_of
 from pipelines import metrics, recipes
@@ -122,7 +121,7 @@ def run(
         _room_made(store),
         only_run(store.root, request.model_name, request.run_id),
         lease(store, request.model_name, request.run_id),
-        _terminable(),
+        terminated_by_exception(),
     ):
         store.sweep()  # A run that finds nothing to do makes nothing, and would leave it.
         store.put_record(f"runs/{request.run_id}/request.json", dataclasses.asdict(request))
@@ -235,17 +234,3 @@ def _room_made(store: Store) -> Iterator[None]:
         if not store.in_place:
             with contextlib.suppress(BadInput), no_run(store.root, "making room"):
                 store.make_room()
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM unwinds like Ctrl-C, so that nothing stays behind."""
-
-    def stop(signum: int, frame: FrameType | None) -> NoReturn:
-        raise SystemExit(128 + signum)
-
-    previous = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)

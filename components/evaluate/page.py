@@ -11,7 +11,7 @@ from components.evaluate.contest import Entrant
 from components.evaluate.curves import reliability_diagram, risk_coverage_curve, training_curves
 from components.evaluate.selective import risk_coverage
 from components.interchange.dataset import SPLITS, Split, SplitName
-from components.interchange.page import Gallery, Picture, Plot, Section, Text, picture_uri, render
+from components.interchange.page import Gallery, Picture, Plot, Section, Text, picture_uri, render, sentence
 from components.interchange.report import Row
 
 
@@ -38,9 +38,9 @@ def evaluation_page(
     overall = sections.finder(rows)("top1", winner.of, "test")
     return render(
         "Evaluation",
-        f"Selected: {details['selected'].replace('_', ' ')}. {_sentence(details['selected_because'])}",
+        f"Selected: {details['selected'].replace('_', ' ')}. {sentence(details['selected_because'])}",
         [
-            *([Section("Expected", [Text(_sentence(details["expectation"]))])] if details["expectation"] else []),
+            *([Section("Expected", [Text(sentence(details["expectation"]))])] if details["expectation"] else []),
             sections.score_section(rows, winner.of),
             *([sections.champion_section(champion, rows)] if champion is not None else []),
             sections.slice_section(rows, details["slices"], overall),
@@ -48,10 +48,10 @@ def evaluation_page(
             sections.class_section(rows, winner.classes, winner.of),
             sections.confusion_section(details["confusion"], classes),
             sections.calibration_section(
-                rows, winner.of, _sentence(details["calibration"]), _diagrams(winner, calibrated, test, bins)
+                rows, winner.of, sentence(details["calibration"]), _diagrams(winner, calibrated, test, bins)
             ),
             sections.threshold_section(
-                rows, _sentence(details["threshold"]), _curve(calibrated, splits, rows, parameters)
+                rows, sentence(details["threshold"]), _curve(calibrated, splits, rows, parameters)
             ),
             *_training(entrants),
             sections.method_section(
@@ -86,10 +86,6 @@ def _curve(
         "The most confident images first: how many of the answers are wrong when so many are given. The dashed line "
         f"is the wanted precision of {wanted:g}, the dots are the threshold.",
     )
-
-
-def _sentence(words: str) -> str:
-    return f"{words[:1].upper()}{words[1:]}."
 
 
 def _training(entrants: Mapping[str, Entrant]) -> list[Section]:

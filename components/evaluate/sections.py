@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from components.evaluate.scores import BY_CLASS, OVERALL
-from components.interchange.figures import key_figure, shown, tone
+from components.interchange.figures import gains_of, key_figure, shown, tone
 from components.interchange.page import Bar, Bars, Cell, KeyFigure, Plot, Section, Table, Text
 from components.interchange.report import CONFIDENCE, Row
 
@@ -249,15 +249,8 @@ def key_figures(rows: Sequence[Row], details: dict[str, Any], of: str) -> list[K
     """The few figures to remember."""
     find = finder(rows)
     figures = key_figure("test top1", find("top1", of, "test"))
-    gains = {
-        "candidate-baseline": "gain of the candidate over the baseline",
-        "selected-champion": "gain over the champion",
-    }
-    for whose, label in gains.items():
-        adjusted = find("top1_difference_adjusted", whose, "test")
-        row = adjusted or find("top1_difference", whose, "test")
-        note = "adjusted for leaks" if adjusted else ""
-        figures += key_figure(label, row, "+", tone(row), note)
+    for whose, row in gains_of(find).items():
+        figures += key_figure(f"gain, {whose}", row, "+", tone(row))
     figures += key_figure("calibration error", find("ece", "selected", "test"))
     name, stands_out = details["slices"]["worst"], details["slices"]["stands_out"]
     worst = find("slice_top1", name or "", "test")

@@ -22,7 +22,7 @@ from components.ingest.layouts import Listing, SourceImage
 from components.ingest.picture_rows import FIELDS, cells_of, picture_of
 from components.ingest.pictures import Picture
 from components.ingest.spec import Reading
-from components.ingest.spool import StoredBytes
+from components.ingest.spool import Held, StoredBytes
 from components.interchange.artifact import read_card, to_json, write_card
 from components.interchange.errors import BadInput, listed
 from components.interchange.ledgers import Quarantined, read_table, write_table
@@ -76,14 +76,7 @@ class Passing:
 
     def put(self, data: bytes) -> StoredBytes:
         """The bytes, in memory."""
-        return _InMemory(data)
-
-
-class _InMemory(NamedTuple):
-    data: bytes
-
-    def read(self) -> bytes:
-        return self.data
+        return Held(data)
 
 
 class _InShare(NamedTuple):

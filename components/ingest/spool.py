@@ -39,7 +39,7 @@ class Spool:
         with self._lock:
             if self._held_bytes + len(data) <= HELD_BYTES:
                 self._held_bytes += len(data)
-                return _Held(data)
+                return Held(data)
             offset, self._end = self._end, self._end + len(data)
         written = 0
         while written < len(data):
@@ -51,7 +51,9 @@ class Spool:
         return os.pread(self._file.fileno(), num_bytes, offset)
 
 
-class _Held(NamedTuple):
+class Held(NamedTuple):
+    """Bytes in memory."""
+
     data: bytes
 
     def read(self) -> bytes:

@@ -201,7 +201,7 @@ def _whole_or_nothing(spec: S) -> Iterator[S]:
     for path in staging.values():
         path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with _terminated_by_exception():
+        with terminated_by_exception():
             yield spec.model_copy(update=staging)
         missing = [name for name, path in staging.items() if not path.exists()]
         if missing:
@@ -218,7 +218,7 @@ def _whole_or_nothing(spec: S) -> Iterator[S]:
 
 
 @contextmanager
-def _terminated_by_exception() -> Iterator[None]:
+def terminated_by_exception() -> Iterator[None]:
     """SIGTERM unwinds like Ctrl-C, so that nothing half-written stays behind."""
 
     def stop(signum: int, frame: FrameType | None) -> None:

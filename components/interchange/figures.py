@@ -1,6 +1,6 @@
 """Figures of a report in words: `0.930 [0.905, 0.953]`, and whether a difference is good, bad or unsure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from components.interchange.page import KeyFigure, Table, Tone
 from components.interchange.report import Row
@@ -64,6 +64,19 @@ def _share(label: str, row: Row | None, unit: str, sign: str, is_tone: Tone, not
     basis += [f"n {row.n:,}"] if row.n is not None else []
     basis += [note] if note else []
     return [KeyFigure(label, f"{percent(row.value, sign)} {unit}".rstrip(), ", ".join(basis), is_tone)]
+
+
+def gains_of(find: Callable[[str, str, str], Row | None]) -> dict[str, Row]:
+    """The paired differences on test that were judged, by whose they are: `candidate over baseline`, ….
+
+    Over the champion it is the one without images that it was trained on; the name says so where any were left out.
+    `find` gives an evaluation's rows by name, of and split.
+    """
+    rows = {"candidate over baseline": find("top1_difference", "candidate-baseline", "test")}
+    every, fair = (find(f"top1_difference{suffix}", "selected-champion", "test") for suffix in ("", "_adjusted"))
+    leaks = every is not None and fair is not None and every.n != fair.n
+    rows["over champion, without images it knows" if leaks else "over champion"] = fair or every
+    return {whose: row for whose, row in rows.items() if row is not None}
 
 
 def by_owner(rows: Sequence[Row], columns: Mapping[str, str], owner: str) -> Table:

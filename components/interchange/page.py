@@ -154,6 +154,11 @@ def picture_uri(pixels_HWC: "NDArray[np.uint8]", longest_px: int = 256) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
+def sentence(words: str) -> str:
+    """The words with a capital and a full stop."""
+    return f"{words[:1].upper()}{words[1:]}."
+
+
 def render(
     title: str,
     lead: str,

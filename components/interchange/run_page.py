@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from components.interchange import run_sections
-from components.interchange.figures import gain, key_figure, share
+from components.interchange.figures import gain, gains_of, key_figure, share
 from components.interchange.page import (
     Badge,
     KeyFigure,
@@ -20,7 +20,7 @@ from components.interchange.page import (
     render,
 )
 from components.interchange.report import Report
-from components.interchange.run_sections import WHO, Reports, gains_of, top1_of
+from components.interchange.run_sections import WHO, Reports, top1_of
 from components.interchange.summary import BROKEN_OFF, ingested, stopped_because
 
 TONES: dict[str, Tone] = {"promote": "good", "keep": "bad", "inconclusive": "unsure", "failed": "bad"}
@@ -86,7 +86,7 @@ def _key_figures(summary: Mapping[str, Any], reports: Reports) -> list[KeyFigure
     evaluate, export, latency = (reports.get(step) for step in ("evaluate", "export_onnx", "latency"))
     if evaluate is not None:
         found += share("right on test images", evaluate.row("top1", WHO[evaluate.details["selected"]], "test"))
-        for whose, row in gains_of(evaluate).items():
+        for whose, row in gains_of(evaluate.row).items():
             found += gain(f"points, {whose}", row)
     if latency is not None:
         noisy = bool(latency.details.get("noisy"))

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from components.interchange.figures import ASKED, FRESH, by_owner, number, percent, shown
-from components.interchange.page import Bar, Bars, Block, Cell, Notes, Section, Table, Text, Tone
+from components.interchange.figures import ASKED, FRESH, by_owner, gains_of, number, percent, shown
+from components.interchange.page import Bar, Bars, Block, Cell, Notes, Section, Table, Text, Tone, sentence
 from components.interchange.report import Report, Row
 
 NAMES = {
@@ -28,20 +28,6 @@ def top1_of(evaluate: Report) -> dict[str, Row]:
     """The share of test images that each contender gets right."""
     found = {who: evaluate.row("top1", who, "test") for who in ("baseline", "champion", "candidate")}
     return {who: row for who, row in found.items() if row is not None and row.value is not None}
-
-
-def gains_of(evaluate: Report) -> dict[str, Row]:
-    """The paired differences on test that were judged, by whose they are: `candidate over baseline`, ….
-
-    Over the champion it is the one without images that it was trained on; the name says so where any were left out.
-    """
-    rows = {"candidate over baseline": evaluate.row("top1_difference", "candidate-baseline", "test")}
-    every, fair = (
-        evaluate.row(f"top1_difference{suffix}", "selected-champion", "test") for suffix in ("", "_adjusted")
-    )
-    leaks = every is not None and fair is not None and every.n != fair.n
-    rows["over champion, without images it knows" if leaks else "over champion"] = fair or every
-    return {whose: row for whose, row in rows.items() if row is not None}
 
 
 def quality(evaluate: Report | None) -> list[Section]:
@@ -99,11 +85,11 @@ def scores(evaluate: Report | None) -> list[Section]:
         ],
         "Brackets are 95 % intervals.",
     )
-    gains = [[whose, number(row.n), shown(row, "+")] for whose, row in gains_of(evaluate).items()]
+    gains = [[whose, number(row.n), shown(row, "+")] for whose, row in gains_of(evaluate.row).items()]
     paired = [Table(["paired top1 gain", "n", ""], gains, "Both on the same images.")] if gains else []
     words = [
-        _sentence(details["selected_because"]),
-        *(_sentence(details[name]) for name in ("calibration", "threshold") if name in details),
+        sentence(details["selected_because"]),
+        *(sentence(details[name]) for name in ("calibration", "threshold") if name in details),
     ]
     return [Section("Evaluation", [table, *paired, *(Text(line) for line in words), *_by_class(evaluate)], folded=True)]
 
@@ -117,10 +103,6 @@ def _by_class(evaluate: Report) -> list[Block]:
         for name, row in lowest
     ]
     return [Table(["class", "n", "recall", "precision"], rows, f"The {of} on test, the lowest recall first.")]
-
-
-def _sentence(words: str) -> str:
-    return f"{words[:1].upper()}{words[1:]}."
 
 
 def data(ingest: Report | None, features: Report | None) -> list[Section]:
