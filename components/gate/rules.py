@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from components.interchange.errors import listed
+from components.interchange.errors import BadInput, listed
 from components.interchange.report import Row
 
 Outcome = Literal["holds", "violated", "open"]
@@ -41,8 +41,12 @@ def counted(number: int, word: str) -> str:
 
 
 def number(row: Row) -> float:
-    """The row's value as a number."""
-    assert isinstance(row.value, int | float)
+    """The row's value as a number; BadInput where it is none."""
+    if not isinstance(row.value, int | float):
+        raise BadInput(
+            f"the figure {row.name} of {row.of or 'a report'} is {row.value!r}, expected a number. Was the report "
+            "written by this version?"
+        )
     return row.value
 
 

@@ -74,7 +74,8 @@ def judge(spec: Gate, evidence: Evidence) -> list[Finding]:
         ]
     if champion is None:
         return findings
-    measured = evidence.figures("latency", LATENCY, (budgets.AT_BATCH_1,))
+    compared = rivalry.LATENCY if spec.promote_if == "faster" else ()
+    measured = [evidence.row("latency", name, budgets.AT_BATCH_1) for name in compared]
     provider, num_threads = evidence.measured.provider, evidence.measured.num_threads
     findings += rivalry.beats(spec.promote_if, spec.margin, difference, champion, measured, provider, num_threads)
     change = rivalry.class_change(champion, spec.allow_class_change)

@@ -1,9 +1,9 @@
 """Whether the images are still like those that the champion was made from: shares of classes, colours."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from components.interchange.dataset import ChannelStatistics
+from components.interchange.lineage import LineageFacts
 from components.interchange.report import Row
 
 MAX_SHARE_SHIFT = 0.1  # Half the sum of how much each class's share of the images changed.
@@ -12,13 +12,13 @@ CHANNELS = ("red", "green", "blue")
 
 
 def drift_rows(
-    counts: Mapping[str, Mapping[str, int]], statistics: ChannelStatistics, lineage: Mapping[str, Any]
+    counts: Mapping[str, Mapping[str, int]], statistics: ChannelStatistics, lineage: LineageFacts
 ) -> list[Row]:
-    """How far classes and colours moved since the champion; `lineage` are the facts of its lineage."""
-    now, before = _shares(counts), _shares(lineage["counts"])
+    """How far classes and colours moved since the champion, of which `lineage` tells."""
+    now, before = _shares(counts), _shares(lineage.counts)
     moved = sum(abs(now.get(label, 0.0) - before.get(label, 0.0)) for label in now | before) / 2
     found = [Row(name="drift", value=moved, of="classes", unit="of all images")]
-    then = ChannelStatistics.model_validate(lineage["statistics"])
+    then = lineage.statistics
     for channel, mean, std, mean_then, std_then in zip(
         CHANNELS, statistics.mean, statistics.std, then.mean, then.std, strict=True
     ):
@@ -52,5 +52,5 @@ def _shares(counts: Mapping[str, Mapping[str, int]]) -> dict[str, float]:
     for of_split in counts.values():
         for label, number in of_split.items():
             by_class[label] = by_class.get(label, 0) + number
-    total = sum(by_class.values())
+    total = sum(by_class.values()) or 1
     return {label: number / total for label, number in by_class.items()}

@@ -39,7 +39,10 @@ def _champion_lineage(context: RunContext) -> Lineage | None:
         return None
     with tempfile.TemporaryDirectory() as folder:
         champion.fetch_part(FOLDER, Path(folder))
-        lineage = read_lineage(Path(folder))
+        try:
+            lineage = read_lineage(Path(folder))
+        except BadInput as error:
+            raise BadInput(f"the champion {context.model_name} ({champion.digest[:12]}): {error}") from None
     if lineage is None:
         log.warning("the champion was made by an older Graft: on which side its images stood is not known")
     return lineage

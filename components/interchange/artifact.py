@@ -46,7 +46,7 @@ def read_card(folder: Path, kind: str) -> dict[str, Any]:
         found = listed(sorted(child.name for child in folder.iterdir())) or "nothing"
         raise BadInput(f"{folder} has no {path.name} (found: {found}). Was the {kind} copied whole?")
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
+        card = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refused)
         found_kind, _, version = card["format"].removeprefix("graft.").partition("/")
         newer = int(version) > VERSIONS[kind]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -59,6 +59,10 @@ def read_card(folder: Path, kind: str) -> dict[str, Any]:
             "Upgrade Graft, or make the artifact again with this version."
         )
     return dict(card)
+
+
+def _refused(constant: str) -> None:
+    raise ValueError(f"{constant} is no number of JSON")
 
 
 def file_digest(path: Path) -> str:

@@ -6,9 +6,10 @@
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from components.interchange.artifact import digest, read_card, write_card
+from components.interchange.errors import BadInput, what_is_wrong
 from components.interchange.step import Spec, given_parameters, input_folders, step_name
 
 CONFIDENCE = 0.95
@@ -65,4 +66,9 @@ def write_report(
 
 def read_report(folder: Path) -> Report:
     """Read a report artifact; BadInput when it is missing, damaged or of a newer format."""
-    return Report.model_validate(read_card(folder, "report"))
+    card = read_card(folder, "report")
+    try:
+        return Report.model_validate(card)
+    except ValidationError as error:
+        wrong = what_is_wrong(error)
+        raise BadInput(f"{folder} is no report as this Graft writes it: {wrong}. Run its step again.") from None

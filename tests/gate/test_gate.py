@@ -52,10 +52,10 @@ def test_the_report_carries_what_promote_and_the_next_run_need(judged, tmp_path)
     assert report.row("top1_difference", "selected-champion", "test").value == 0.05
 
 
-def refused(tmp_path, capfd, folders) -> str:
+def refused(tmp_path, capfd, folders, *flags) -> str:
     out = tmp_path / "refused"
     argv = [part for name, folder in folders.items() for part in (f"--{name}-report", str(folder))]
-    assert main(Gate, [*argv, "--verdict", str(out / "verdict"), "--report", str(out / "report")]) == 2
+    assert main(Gate, [*argv, *flags, "--verdict", str(out / "verdict"), "--report", str(out / "report")]) == 2
     assert not any(out.iterdir()), "nothing half-written"
     return capfd.readouterr().err
 
@@ -141,3 +141,40 @@ def test_the_block_of_the_test_above_does_block():
 @pytest.mark.parametrize("value", ["true", "false"])
 def test_booleans_are_taken_as_values(judged, value):
     assert judged("--allow-class-change", value)[0] == "promote"
+
+
+def edited(name, how):
+    """A change by hand of a report's text: (report, what is found, what is put there)."""
+
+    def change(folders):
+        path = folders[name] / "report.json"
+        text = path.read_text()
+        assert how[0] in text
+        path.write_text(text.replace(*how))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "flags", "expected"),
+    [
+        (
+            edited("evaluate", ('"value": 0.93', '"value": "x"')),
+            ["--min-top1", "0.8"],
+            "the figure top1 of candidate is",
+        ),
+        (edited("evaluate", ('"value": 0.93', '"value": NaN')), [], "NaN is no number of JSON"),
+        (edited("evaluate", ('"rows": [', '"rows": [3, ')), [], "no report as this Graft writes it: rows.0 ("),
+        (edited("latency", ('"inputs"', '"input"')), [], "no report as this Graft writes it: inputs (field required)"),
+        (edited("latency", ('"p50_ms"', '"p51_ms"')), ["--promote-if", "faster"], "no figure p50_ms of batch 1"),
+    ],
+)
+def test_a_report_that_was_edited_by_hand_is_bad_input(tmp_path, capfd, change, flags, expected):
+    folders = write_reports(tmp_path / "reports", champion=champion())
+    change(folders)
+
+    told = refused(tmp_path, capfd, folders, *flags)
+
+    assert expected in told
+    assert "Traceback" not in told
+    assert len(told.strip().splitlines()) == 1

@@ -1,7 +1,10 @@
 """Ingest beside a champion: its images keep their sides, and what drifted since is told."""
 
+from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image, ImageEnhance
 
@@ -9,11 +12,13 @@ from components.interchange.artifact import digest
 from components.interchange.blobs import open_blobs
 from components.interchange.champion import ChampionRecord, model_prefix, swap_pointer
 from components.interchange.dataset import Dataset
-from components.interchange.lineage import IMAGES_FILE, LineageImage, write_lineage
+from components.interchange.lineage import FACTS_FILE, IMAGES_FILE, LineageImage, write_lineage
 from components.interchange.report import Report, read_report
 
 
-def crown(folder: Path, dataset: Dataset, without: str = "") -> str:
+def crown(
+    folder: Path, dataset: Dataset, without: str = "", damage: Callable[[Path], object] = lambda model: None
+) -> str:
     """A store whose champion has the lineage of a dataset."""
     manifest = dataset.manifest
     images = [LineageImage(one.id, one.label, one.split, one.group, one.phash) for one in dataset.samples()]
@@ -21,6 +26,7 @@ def crown(folder: Path, dataset: Dataset, without: str = "") -> str:
     write_lineage(folder / "model", images, facts)
     if without:
         (folder / "model" / "lineage" / without).unlink()
+    damage(folder / "model")
     name, blobs = digest(folder / "model"), open_blobs(str(folder / "store"))
     blobs.put_folder(model_prefix(name), folder / "model")
     record = ChampionRecord(
@@ -88,3 +94,52 @@ def test_a_champion_of_an_older_graft_is_passed_over_with_a_word(
     after = ingest(animals, "--store", crown(tmp_path, before, without=IMAGES_FILE), to="after")
     assert after.digest() == before.digest()
     assert "the champion was made by an older Graft" in caplog.text
+
+
+def damaged(model: Path, how: str) -> None:
+    """Damage the lineage of a model that is not published yet: its list of files will be in order."""
+    images, facts = model / "lineage" / IMAGES_FILE, model / "lineage" / FACTS_FILE
+    table = pq.read_table(images)
+    match how:
+        case "cut":
+            images.write_bytes(images.read_bytes()[:-40])
+        case "column":
+            pq.write_table(table.drop_columns(["phash"]), images)
+        case "split":
+            row = table.column_names.index("split")
+            pq.write_table(table.set_column(row, "split", pa.array(["tset"] * len(table))), images)
+        case "no facts":
+            facts.unlink()
+        case "no counts":
+            facts.write_text(facts.read_text().replace('"counts"', '"count"'))
+        case _:
+            facts.write_text(facts.read_text()[:-40])
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("cut", "images.parquet cannot be read as a ledger"),
+        ("column", "images.parquet lacks phash"),
+        ("split", "images.parquet is damaged: 60 of its 60 rows (rows 1, 2, 3, 4, 5 and 55 more) lack"),
+        ("no facts", "the model's lineage/ has no lineage.json, though it has images.parquet"),
+        ("no counts", "the model's lineage/lineage.json is damaged: counts (field required)"),
+        ("cut facts", "the model's lineage/lineage.json is damaged: "),
+    ],
+)
+def test_a_damaged_lineage_is_told_in_a_line(
+    animals: Path, ingest, refused, tmp_path: Path, how: str, message: str
+) -> None:
+    store = crown(tmp_path, ingest(animals, to="before"), damage=lambda model: damaged(model, how))
+    assert message in refused(animals, "--store", store)
+
+
+@pytest.mark.parametrize("name", [IMAGES_FILE, FACTS_FILE])
+@pytest.mark.parametrize("how", ["gone", "cut"])
+def test_a_lineage_that_was_damaged_in_the_store_is_told_in_a_line(
+    animals: Path, ingest, refused, tmp_path: Path, name: str, how: str
+) -> None:
+    store = crown(tmp_path, ingest(animals, to="before"))
+    [file] = Path(store.removeprefix("file://")).glob(f"models/*/lineage/{name}")
+    file.unlink() if how == "gone" else file.write_bytes(file.read_bytes()[:-40])
+    assert f"lineage/{name}" in refused(animals, "--store", store)

@@ -270,3 +270,21 @@ def test_of_eight_promotions_at_once_one_wins(tmp_path: Path, store: str) -> Non
     assert [earlier["replaced"] for earlier in pointer["history"]] == [None, *winners[:-2]]
     champion = current(store, "model")
     assert champion is not None and digest(champion.fetch(tmp_path / "cache")) == winners[-1]
+
+
+@pytest.mark.parametrize(
+    ("found", "put"), [('"rows": [', '"rows": [3, '), ('"inputs": {}', '"inputs": 1'), ('"value": 7.5', '"value": NaN')]
+)
+def test_a_gates_report_that_was_edited_is_refused_in_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], found: str, put: str
+) -> None:
+    model, gate = onnx_model(tmp_path, "m"), gate_report(tmp_path, None)
+    judged(gate, model)
+    text = (gate / "report.json").read_text()
+    assert found in text
+    (gate / "report.json").write_text(text.replace(found, put))
+    argv = ["--onnx-model", str(model), "--gate-report", str(gate), "--report", str(tmp_path / "report")]
+    assert main(Promote, [*argv, "--store", str(tmp_path / "store")]) == 2
+    told = capsys.readouterr().err
+    assert str(gate) in told and "Graft" in told and len(told.strip().splitlines()) == 1
+    assert not (tmp_path / "report").exists() and not list(tmp_path.glob("store/*/*"))
