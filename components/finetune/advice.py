@@ -63,6 +63,13 @@ def of_size(crop_px: int, pretrained_px: int, resampled: bool) -> list[str]:
     return [f"{words}: the position embeddings were resampled" if resampled else words]
 
 
+def of_unfreezing(unfreeze_at: Sequence[int], trained: int) -> list[str]:
+    """Whether the training was over before all that was to be unfrozen was."""
+    late = [str(due) for due in unfreeze_at if due > trained]
+    words = f"the training ended after epoch {trained}, before --unfreeze-at {', '.join(late)}: what was to be unfrozen"
+    return [f"{words} then stayed frozen"] if late else []
+
+
 def of_course(history: Sequence[Mapping[str, Any]], best_epoch: int, num_epochs: int) -> list[str]:
     """Divergence, the end of learning, and epochs that were too few or for nothing."""
     losses = [record["train_loss"] for record in history]

@@ -100,9 +100,10 @@ class Replay:
         return tuple(parameter.requires_grad for parameter in self._model.parameters())
 
     def _record(self, of: tuple[Any, ...], work: Callable[..., Tensor], inputs: Inputs) -> Recording | None:
-        graph, own = torch.cuda.CUDAGraph(), tuple(one if one is None else one.clone() for one in inputs)
+        graph = torch.cuda.CUDAGraph()
         self._model.zero_grad(set_to_none=True)
         try:
+            own = tuple(one if one is None else one.clone() for one in inputs)
             # Of this thread alone: another one brings the next batch to the GPU meanwhile.
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 value = work(*own)

@@ -114,6 +114,7 @@ def _warnings(spec: Finetune, model: nn.Module, manifest: Manifest, crop_px: int
         *advice.of_rates(spec.stage_multipliers, spec.lr_policy, spec.layer_decay),
         *advice.of_data(manifest.counts["train"], weighed=spec.class_weights != "none"),
         *advice.of_size(crop_px, *classifier.pretrained_size(model)),
+        *advice.of_unfreezing(spec.unfreeze_at, len(fitted.history)),
         *advice.of_course(fitted.history, fitted.best_epoch, spec.num_epochs),
     ]
     for words in found:

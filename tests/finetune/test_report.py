@@ -99,6 +99,7 @@ def test_good_settings_are_not_warned_of() -> None:
     assert advice.of_size(224, 224, True) == []
     history = [{"train_loss": loss} for loss in (1.0, 0.5, 0.4, 0.45)]
     assert advice.of_course(history, best_epoch=3, num_epochs=4) == []
+    assert advice.of_unfreezing((2, 4), trained=4) == []
 
 
 def test_imbalance_is_warned_of_unless_it_is_weighed() -> None:
@@ -121,3 +122,8 @@ def test_the_course_of_a_training_is_judged(
 ) -> None:
     (found,) = advice.of_course([{"train_loss": loss} for loss in losses], best_epoch, num_epochs)
     assert words in found
+
+
+def test_an_unfreezing_that_never_came_is_told() -> None:
+    (found,) = advice.of_unfreezing((2, 5), trained=3)
+    assert "ended after epoch 3, before --unfreeze-at 5" in found
