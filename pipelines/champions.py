@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from components.interchange.artifact import digest
-from components.interchange.blobs import Blobs, open_blobs
+from components.interchange.blobs import Blobs
 from components.interchange.champion import (
     Champion,
     ChampionRecord,
@@ -17,7 +17,7 @@ from components.interchange.champion import (
     swap_pointer,
 )
 from components.interchange.errors import BadInput, near
-from pipelines.store import open_store
+from pipelines.store import existing_store
 
 
 def model_folder(model: str, store: str) -> Path:
@@ -25,7 +25,7 @@ def model_folder(model: str, store: str) -> Path:
     if not model.startswith("champion:"):
         return Path(model)
     name = model.removeprefix("champion:")
-    champion = current(open_store(store).uri, name)
+    champion = current(existing_store(store).uri, name)
     if champion is None:
         raise BadInput(f"--model {model}: nothing was ever promoted under the name {name!r} in the store {store}.")
     return champion.fetch()
@@ -33,7 +33,7 @@ def model_folder(model: str, store: str) -> Path:
 
 def records(store: str, model_name: str) -> list[EarlierRecord]:
     """The champion and everything that was before it, newest first. BadInput where nothing was ever promoted."""
-    record, _ = _pointer(open_blobs(store), model_name)
+    record, _ = _pointer(existing_store(store).blobs, model_name)
     return [record, *reversed(record.history)]
 
 
@@ -43,7 +43,7 @@ def rollback(store: str, model_name: str) -> ChampionRecord:
     The history keeps what was taken out and gains that it was a rollback. BadInput where there is nothing to return
     to, where that model is damaged, or where the champion changed meanwhile; the pointer is unchanged then.
     """
-    blobs = open_blobs(store)
+    blobs = existing_store(store).blobs
     record, tag = _pointer(blobs, model_name)
     earlier = record.before()
     if earlier is None:
@@ -67,7 +67,7 @@ def rollback(store: str, model_name: str) -> ChampionRecord:
 
 def pull(store: str, model_name: str, to: Path) -> EarlierRecord:
     """Copy the champion's onnx_model artifact to a folder that is new or empty, checked, whole or not at all."""
-    blobs = open_blobs(store)
+    blobs = existing_store(store).blobs
     record, _ = _pointer(blobs, model_name)
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise BadInput(f"--to {to} is there already. Expected a folder that is new or empty.")

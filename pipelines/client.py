@@ -36,8 +36,10 @@ def ask(command: str, images: Sequence[Path], classes: Sequence[str], timeout_s:
     """Run the client once on all images. BadInput when it fails, or answers in another way than agreed."""
     try:
         argv = shlex.split(command)
+        if not argv:
+            raise ValueError("it is empty")
         done = subprocess.run([*argv, *map(str, images)], capture_output=True, text=True, timeout=timeout_s)
-    except (ValueError, OSError, IndexError) as error:
+    except (ValueError, OSError) as error:
         raise BadInput(f"--client {command!r} cannot be run: {error}.") from None
     except subprocess.TimeoutExpired:
         raise BadInput(f"--client {command!r} did not answer within {timeout_s:g} s (--timeout-s).") from None

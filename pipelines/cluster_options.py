@@ -43,7 +43,7 @@ SecretEnvOption = Annotated[
 IngestShardsOption = Annotated[
     int, typer.Option(min=1, max=MAX_SHARDS, help="Pods that read the source, each its share of the files.")
 ]
-UserOption = Annotated[int, typer.Option(min=0, help="User id that the steps run as.")]
+UserOption = Annotated[int, typer.Option(min=1, help="User id that the steps run as.")]
 
 EndpointOption = Annotated[
     str | None, typer.Option(envvar="KF_PIPELINES_ENDPOINT", help="Kubeflow Pipelines, like http://localhost:8080.")

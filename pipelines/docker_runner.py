@@ -46,7 +46,7 @@ def check_engine() -> set[str]:
     except FileNotFoundError:
         raise BadInput(MISSING.format("there is no command docker")) from None
     if found.returncode != 0:
-        raise BadInput(MISSING.format(found.stderr.strip().splitlines()[-1]))
+        raise BadInput(MISSING.format(found.stderr.strip().splitlines()[-1].rstrip(".")))
     return set(found.stdout.split())
 
 

@@ -20,6 +20,7 @@ from components.interchange.errors import BadInput, listed, near
 PAGE_SIZE = 100
 TIMEOUT_S = 30
 NUMBERS: dict[str, Callable[[str], Any]] = {"NUMBER_INTEGER": int, "NUMBER_DOUBLE": float}
+PLACES = ("source", "store")
 
 
 @dataclass(frozen=True)
@@ -51,14 +52,22 @@ def parameters_of(package: Package, assignments: list[str]) -> dict[str, Any]:
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         name = name.replace("-", "_")
-        if not equals or name not in package.parameters:
-            wrong.append(f"{assignment}: no such parameter.{near(name, package.parameters)}")
+        if not equals:
+            wrong.append(f"{assignment} (expected NAME=VALUE)")
+            continue
+        if name not in package.parameters:
+            wrong.append(f"{assignment} (no such parameter.{near(name, package.parameters)})")
+            continue
+        if name in PLACES and "://" not in text and not text.startswith("/"):
+            wrong.append(
+                f"{assignment} (a path of this machine; expected one that every pod sees, like s3://BUCKET/PREFIX)"
+            )
             continue
         kind = package.parameters[name]["parameterType"]
         try:
             found[name] = NUMBERS.get(kind, str)(text)
         except ValueError:
-            wrong.append(f"{assignment}: expected a number")
+            wrong.append(f"{assignment} (expected a {'whole ' if kind == 'NUMBER_INTEGER' else ''}number)")
     lacking = [name for name, one in package.parameters.items() if not one.get("isOptional") and name not in found]
     wrong += [f"{name} is required" for name in lacking if not any(one.startswith(f"{name}=") for one in wrong)]
     if wrong:

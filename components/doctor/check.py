@@ -21,8 +21,8 @@ class Check:
 
 
 def checked(name: str, look: Callable[[], str], remedy: str) -> Check:
-    """`ok` with what `look` returns, or `fail` with what it refuses."""
+    """`ok` with what `look` returns, or `fail` with what it refuses, or with what the system does."""
     try:
         return Check(name, "ok", look())
-    except BadInput as error:
+    except (BadInput, OSError) as error:
         return Check(name, "fail", str(error), remedy)

@@ -99,5 +99,5 @@ def _clock(server_time: Callable[[], datetime]) -> Check:
 def _tidied(blobs: Blobs, key: str) -> None:
     try:
         blobs.delete(key)
-    except BadInput:  # What cannot be deleted has failed a check already.
+    except (BadInput, OSError):  # What cannot be deleted has failed a check already.
         return

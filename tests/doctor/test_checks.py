@@ -36,6 +36,12 @@ def test_a_store_that_cannot_be_reached_says_where_to_look(wrong: str, s3_store:
     assert (check.name, check.state) == ("store", "fail") and "--store" in check.remedy + check.found
 
 
+def test_a_folder_that_the_system_will_not_make_is_told() -> None:
+    """An error number that the store has no words for: `/proc` says that the folder is not there."""
+    (check,) = store_checks("/proc/store")
+    assert (check.name, check.state) == ("store", "fail") and "/proc/store" in check.found and "--store" in check.remedy
+
+
 def test_wrong_credentials_are_told(s3_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     (check,) = store_checks(s3_store)

@@ -45,7 +45,10 @@ def test_show_history_rollback_and_pull(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", ["show", "history", "rollback"])
 def test_without_a_champion_every_command_says_so(tmp_path: Path, command: str) -> None:
-    code, _, err = graft("champion", command, "--store", str(tmp_path / "none"))
+    code, _, err = graft("champion", command, "--store", str(tmp_path))
     assert code == 2
     assert "nothing was ever promoted under the name 'model'" in err
+    code, _, err = graft("champion", command, "--store", str(tmp_path / "none"))
+    assert code == 2
+    assert f"--store {tmp_path}/none: there is no such folder." in err
     assert not (tmp_path / "none").exists()

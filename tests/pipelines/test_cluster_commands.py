@@ -160,12 +160,16 @@ def test_the_runs_of_a_cluster_are_listed_newest_first(cluster: Cluster, package
 
 
 def test_wrong_parameters_are_listed_before_anything_is_uploaded(cluster: Cluster, package: Path) -> None:
-    words = ["--param", "sed=1", "--param", "min_top1=high", "--param", "source=x"]
-    done = graft(cluster, "submit", package, *words)
+    words = ["sed=1", "min_top1=high", "seed=1.5", "model_name", "source=./my-images"]
+    done = graft(cluster, "submit", package, *(word for pair in words for word in ("--param", pair)))
 
     assert done.exit_code == 2 and cluster.calls == []
-    for said in ("sed=1: no such parameter. Close: seed", "min_top1=high: expected a number", "store is required"):
-        assert said in done.stderr
+    assert (
+        "--param: sed=1 (no such parameter. Close: seed, store.), min_top1=high (expected a number), "
+        "seed=1.5 (expected a whole number), model_name (expected NAME=VALUE), "
+        "source=./my-images (a path of this machine; expected one that every pod sees, like s3://BUCKET/PREFIX) "
+        "and 1 more. "
+    ) in done.stderr
 
 
 def refusals(package: Path, tmp_path: Path) -> Iterator[tuple[dict[str, Any], list[object], dict[str, str], str]]:

@@ -208,7 +208,7 @@ def test_shuffled_classes_are_named_one_by_one(model):
     ("client", "words"),
     [
         ("no-such-program --at-all", "cannot be run"),
-        ("", "cannot be run"),
+        ("", "cannot be run: it is empty"),
         ("false", "ended with exit code 1"),
         ("true", "printed 0 lines for 13 images"),
         ("""python3 -c "[print('{}') for _ in range(13)]" """, "expected a JSON object with logits or probabilities"),
