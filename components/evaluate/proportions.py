@@ -28,6 +28,16 @@ def share(hits_N: NDArray[np.bool_]) -> Interval:
     return Interval(found, min(max(0.0, centre - half), found), max(min(1.0, centre + half), found))
 
 
+def f1_of(true_N: NDArray[np.bool_], said_N: NDArray[np.bool_]) -> Interval:
+    """F1 of a class with its interval; NaN where no image is of it and none was said to be.
+
+    F1 = 2 J / (1 + J) rises with J, the share of right ones among the images that are of the class or were said to be,
+    so that the ends of J's interval are those of F1's.
+    """
+    found = share((true_N & said_N)[true_N | said_N])
+    return Interval(*(2 * bound / (1 + bound) for bound in found))
+
+
 def paired_change(better_N: NDArray[np.bool_], than_N: NDArray[np.bool_]) -> Interval:
     """Share of `better_N` minus share of `than_N` over the same images, its interval wide for few images.
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from components.evaluate.bootstrap import Interval, paired_difference, score_intervals
 from components.evaluate.mcnemar import mcnemar_p
-from components.evaluate.proportions import paired_change, share, wider
+from components.evaluate.proportions import f1_of, paired_change, share, wider
 from components.interchange import scoring
 from components.interchange.report import Row
 from components.interchange.scoring import Labels, Logits
@@ -71,6 +71,7 @@ def _shares(logits_NC: Logits, labels_N: Labels, num_classes: int) -> dict[str, 
         "top1": [share(hits_N)],
         "recall": [share(hits_N[labels_N == number]) for number in range(num_classes)],
         "precision": [share(hits_N[said_N == number]) for number in range(num_classes)],
+        "f1": [f1_of(labels_N == number, said_N == number) for number in range(num_classes)],
     }
 
 

@@ -176,8 +176,8 @@ def method_section(num_resamples: int, seed: int, bins: int, counts: dict[str, i
     sizes = ", ".join(f"{split} {count:,}" for split, count in counts.items())
     lines = [
         f"Images: {sizes}. Dataset {dataset_digest[:12]}. Everyone saw the same images, each cropped at its centre.",
-        f"Brackets are {CONFIDENCE:.0%} intervals over images: of shares (top1, recall, precision) by Wilson, of the "
-        f"others by percentile bootstrap ({num_resamples:,} resamples, seed {seed}); differences are paired: both "
+        f"Brackets are {CONFIDENCE:.0%} intervals over images: of shares (top1, recall, precision, f1) by Wilson, of "
+        f"the others by percentile bootstrap ({num_resamples:,} resamples, seed {seed}); differences are paired: both "
         "classifiers are scored on the same resamples; of recall by Tango, of top1 by the wider of both, since a "
         "bootstrap of few images promises too much. The intervals tell of the images drawn, not of other seeds or "
         "other training runs.",

@@ -84,7 +84,11 @@ def make(precision: Precision, bench: Bench, path: Path, work: Path, metadata: d
     for split in JUDGED_ON:
         made.losses[split] = bench.loss(path, split)
         made.because += too_much(precision, split, made.losses[split], max_drop)
-    log.info("precision=%s losses=%s eligible=%s", precision, made.losses, not made.because)
+    changes = " ".join(
+        f"{split}_top1_change={found.value:+.4f}[{found.low:+.4f},{found.high:+.4f}]"
+        for split, found in made.losses.items()
+    )
+    log.info("precision=%s %s eligible=%s", precision, changes, not made.because)
     return made
 
 

@@ -33,8 +33,8 @@ def training_page(details: Mapping[str, Any], parameters: Mapping[str, Any], num
     ]
     return render(
         "Fine-tuning",
-        f"{parameters['backbone']} under a new head; epoch {best_epoch} of {ended} was the best on val and is what "
-        "ships. Test images were not looked at.",
+        f"{parameters['backbone']} under a new head; epoch {best_epoch} of {ended} was the best on val and was "
+        "kept; whether it ships, evaluate decides. Test images were not looked at.",
         [
             _warnings(details["warnings"]),
             _course(history, best_epoch),

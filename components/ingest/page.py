@@ -58,7 +58,12 @@ def ingest_page(
         Section("Left out", left_out if quarantined else [Text("None.")]),
         Section("One picture under several labels", _sets(placement.conflicts, placement)),
         Section("Look-alikes", _sets(_telling(placement.families), placement)),
-        Section("Copies", _sets(placement.copies, placement), folded=True, hint=f"{len(placement.copies)} sets"),
+        Section(
+            "Copies",
+            _sets(placement.copies, placement),
+            folded=True,
+            hint=f"{len(placement.copies):,} {'set' if len(placement.copies) == 1 else 'sets'}",
+        ),
     ]
     return page.render("Images", lead, sections, figures=figures)
 

@@ -140,7 +140,10 @@ def read_pointer(blobs: Blobs, model_name: str) -> tuple[ChampionRecord, str] | 
         if not version.isdecimal():
             raise ValueError(f"its format is {record.format!r}")
     except (ValidationError, ValueError) as error:
-        raise BadInput(f"{blobs.uri}/{key} is no champion record of Graft: {what_is_wrong(error)}.") from None
+        raise BadInput(
+            f"{blobs.uri}/{key} is no champion record of Graft: {what_is_wrong(error)}. Put a copy of it back; without "
+            "it, the next model is promoted without a contest."
+        ) from None
     if kind != "graft.champion" or int(version) > VERSION:
         raise BadInput(f"{blobs.uri}/{key} has format {record.format}; this Graft reads graft.champion/{VERSION}.")
     return record, found[1]

@@ -98,7 +98,7 @@ def read_feature_statistics(folder: Path) -> FeatureStatistics | None:
             about = json.loads(str(found["about"]))
             moments = Moments(found["mean_K"].astype(np.float64), found["covariance_KK"].astype(np.float64))
             return FeatureStatistics(moments, about["images"], about["halves_distance"], about["origin"])
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
+    except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
         raise BadInput(f"{path} is damaged ({error}): expected mean_K, covariance_KK and about.") from None
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 INK = "#010203"  # Stands for the page's own ink: replaced by `currentColor`.
 # On a fresh machine matplotlib announces its font cache in the middle of our log.
@@ -71,6 +72,8 @@ def lines(
     axes.set_yscale("log" if log_y else "linear")
     if few and not log_x:
         axes.set_xticks(x)
+    elif not log_x and all(float(value).is_integer() for value in x):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if mark is not None:
         axes.axvline(mark, color=INK, alpha=0.5, linestyle="--", linewidth=1)
     if len(series) > 1:

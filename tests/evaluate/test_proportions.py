@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from components.evaluate.proportions import paired_change, share
+from components.evaluate.proportions import f1_of, paired_change, share
 from components.evaluate.scores import Intervals, paired_rows
 
 
@@ -15,6 +15,18 @@ def test_the_interval_of_a_share_is_wilsons(hits, n):
 
     assert found.value == hits / n
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-9)
+
+
+def test_the_interval_of_an_f1_holds_it_and_is_none_of_certainty():
+    rng = np.random.default_rng(0)
+    true_N, said_N = rng.random(200) < 0.5, rng.random(200) < 0.6
+    found, perfect = f1_of(true_N, said_N), f1_of(np.ones(20, bool), np.ones(20, bool))
+
+    assert found.value == pytest.approx(2 * (true_N & said_N).sum() / (true_N.sum() + said_N.sum()))
+    assert found.low < found.value < found.high
+    assert perfect.value == perfect.high == 1
+    assert 0.85 < perfect.low < 0.95  # Of J 20 / (20 + 1.96^2).
+    assert np.isnan(f1_of(np.zeros(3, bool), np.zeros(3, bool))).all()
 
 
 def test_no_images_have_no_share():

@@ -95,7 +95,7 @@ def test_a_folded_section_opens_without_a_script(page):
 
 def test_bars_lie_where_their_figures_are_on_the_scale(page):
     assert 'style="left: 20.00%; right: calc(100% - 80.00%)"' in page
-    assert '<b style="left: 50.00%">' in page
+    assert '<b style="left: clamp(.15rem, 50.00%, calc(100% - .15rem))">' in page
     assert '<u style="left: 60.00%">' in page
     assert Bars([], start=0.5).percent(0.4) == "0.00"
     assert Bars([], start=0.5).percent(1.4) == "100.00"
