@@ -123,7 +123,8 @@ def against_champion(
     """
     champion, folder, session, card = opponent
     classes = champion_model.compare_classes(dataset.classes, card.classes)
-    record = champion.record.model_dump(mode="json", include={"latency", "provider", "num_threads"})
+    kept = {"latency", "provider", "num_threads", "processor", "noisy"}
+    record = champion.record.model_dump(mode="json", include=kept)
     facts = {
         "digest": champion.digest,
         "shared_classes": classes.shared,

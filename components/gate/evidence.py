@@ -6,12 +6,18 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from components.gate.rules import counted
 from components.interchange.errors import BadInput, listed
 from components.interchange.report import Report, Row, read_report
 
 ENTRANTS = {"finetune": "candidate", "feature_extraction": "baseline"}
 WRITERS = {"ingest": ("ingest", "ingest_merge")}  # Where a source is read in shares, their merge tells of ingest.
 F = TypeVar("F", bound=BaseModel)
+
+
+def how_measured(provider: str | None, num_threads: int | None, processor: str | None) -> str:
+    """`CPUExecutionProvider and 4 threads`, and the processor where it is known."""
+    return f"{provider} and {counted(num_threads or 0, 'threads')}{f' of {processor}' if processor else ''}"
 
 
 class ChampionFacts(BaseModel):
@@ -26,6 +32,8 @@ class ChampionFacts(BaseModel):
     latency: list[Row] = []
     provider: str | None = None
     num_threads: int | None = None
+    processor: str | None = None
+    noisy: bool = False
 
 
 class Evaluated(BaseModel):
@@ -56,6 +64,14 @@ class Exported(BaseModel):
     flips: list[Flip]
 
 
+class Machine(BaseModel):
+    """Of the machine that latency ran on."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    processor: str | None = None
+
+
 class Measured(BaseModel):
     """Details of latency's report that the gate needs."""
 
@@ -64,6 +80,12 @@ class Measured(BaseModel):
     provider: str
     num_threads: int
     noisy: bool = False
+    machine: Machine = Machine()
+
+    @property
+    def how(self) -> str:
+        """In words what times depend on: provider, threads, and the processor where it is known."""
+        return how_measured(self.provider, self.num_threads, self.machine.processor)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from components.gate.evidence import ChampionFacts
+from components.gate.evidence import ChampionFacts, Measured, how_measured
 from components.gate.rules import IN_WORDS, Finding, Outcome, bounds, counted, figure, measured, number, of_rule, shown
 from components.interchange.errors import listed
 from components.interchange.report import Row
@@ -42,10 +42,9 @@ def beats(
     difference: Row | None,
     champion: ChampionFacts,
     latency: list[Row],
-    provider: str,
-    num_threads: int,
+    how: Measured,
 ) -> list[Finding]:
-    """Findings of the rule `promote_if`; `latency` are this model's rows at batch 1."""
+    """Findings of the rule `promote_if`; `latency` are this model's rows at batch 1, and `how` they were measured."""
     if difference is None:
         row = Row(name="top1_difference", value=None, of=RULE)
         few = len(champion.shared_classes) < CLASSES_TO_COMPARE
@@ -56,7 +55,7 @@ def beats(
     quality = not_worse(difference, margin)
     if promote_if == "not-worse":
         return [quality]
-    return [quality, *(faster(name, latency, champion, provider, num_threads) for name in LATENCY)]
+    return [quality, *(faster(name, latency, champion, how) for name in LATENCY)]
 
 
 def better(difference: Row) -> Finding:
@@ -83,24 +82,35 @@ def not_worse(difference: Row, margin: float) -> Finding:
     return _finding("open", f"{told} cannot be told from the margin {limit}", difference)
 
 
-def faster(name: str, latency: list[Row], champion: ChampionFacts, provider: str, num_threads: int) -> Finding:
-    """This model's percentile must be clearly below the champion's, measured the same way."""
+def faster(name: str, latency: list[Row], champion: ChampionFacts, how: Measured) -> Finding:
+    """This model's percentile must be clearly below the champion's, measured the same way.
+
+    Noise only slows: on a noisy machine a model may be faster than it looks, and so may a champion that was measured on
+    one.
+    """
     ours = next(row for row in latency if row.name == name)
     theirs = next((row for row in champion.latency if (row.name, row.of) == (name, ours.of)), None)
     if theirs is None:
         return _finding(
             "open", f"{shown(ours)}: the champion's {IN_WORDS[name]} is not known, it was promoted without", ours
         )
-    if (champion.provider, champion.num_threads) != (provider, num_threads):
-        how = f"{champion.provider} and {counted(champion.num_threads or 0, 'threads')}"
-        here = f"{provider} and {counted(num_threads, 'threads')}"
-        return _finding("open", f"{shown(ours)}: the champion was measured with {how}, this model with {here}", ours)
+    processors = {champion.processor, how.machine.processor} - {None}
+    if (champion.provider, champion.num_threads) != (how.provider, how.num_threads) or len(processors) > 1:
+        then = how_measured(champion.provider, champion.num_threads, champion.processor)
+        words = f"{shown(ours)}: the champion was measured with {then}, this model with {how.how}"
+        return _finding("open", words, ours)
     (low, high), (their_low, their_high) = bounds(ours), bounds(theirs)
     compared = f"the champion's {measured(theirs)} ({counted(ours.n or 0, 'runs')})"
     if high < their_low:
-        return _finding("holds", f"{shown(ours)} is clearly below {compared}", ours)
+        words = f"{shown(ours)} is clearly below {compared}"
+        if champion.noisy:
+            return _finding("open", f"{words}, but the machine was too noisy to tell when that was measured", ours)
+        return _finding("holds", words, ours)
     if low > their_high or number(ours) >= number(theirs):
-        return _finding("violated", f"{shown(ours)} is not below {compared}", ours)
+        words = f"{shown(ours)} is not below {compared}"
+        if how.noisy:
+            return _finding("open", f"{words}, but the machine was too noisy to tell", ours)
+        return _finding("violated", words, ours)
     return _finding("open", f"{shown(ours)} cannot be told from {compared}", ours)
 
 

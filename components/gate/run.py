@@ -42,6 +42,8 @@ def run(spec: Gate, context: RunContext) -> None:
         "allow_rolled_back": spec.allow_rolled_back,
         "provider": evidence.measured.provider,
         "num_threads": evidence.measured.num_threads,
+        "processor": evidence.measured.machine.processor,
+        "noisy": evidence.measured.noisy,
     }
     spec.verdict.write_text(verdict.word, encoding="utf-8")  # No newline: Kubeflow compares the file as it is.
     write_report(spec.report, spec, [finding.row for finding in findings] + carried(evidence), details)
@@ -76,8 +78,7 @@ def judge(spec: Gate, evidence: Evidence) -> list[Finding]:
         return findings
     compared = rivalry.LATENCY if spec.promote_if == "faster" else ()
     measured = [evidence.row("latency", name, budgets.AT_BATCH_1) for name in compared]
-    provider, num_threads = evidence.measured.provider, evidence.measured.num_threads
-    findings += rivalry.beats(spec.promote_if, spec.margin, difference, champion, measured, provider, num_threads)
+    findings += rivalry.beats(spec.promote_if, spec.margin, difference, champion, measured, evidence.measured)
     change = rivalry.class_change(champion, spec.allow_class_change)
     return findings + ([] if change is None else [change])
 

@@ -38,6 +38,8 @@ class EarlierRecord(BaseModel):
     latency: list[Row] = []
     provider: str | None = None
     num_threads: int | None = None
+    processor: str | None = None
+    noisy: bool = False
     top1: list[Row] = []
     rolled_back: str | None = None
 

@@ -29,6 +29,8 @@ class Approval(BaseModel):
     allow_rolled_back: bool = False
     provider: str | None = None
     num_threads: int | None = None
+    processor: str | None = None
+    noisy: bool = False
     latency: list[Row] = []
     top1: list[Row] = []
 

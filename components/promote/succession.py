@@ -61,6 +61,8 @@ def new_record(
         latency=approved.latency,
         provider=approved.provider,
         num_threads=approved.num_threads,
+        processor=approved.processor,
+        noisy=approved.noisy,
         top1=approved.top1,
     )
     return champion.successor(record) if champion else ChampionRecord(**record.model_dump())

@@ -272,7 +272,25 @@ def test_promote_if_faster(judged):
             {"num_threads": 2},
             "inconclusive",
             "p50 8.00 [7.90, 8.10] ms: the champion was measured with CPUExecutionProvider and 4 threads, "
-            "this model with CPUExecutionProvider and 2 threads",
+            "this model with CPUExecutionProvider and 2 threads of a Xeon",
+        ),
+        (
+            {"champion": champion(processor="an Epyc")},
+            "inconclusive",
+            "p50 8.00 [7.90, 8.10] ms: the champion was measured with CPUExecutionProvider and 4 threads of an Epyc, "
+            "this model with CPUExecutionProvider and 4 threads of a Xeon",
+        ),
+        (
+            {"champion": champion(processor="a Xeon", noisy=True)},
+            "inconclusive",
+            "p50 8.00 [7.90, 8.10] ms is clearly below the champion's 10.0 [9.80, 10.2] ms (1,000 runs), "
+            "but the machine was too noisy to tell when that was measured",
+        ),
+        (
+            {"p50": figure("p50_ms", 11.0, 10.5, 11.5, **RUNS), "noisy": True},
+            "inconclusive",
+            "p50 11.0 [10.5, 11.5] ms is not below the champion's 10.0 [9.80, 10.2] ms (1,000 runs), "
+            "but the machine was too noisy to tell",
         ),
         (
             {"rival": figure("top1_difference", -0.05, -0.08, -0.02, of="selected-champion", **TEST)},

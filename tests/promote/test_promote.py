@@ -94,7 +94,9 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def test_a_model_becomes_champion_and_is_published(tmp_path: Path, store: str) -> None:
     a, b = onnx_model(tmp_path, "a"), onnx_model(tmp_path, "b")
     assert promote(tmp_path / "1", a, gate_report(tmp_path, None), store, "--run-id", "run1") == 0
-    gate = gate_report(tmp_path, digest(a), provider="CPUExecutionProvider", num_threads=2)
+    gate = gate_report(
+        tmp_path, digest(a), provider="CPUExecutionProvider", num_threads=2, processor="a Xeon", noisy=True
+    )
     assert promote(tmp_path / "2", b, gate, store, "--run-id", "run2") == 0
 
     report = read_report(tmp_path / "2")
@@ -110,6 +112,7 @@ def test_a_model_becomes_champion_and_is_published(tmp_path: Path, store: str) -
     assert [(row["name"], row["value"], row["high"]) for row in pointer["latency"]] == [("p99_ms", 7.5, 8.0)]
     assert [(row["name"], row["value"]) for row in pointer["top1"]] == [("top1", 0.93)]
     assert pointer["provider"] == "CPUExecutionProvider" and pointer["num_threads"] == 2
+    assert pointer["processor"] == "a Xeon" and pointer["noisy"] is True
     assert [(earlier["digest"], earlier["run_id"]) for earlier in pointer["history"]] == [(digest(a), "run1")]
 
 
