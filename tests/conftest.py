@@ -47,6 +47,7 @@ sys.addaudithook(_refuse_the_network)
 LONGEST = (
     *("e2e/test_run.py", "e2e/test_s3_store.py", "backbones/test_backbones.py", "pipelines/test_conformance.py"),
     *("export_onnx/test_precisions.py", "finetune/test_find_lr.py", "finetune/test_resume.py", "pipelines/test_kfp.py"),
+    "finetune/test_processes.py",
     *("ingest/test_ingest_s3.py", "promote/test_promote.py", "pipelines/test_recommend.py"),
 )
 
