@@ -18,17 +18,18 @@ def drop(differences: Sequence[Row], max_drop: float, opponent: str) -> Finding:
     seen = sorted((row for row in differences if row.value is not None), key=lambda row: (bounds(row)[0], row.of))
     clearly = [row for row in seen if bounds(row)[1] < -max_drop]
     perhaps = [row for row in seen if bounds(row)[0] <= -max_drop <= bounds(row)[1]]
-    limit = f"-{figure(max_drop)} against the {opponent}"
+    limit = f"more than {figure(max_drop)} of its recall against the {opponent}"
     outcome: Outcome
     if clearly:
-        outcome, words = "violated", f"recall falls clearly below {limit}: {listed(map(_told, clearly))}"
+        outcome, words = "violated", f"a class clearly lost {limit}: {listed(map(_told, clearly))}"
     elif perhaps or unseen:
         missing = f"; no test images of {listed(unseen)}" if unseen else ""
-        outcome, words = "open", f"recall cannot be told from {limit}: {listed(map(_told, perhaps)) or 'none'}{missing}"
+        which = listed(map(_told, perhaps)) or "none"
+        outcome, words = "open", f"whether a class lost {limit} cannot be told: {which}{missing}"
     else:
         classes = counted(len(seen), "classes") if len(seen) != 1 else "1 class"
         lowest = f", the lowest {_told(seen[0])}" if seen else ""
-        outcome, words = "holds", f"recall of {classes} stays clearly above {limit}{lowest}"
+        outcome, words = "holds", f"of {classes} clearly none lost {limit}{lowest}"
     worst = (clearly or perhaps or seen or list(differences))[0]
     return Finding(outcome, words, of_rule(worst, RULE))
 

@@ -16,18 +16,20 @@ def recall(of, value, low, high, n=100):
         (
             (-0.2, -0.3, -0.11),
             "keep",
-            "recall falls clearly below -0.050 against the champion: scratch -0.200 [-0.300, -0.110] (100 images)",
+            "a class clearly lost more than 0.050 of its recall against the champion: "
+            "scratch -0.200 [-0.300, -0.110] (100 images)",
         ),
         (
             (-0.02, -0.08, 0.04),
             "inconclusive",
-            "recall cannot be told from -0.050 against the champion: scratch -0.020 [-0.080, +0.040] (100 images)",
+            "whether a class lost more than 0.050 of its recall against the champion cannot be told: "
+            "scratch -0.020 [-0.080, +0.040] (100 images)",
         ),
         (
             (0.0, -0.04, 0.04),
             "promote",
-            "recall of 2 classes stays clearly above -0.050 against the champion, the lowest scratch +0.000 "
-            "[-0.040, +0.040] (100 images)",
+            "of 2 classes clearly none lost more than 0.050 of its recall against the champion, the lowest "
+            "scratch +0.000 [-0.040, +0.040] (100 images)",
         ),
     ],
 )

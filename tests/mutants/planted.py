@@ -270,6 +270,27 @@ MUTANTS = (
         ("tests/latency",),
     ),
     Mutant(
+        "a gain's interval of the bootstrap alone",
+        "components/evaluate/proportions.py",
+        "    return Interval(one.value, min(one.low, other.low), max(one.high, other.high))",
+        "    return one",
+        ("tests/evaluate/test_proportions.py",),
+    ),
+    Mutant(
+        "a class without a label becomes the last one",
+        "components/ingest/hugging_face.py",
+        "pc.equal(table.column(column), NO_LABEL)",
+        "pc.equal(table.column(column), -2)",
+        ("tests/ingest/test_hugging_face.py",),
+    ),
+    Mutant(
+        "times of two processors compared",
+        "components/gate/rivalry.py",
+        " or len(processors) > 1:",
+        ":",
+        ("tests/gate/test_rules.py",),
+    ),
+    Mutant(
         "gate inverted",
         "components/gate/rivalry.py",
         "    if low > 0:\n",
