@@ -13,6 +13,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
+from hypothesis import Phase, settings
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
@@ -29,6 +30,10 @@ COLOURS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (200, 60, 40)}
 TINY_BACKBONE = "test_resnet"
 TINY_INPUT_PX = 32
 COUNTS = {"train": 20, "val": 10, "test": 10}
+
+
+# Of a planted bug only whether tests fail matters, not the smallest example: to look for it may take five minutes.
+settings.register_profile("no_shrinking", phases=[phase for phase in Phase if phase is not Phase.shrink])
 
 
 def _refuse_the_network(event: str, arguments: tuple[object, ...]) -> None:

@@ -28,7 +28,8 @@ def plant(mutant: Mutant, copy: Path) -> None:
 
 def suite_is_red(copy: Path, tests: tuple[str, ...]) -> bool:
     """Whether the tests fail in the copy. What pytest itself gets wrong (no tests, a usage error) does not count."""
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
+    command += ["--hypothesis-profile", "no_shrinking", *tests]
     done = subprocess.run(
         command, cwd=copy, env={**os.environ, "PYTHONPATH": str(copy)}, capture_output=True, text=True
     )
