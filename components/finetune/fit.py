@@ -62,6 +62,8 @@ def fit(
     `groups` gives the param groups of what is trainable at the time. With `checkpoints` it continues where the last
     one stands, saves as it goes, and saves before it obeys SIGTERM.
     """
+    if len(val) < hardware.world.size:
+        raise BadInput(f"{len(val)} val images cannot be shared by {hardware.world.size} processes. Start fewer.")
     freeze_stages(model.model, stages_of(model.model), plan.freeze)
     progress = Progress(device_batch=plan.device_batch_size or plan.batch_size)
     world, resident = hardware.world, resident_if_fitting(train, hardware.device)

@@ -123,6 +123,11 @@ def test_passes_are_as_many_in_every_process() -> None:
         World(0, 2).passes(10, 2)
 
 
+def test_a_val_too_small_for_the_processes_is_refused(tiny_dataset: Path) -> None:
+    with pytest.raises(BadInput, match="30 val images cannot be shared by 31 processes"):
+        fitted(tiny_dataset, PLAN, hardware=dataclasses.replace(CPU, world=World(0, 31)))
+
+
 NORMS = {
     "plain": lambda: nn.BatchNorm2d(3),
     "with activation": lambda: BatchNormAct2d(3, act_layer=nn.SiLU),
