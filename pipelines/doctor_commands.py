@@ -94,6 +94,6 @@ def _show(checks: "list[Check]", json: bool) -> None:
         return
     width = max(len(check.name) for check in checks)
     for check in checks:
-        print(f"{check.state:<5} {check.name:<{width}}  {check.found}")
+        terminal.hanging(f"{check.state:<5} {check.name:<{width}}  ", check.found)
         if check.remedy:
-            print(f"{'':<6}{'':<{width}}  -> {check.remedy}")
+            terminal.hanging(f"{'':<6}{'':<{width}}  ", f"-> {check.remedy}")

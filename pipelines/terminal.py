@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 SHOWN_CLASSES = 5
 SHORT_DIGEST = 12
 MIB = 1 << 20
+LEAST_ROOM = 30
 MINUTES = len("2026-11-26T10:22")
 WORDS = {"run": "", "unchanged": "unchanged", "skip": "skipped"}
 LONG_NAME = 29  # Leaves the sources room in 80 columns.
@@ -115,6 +118,16 @@ def runs(found: Iterable[dict[str, Any]]) -> None:
     shown = {"run_id": "run", "model_name": "model", "verdict": "verdict", "baseline_top1": "baseline"}
     shown |= {"candidate_top1": "candidate", "p99_ms": "p99_ms", "seconds": "seconds"}
     columns(list(shown), found, list(shown.values()))
+
+
+def hanging(head: str, words: str) -> None:
+    """Words behind a head; on a terminal what does not fit goes on below them, in a file it stays one line."""
+    if not sys.stdout.isatty():
+        print(f"{head}{words}")
+        return
+    room = max(shutil.get_terminal_size().columns - len(head), LEAST_ROOM)
+    lines = textwrap.wrap(words, room, break_long_words=False, break_on_hyphens=False)
+    print(head + f"\n{' ' * len(head)}".join(lines))
 
 
 def champions(found: Iterable[dict[str, Any]]) -> None:

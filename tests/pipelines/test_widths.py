@@ -1,5 +1,6 @@
 """No table is wider than a terminal of 80 columns, and what must be copied stays whole in it."""
 
+import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -103,3 +104,20 @@ def test_how_long_ago_is_said_as_people_say_it(age_s: float, said: str) -> None:
     step = {"step": "export_onnx", "state": "done", "age_s": age_s}
     found = {"run_id": RUN, "model_name": "m", "verdict": "promote", "reasons": [], "steps": [step]}
     assert lines(found)[1] == f"export_onnx         done      ({said} ago)"
+
+
+def test_words_go_on_below_themselves_on_a_terminal_and_stay_a_line_in_a_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = "copies of artifacts (/a/folder-with-a-long-name): 29.7 GiB are free, and more would be welcome here"
+    terminal.hanging("ok    disk  ", words)
+    assert capsys.readouterr().out == f"ok    disk  {words}\n"
+    monkeypatch.setenv("COLUMNS", "60")
+    main, other = os.openpty()
+    with os.fdopen(other, "w") as tty:
+        monkeypatch.setattr("sys.stdout", tty)
+        terminal.hanging("ok    disk  ", words)
+    shown = os.read(main, 4096).decode().splitlines()
+    assert max(map(len, shown)) <= 60 and len(shown) > 1
+    assert all(line.startswith(" " * 12) for line in shown[1:])
+    assert " ".join(line.strip() for line in shown) == f"ok    disk  {words}"
