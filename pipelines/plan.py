@@ -79,7 +79,7 @@ def parts_of(request: Request, store: Store, step: Step, inputs: Mapping[str, st
     if step.name == "ingest":
         parts["source"] = source_listing(given["source"], given["image_column"])
         if given["test_manifest"] is not None:
-            parts["test_manifest"] = source_listing(given["test_manifest"], given["image_column"])
+            parts["test_manifest"] = source_listing(given["test_manifest"], given["image_column"], "--test-manifest")
         parts["champion"] = _lineage(request, store, step, parts)
     if step.name in ("feature_extraction", "finetune"):
         parts["weights"] = fingerprints.weights(

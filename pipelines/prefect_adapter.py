@@ -1,9 +1,13 @@
 """Prefect's view of a step: one task by its name, which calls the runner. Keys and caching stay ours."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.events.worker import EventsWorker
+from prefect.exceptions import TerminationSignal
 from prefect.logging.handlers import APILogWorker
 from prefect.states import Completed
 
@@ -50,6 +54,15 @@ class StepTasks:
         self.outcomes[outcome.step] = outcome
         self.tell(outcome)
         return outcome.outputs
+
+
+@contextmanager
+def sigterm_as_exit() -> Iterator[None]:
+    """SystemExit where SIGTERM ends a flow: of one that `graft serve` sends, Prefect keeps its own exception."""
+    try:
+        yield
+    except TerminationSignal as error:
+        raise SystemExit(128 + error.signal) from None
 
 
 def drain() -> None:

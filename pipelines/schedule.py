@@ -11,11 +11,13 @@ import sys
 
 from components.interchange.champion import pointer_key
 from components.interchange.errors import BadInput
+from components.interchange.s3_objects import SCHEME
 from pipelines.cron import next_time
 from pipelines.lock import only_schedule
 from pipelines.prefect_server import prefect_api
 from pipelines.run_options import RunOptions
 from pipelines.session import request_for
+from pipelines.source_listing import existing_place
 from pipelines.store import open_store
 
 
@@ -24,6 +26,8 @@ def serve(options: RunOptions, cron: str, timezone: str) -> None:
     next_time(cron, timezone)
     request = request_for(options)  # Refuses what no run would take.
     pointer_key(request.model_name)
+    if not options.source.startswith(SCHEME):  # A bucket may be out of reach for a while.
+        existing_place(options.source)
     if importlib.util.find_spec("prefect") is None:
         raise BadInput("Prefect is not installed. Install graft[prefect].")
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)

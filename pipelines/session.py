@@ -213,10 +213,12 @@ def _under_prefect(request: Request, store: Store, summed: Callable[[Mapping[str
 
     lasts = bool(os.environ.get("PREFECT_API_URL"))  # A server whose UI somebody may look at afterwards.
     with prefect_api(store.root / "prefect", drain) as wait_until_up:
+        from pipelines.prefect_adapter import sigterm_as_exit
         from pipelines.prefect_flow import graft
 
         wait_until_up()
-        outcomes, flow_run_id = graft(dataclasses.asdict(request))
+        with sigterm_as_exit():
+            outcomes, flow_run_id = graft(dataclasses.asdict(request))
         summary, verdict = summed(outcomes)
         if lasts:
             from pipelines.prefect_artifacts import show

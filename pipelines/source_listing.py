@@ -20,30 +20,39 @@ EXPECTED = (
 )
 
 
-def source_listing(source: str, image_column: str) -> dict[str, Any]:
+def source_listing(source: str, image_column: str, option: str = "--source") -> dict[str, Any]:
     """Count and sha256 of a source's listing: relative path, size and modification time (on S3 ETag) of every file.
 
     A manifest counts by its bytes and by the files that it names, an archive as the one file that it is, also where
     `source` is a manifest inside it, on disk and on S3. BadInput where there is nothing.
     """
     if source.startswith(SCHEME):
-        return _objects(source)
-    place = Path(source.removeprefix("file://"))
-    if "://" in source.removeprefix("file://"):
-        raise BadInput(f"--source {source}: expected {EXPECTED}.")
+        return _objects(source, option)
+    place = existing_place(source, option)
     if place.is_dir():
-        return _folder(source, place)
-    archive = next((parent for parent in place.parents if parent.is_file()), None)
-    if archive:
+        return _folder(place, f"{option} {source}")
+    if archive := _archive_of(place):
         return _listing(archive.parent, [archive], place.relative_to(archive).as_posix())
-    if not place.exists():
-        raise BadInput(f"--source {source}: there is no such folder or file.")
     if place.suffix.lower() not in MANIFEST_SUFFIXES:
         return _listing(place.parent, [place])
     return _listing(place.parent, [place, *_named_by(place, image_column)], file_digest(place))
 
 
-def _objects(source: str) -> dict[str, Any]:
+def existing_place(source: str, option: str = "--source") -> Path:
+    """The path of a source on a disk, which may lie inside an archive; BadInput where there is nothing."""
+    place = Path(source.removeprefix("file://"))
+    if "://" in source.removeprefix("file://"):
+        raise BadInput(f"{option} {source}: expected {EXPECTED}.")
+    if not place.exists() and not _archive_of(place):
+        raise BadInput(f"{option} {source}: there is no such folder or file.")
+    return place
+
+
+def _archive_of(place: Path) -> Path | None:
+    return next((parent for parent in place.parents if parent.is_file()), None)
+
+
+def _objects(source: str, option: str) -> dict[str, Any]:
     """A manifest counts with all objects beside and below it, whichever it names."""
     bucket, key = bucket_and_key(source)
     is_manifest = key.lower().endswith(MANIFEST_SUFFIXES)
@@ -55,7 +64,7 @@ def _objects(source: str) -> dict[str, Any]:
     if not found and (single := bucket.find(key)):
         found = [single]
     if not found:
-        raise BadInput(f"--source {source}: there is no such object or prefix. Is AWS_ENDPOINT_URL right?")
+        raise BadInput(f"{option} {source}: there is no such object or prefix. Is AWS_ENDPOINT_URL right?")
     return _listed(found, folder)
 
 
@@ -66,10 +75,10 @@ def _listed(objects: list[S3Object], folder: str, more: str = "") -> dict[str, A
     return {"files": len(objects), "listing": lines.hexdigest()}
 
 
-def _folder(source: str, place: Path) -> dict[str, Any]:
+def _folder(place: Path, named: str) -> dict[str, Any]:
     files = sorted(_files(place, set()))
     if not files:
-        raise BadInput(f"--source {source} is an empty folder. Expected a subfolder with images for every class.")
+        raise BadInput(f"{named} is an empty folder. Expected a subfolder with images for every class.")
     return _listing(place, files)
 
 

@@ -106,6 +106,8 @@ def _sentence(error: ValidationError) -> str:
         flag = _flag(".".join(str(part) for part in problem["loc"]))
         message = problem["msg"].removeprefix("Value error, ")
         message = message[:1].lower() + message[1:]
+        if problem["type"] == "missing":
+            return f"{flag} is required"
         return f"{flag}: {message}, got {problem['input']!r}" if problem["loc"] else message
 
     return "; ".join(one(problem) for problem in error.errors())

@@ -98,6 +98,13 @@ def test_all_wrong_values_are_listed_at_once() -> None:
         assert flag in str(error.value)
 
 
+def test_flags_that_lack_are_named_and_no_more() -> None:
+    from components.ingest.spec import Ingest
+
+    with pytest.raises(BadInput, match=r"^--dataset is required; --report is required$"):
+        parse(Ingest, ["--source", "images"])
+
+
 @pytest.mark.parametrize("argv", [[], ["--dataset", "x"], ["--no-such-flag", "1"]])
 def test_a_wrong_command_line_is_exit_code_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     from components.finetune.spec import Finetune

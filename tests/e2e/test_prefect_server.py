@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import httpx
 import pytest
 
 from pipelines.prefect_server import prefect_api
-from tests.e2e.conftest import Run
+from tests.e2e.conftest import GRAFT, Run, Words
 
 
 def asked(path: str, **body: Any) -> Any:
@@ -49,3 +51,31 @@ def test_a_configured_server_has_the_scores_the_steps_and_a_link_to_the_page(
     left_out = {one["name"]: one["state"]["message"] for one in of_both if one["state_name"] == "Skipped"}
     drifted = "the images drifted since the champion"
     assert left_out == {row["step"]: drifted for row in steps if row["step"] != "ingest"}
+
+
+@pytest.mark.slow
+def test_a_scheduled_run_that_sigterm_ends_is_recorded_and_told(
+    tiny_words: Words, tiny_source: Path, tmp_path: Path
+) -> None:
+    """In the midst of Prefect's flow, whose runner sends the signal on to the run."""
+    store, told, log = tmp_path / "store", tmp_path / "told.json", tmp_path / "serve.log"
+    words = [
+        word for word in tiny_words(tiny_source, store, runner="process", engine="prefect")[1:] if word != "--json"
+    ]
+    command = [GRAFT, "serve", "--cron", "* * * * *", *words, "--notify", f"tee {told}"]
+    with log.open("w") as stream:
+        serving = subprocess.Popen(command, stdout=stream, stderr=stream)
+    try:
+        until = time.monotonic() + 180
+        while "\ningest  " not in log.read_text():
+            assert serving.poll() is None and time.monotonic() < until, log.read_text()
+            time.sleep(0.1)
+        serving.terminate()
+        assert serving.wait(60) == 0
+    finally:
+        serving.kill()
+    assert "Traceback" not in log.read_text()
+    (recorded,) = (store / "runs").glob("*/summary.json")
+    for place in (recorded, told):
+        summary = json.loads(place.read_text())
+        assert summary["verdict"] == "interrupted" and "ended by SIGTERM" in summary["reasons"][0]

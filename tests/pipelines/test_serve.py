@@ -37,6 +37,7 @@ SUMMARY = {"run_id": "r1", "verdict": "keep"}
         (["--cron", "* * * * *", "--source", ".", "--sorce", "x"], "--sorce"),
         (["--cron", "* * * * *", "--source", ".", "--require", "promote"], "of no use here"),
         (["--cron", "* * * * *"], "--source"),
+        (["--cron", "* * * * *", "--source", "nowhere"], "--source nowhere: there is no such folder or file"),
     ],
 )
 def test_what_cannot_be_served_is_refused_at_once(arguments: list[str], words: str) -> None:

@@ -28,6 +28,11 @@ def test_a_source_that_is_not_there_is_refused(tmp_path: Path, source: str, word
         source_listing(source if "://" in source else str(tmp_path / source), "image")
 
 
+def test_what_is_not_there_is_named_by_its_own_option() -> None:
+    with pytest.raises(BadInput, match=r"^--test-manifest nowhere\.csv: there is no such folder or file"):
+        source_listing("nowhere.csv", "image", "--test-manifest")
+
+
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
     """Two files in folders."""
