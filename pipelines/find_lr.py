@@ -9,6 +9,7 @@ from typing import Any
 from components.finetune.find_lr.spec import FindLr
 from components.interchange.artifact import read_card
 from components.interchange.cli import argv_of
+from components.interchange.errors import BadInput, listed
 from components.interchange.report import read_report
 from components.interchange.step import RunContext
 from pipelines.parameters import Values, for_backbone, merged, parsed, spec_of, values_of
@@ -29,6 +30,11 @@ def find_lr(
     StepFailed where the test did not end well; it has said why itself. BadInput where `dataset` is no dataset.
     """
     read_card(dataset, "dataset")  # Refuses what is none before torch is loaded.
+    other_steps = [one for one in set if "=" in one and not one.startswith("finetune.")]
+    if other_steps:
+        raise BadInput(
+            f"--set {listed(other_steps)}: expected parameters of finetune alone, like finetune.freeze=early."
+        )
     named, graph, given = recipe(chosen), [FINETUNE], parsed(set, [FINETUNE])
     other = {} if backbone is None else for_backbone(backbone, named, graph, {**given, "ingest": {"stored_size_px": 0}})
     options = {"finetune": {name: value for name, value in own.items() if value is not None}}

@@ -149,6 +149,7 @@ def test_a_wrong_dataset_is_exit_code_2(tmp_path: Path) -> None:
     [
         (["--num-steps", "5"], "graft: --num-steps: input should be greater than or equal to 20, got 5.\n"),
         (["--lowest-lr", "2"], "graft: highest_lr=1 must be above lowest_lr=2.\n"),
+        (["--set", "gate.max-p99-ms=3"], "graft: --set gate.max-p99-ms=3: expected parameters of finetune alone"),
         (["--set", "finetune.batch-size=1"], "finetune.batch-size=1: input should be greater than or equal to 2"),
     ],
 )
