@@ -14,6 +14,8 @@ from pipelines.steps import CLUSTER_STEPS, SHARDED_STEPS, STEPS, Step, Strategy,
 PullPolicy = Literal["IfNotPresent", "Always", "Never"]
 RESOURCES = ("cpu", "memory_gib", "shm_gib", "timeout_s", "pod_retries")
 OF_A_RUN = ("source", "seed")  # Parameters of steps that every run on a cluster is given anew.
+FILES = ("weights", "test_manifest")  # Parameters of steps that may name a file.
+ELSEWHERE = ("/", "file://", "s3://", "package:")
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
 
@@ -185,6 +187,17 @@ def compiled(path: Path, strategy: Strategy, values: Mapping[str, Mapping[str, A
         raise BadInput(
             f"--set {listed(late)}: on a cluster that is a parameter of each run, as of `graft submit pipeline.yaml "
             "--param seed=1`. Leave it out here."
+        )
+    here = [
+        f"{step}.{name}={value}"
+        for step, given in values.items()
+        for name, value in given.items()
+        if name in FILES and value and not str(value).startswith(ELSEWHERE) and value not in ("hub", "store")
+    ]
+    if here:
+        raise BadInput(
+            f"--set {listed(here)}: a path of this machine. Expected one that every pod sees, like s3://BUCKET/KEY; "
+            "for weights also hub, store or package:NAME."
         )
     if path.suffix not in (".yaml", ".yml") or not path.parent.is_dir():
         raise BadInput(f"--output {path}: expected a .yaml file in a folder that exists.")

@@ -197,6 +197,14 @@ def test_a_token_and_a_namespace_from_the_environment(package: Path) -> None:
     assert done.exit_code == 0, done.output
 
 
+def test_a_file_that_no_pod_has_is_not_compiled_in(tmp_path: Path) -> None:
+    words = ["--output", tmp_path / "p.yaml", "--image-prefix", "r/graft-", "--image-tag", "1"]
+    words += ["--set", "finetune.weights=./mine.pth", "--set", "ingest.test-manifest=frozen.csv"]
+    done = CliRunner().invoke(app, ["compile", *map(str, words)])
+    assert done.exit_code == 2 and not (tmp_path / "p.yaml").exists()
+    assert "--set ingest.test_manifest=frozen.csv, finetune.weights=./mine.pth: a path of this machine" in done.stderr
+
+
 def test_no_compiled_pipeline_is_refused(cluster: Cluster, tmp_path: Path) -> None:
     (tmp_path / "other.yaml").write_text("a: 1\n")
     for name in ("other.yaml", "nowhere.yaml"):
