@@ -25,7 +25,7 @@ from pydantic_settings.exceptions import SettingsError
 from components import __version__
 from components.interchange.artifact import RUN_FILE, digest, to_json
 from components.interchange.blobs import open_blobs
-from components.interchange.errors import BadInput, disk_is_full, listed, memory_ran_out
+from components.interchange.errors import BadInput, disk_is_full, listed, memory_ran_out, near
 from components.interchange.executor_output import given_folders, write_executor_output
 from components.interchange.heartbeat import beating
 from components.interchange.ranks import is_first
@@ -58,6 +58,7 @@ def parse(spec_type: type[S], argv: Sequence[str]) -> tuple[S, RunContext]:
     """A spec and a run context from `--flag value` pairs; BadInput lists every wrong value."""
     name = f"python -m {_package(spec_type)}"
     _check_text(argv)
+    _check_flags(spec_type, name, argv)
     argv = [*argv, *_lists(spec_type, argv)]
     command = create_model(
         spec_type.__name__, __base__=cast(Any, (spec_type, RunContext, _CommandLineOnly)), __doc__=spec_type.__doc__
@@ -80,6 +81,16 @@ def _check_text(argv: Sequence[str]) -> None:
             word.encode()
         except UnicodeEncodeError:
             raise BadInput(f"{word!r} is no UTF-8 text: rename the file or folder, or give a link to it.") from None
+
+
+def _check_flags(spec_type: type[Spec], command: str, argv: Sequence[str]) -> None:
+    """In a line what argparse would say after twenty of usage."""
+    known = ["--help", *map(_flag, [*spec_type.model_fields, *RunContext.model_fields])]
+    given = [word.partition("=")[0] for word in argv if word.startswith("--")]
+    unknown = [flag for flag in given if flag not in known]
+    if unknown:
+        told = "; ".join(f"unknown flag {flag}.{near(flag, known)}" for flag in unknown)
+        raise BadInput(f"{told} `{command} --help` lists them all.")
 
 
 def _lists(spec_type: type[Spec], argv: Sequence[str]) -> list[str]:

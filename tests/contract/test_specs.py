@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from components.ingest.spec import Ingest
 from components.interchange.cli import argv_of, main, parse
 from components.interchange.errors import BadInput
 from components.interchange.step import RunContext, Spec, given_parameters, parameters, ports
@@ -96,6 +97,12 @@ def test_all_wrong_values_are_listed_at_once() -> None:
 
     for flag in ("--base-lr", "--freeze", "--num-epochs"):
         assert flag in str(error.value)
+
+
+def test_misspelt_flags_are_named_with_what_they_may_mean() -> None:
+    told = r"^unknown flag --datset\. Close: --dataset.*; unknown flag --sourc\. Close: --source.* lists them all\.$"
+    with pytest.raises(BadInput, match=told):
+        parse(Ingest, ["--datset", "here", "--sourc=there"])
 
 
 def test_flags_that_lack_are_named_and_no_more() -> None:
