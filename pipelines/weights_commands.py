@@ -58,4 +58,7 @@ def ls(store: AnyStoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
         terminal.weights(found)
         for row in found:
             if not row["whole"]:
-                print(f"{row['backbone']} is not whole: graft weights fetch {row['backbone']} again", file=sys.stderr)
+                print(
+                    f"{row['backbone']} is not whole. Fetch it again: graft weights fetch {row['backbone']}",
+                    file=sys.stderr,
+                )
