@@ -114,6 +114,8 @@ def settle(spec: Settling, reading: Reading, found: Found, before: Before, kept:
         spec.drift.write_text("stop" if stopped else "go_on", encoding="utf-8")  # No newline: Kubeflow compares it.
     for warning in worth_saying:
         log.warning("%s", warning)
+    if spec.on_drift == "stop" and before.lineage is None:
+        log.info("drift=not judged: there is no champion to compare with")
     reasons = Counter(entry.reason for entry in quarantined).most_common()
     if reasons:
         log.info("left out: %s", ", ".join(f"{reason} {number}" for reason, number in reasons))

@@ -96,6 +96,14 @@ def test_a_champion_of_an_older_graft_is_passed_over_with_a_word(
     assert "the champion was made by an older Graft" in caplog.text
 
 
+def test_a_stop_at_drift_with_nothing_to_compare_with_says_so(
+    animals: Path, ingest, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        ingest(animals, "--on-drift", "stop")
+    assert "drift=not judged: there is no champion to compare with" in caplog.text
+
+
 def damaged(model: Path, how: str) -> None:
     """Damage the lineage of a model that is not published yet: its list of files will be in order."""
     images, facts = model / "lineage" / IMAGES_FILE, model / "lineage" / FACTS_FILE
