@@ -100,6 +100,7 @@ def rival(precision: str, median_ms: float, eligible: bool = True) -> Rival:
     [
         ([rival("fp32", 10), rival("int8", 4), rival("fp16", 20)], "int8"),
         ([rival("fp32", 10), rival("int8", 4, eligible=False), rival("fp16", 8)], "fp16"),
+        ([rival("fp32", 10), rival("int8", 4, eligible=False)], "fp32"),
         ([rival("fp32", 10), rival("int8", 9.5)], "fp32"),  # Not clearly faster.
         ([rival("fp32", 10, eligible=False), rival("int8", 12)], "int8"),
     ],
