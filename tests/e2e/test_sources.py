@@ -55,7 +55,8 @@ WRONG = {
     "unknown set step": (["run", "--source", ".", "--store", "store", "--set", "gat.max-p99-ms=4"], "gate"),
     "wrong set value": (["run", "--source", ".", "--store", "store", "--set", "finetune.num-epochs=0"], "num-epochs"),
     "no such model": (["predict", "--model", "nowhere", "image.png"], "nowhere"),
-    "no such champion": (["predict", "--model", "champion:none", "--store", "store", "image.png"], "none"),
+    "no such champion": (["predict", "--model", "champion:none", "--store", ".", "image.png"], "none"),
+    "no such store": (["predict", "--model", "champion:none", "--store", "store", "image.png"], "--store store"),
 }
 
 
