@@ -55,10 +55,16 @@ def test_the_interval_of_a_change_holds_the_truth_as_often_as_it_says():
     assert 0.93 <= np.mean(held) <= 0.98
 
 
+def sides(gained, lost, n):
+    """Which of `n` images either side has right: so many the one alone, so many the other alone, the rest neither."""
+    image_N = np.arange(n)
+    return image_N < gained, (image_N >= gained) & (image_N < gained + lost)
+
+
 @pytest.mark.parametrize(("gained", "lost", "n"), [(12, 2, 50), (0, 3, 20), (5, 5, 40), (1, 0, 6)])
 def test_the_interval_of_a_change_ends_where_its_score_test_refuses(gained, lost, n):
     """At an end the found change is 1.96 errors away; the likeliest shares there are found by trying."""
-    better_N, than_N = np.arange(n) < gained, (np.arange(n) >= gained) & (np.arange(n) < gained + lost)
+    better_N, than_N = sides(gained, lost, n)
     found = paired_change(better_N, than_N)
 
     for change in (found.low, found.high):
@@ -74,7 +80,7 @@ def test_the_interval_of_a_change_ends_where_its_score_test_refuses(gained, lost
     ("gained", "lost", "n"), [(0, 0, 1), (1, 0, 1), (0, 1, 1), (7, 0, 7), (0, 7, 7), (0, 0, 100_000)]
 )
 def test_the_interval_of_a_change_holds_it_at_the_edges(gained, lost, n):
-    better_N, than_N = np.arange(n) < gained, (np.arange(n) >= gained) & (np.arange(n) < gained + lost)
+    better_N, than_N = sides(gained, lost, n)
     found = paired_change(better_N, than_N)
 
     assert -1 <= found.low <= found.value <= found.high <= 1
@@ -85,7 +91,7 @@ def test_every_count_of_few_images_has_an_interval_that_turns_with_the_sides():
     for n in range(1, 13):
         for gained in range(n + 1):
             for lost in range(n + 1 - gained):
-                better_N, than_N = np.arange(n) < gained, (np.arange(n) >= gained) & (np.arange(n) < gained + lost)
+                better_N, than_N = sides(gained, lost, n)
                 found, turned = paired_change(better_N, than_N), paired_change(than_N, better_N)
                 assert -1 <= found.low <= found.value <= found.high <= 1
                 assert (turned.low, turned.high) == pytest.approx((-found.high, -found.low), abs=1e-9)
