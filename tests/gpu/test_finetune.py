@@ -115,8 +115,8 @@ def test_more_processes_than_gpus_are_refused(
     assert f"has no GPU of its own: torch sees {count}" in capsys.readouterr().err
 
 
-def test_the_range_test_finds_a_rate(tiny_dataset: Path, tiny_weights: Path, tmp_path: Path) -> None:
+def test_the_range_test_learns_on_its_way(tiny_dataset: Path, tiny_weights: Path, tmp_path: Path) -> None:
     argv = ["--report", str(tmp_path / "r"), "--num-steps", "40"]
     assert main(FindLr, [*training(tiny_dataset, tiny_weights), *argv]) == 0
-    (suggested,) = (row.value for row in read_report(tmp_path / "r").rows if row.name == "suggested_lr")
-    assert suggested is None or 1e-6 <= suggested <= 1
+    losses = read_report(tmp_path / "r").details["losses"]
+    assert min(losses) < 0.8 * losses[0]
