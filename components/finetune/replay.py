@@ -17,7 +17,8 @@ from components.finetune.devices import Hardware
 from components.interchange.errors import memory_ran_out
 
 log = logging.getLogger("graft")
-WAITS = "called a synchronizing CUDA operation"  # torch's warning.
+# What torch warns of: a pass that waits for the GPU, and the mode that tells of it.
+WAITS, PROTOTYPE = "called a synchronizing CUDA operation", "Synchronization debug mode is a prototype"
 Inputs = tuple[Tensor | None, ...]
 
 
@@ -89,6 +90,9 @@ class Replay:
                 torch.cuda.set_sync_debug_mode("default")
         if any(WAITS in str(one.message) for one in said):
             self._off("the model waits for values from the GPU")
+        for one in said:
+            if not any(words in str(one.message) for words in (WAITS, PROTOTYPE)):
+                warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
         return value
 
     def _off(self, why: str) -> None:
