@@ -73,6 +73,8 @@ def summary_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     test, onnx, latency, seconds = (summary[name] for name in ("test", "onnx", "latency", "seconds"))
     parity = onnx["parity"]
     found = [("verdict", summary["verdict"]), ("because", "\n".join(summary["reasons"]))]
+    if summary["warnings"]:
+        found.append(("be wary of", "\n".join(summary["warnings"])))
     if summary["selected"] is not None:
         found.append(("selected", summary["selected"]))
     for who in ("baseline", "candidate"):

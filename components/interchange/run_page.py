@@ -21,7 +21,7 @@ from components.interchange.page import (
 )
 from components.interchange.report import Report
 from components.interchange.run_sections import WHO, Reports, top1_of
-from components.interchange.summary import BROKEN_OFF, ingested, stopped_because
+from components.interchange.summary import BROKEN_OFF, ingested, stopped_because, warnings_of
 
 TONES: dict[str, Tone] = {"promote": "good", "keep": "bad", "inconclusive": "unsure", "failed": "bad"}
 OUTCOMES: dict[str, Tone] = {"holds": "good", "violated": "bad", "open": "unsure"}
@@ -32,6 +32,7 @@ def run_page(summary: Mapping[str, Any], reports: Reports, pages: Sequence[str] 
     verdict = summary["verdict"]
     sections = [
         _verdict(summary, reports.get("gate")),
+        *_warnings(reports),
         *run_sections.quality(reports.get("evaluate")),
         *run_sections.slices(reports.get("evaluate")),
         *run_sections.scores(reports.get("evaluate")),
@@ -119,6 +120,11 @@ def _verdict(summary: Mapping[str, Any], gate: Report | None) -> Section:
         words = {line for _, line in judged}
         lines = [line for line in lines if line[1] not in words] + judged
     return Section("Why", [Notes(lines)])
+
+
+def _warnings(reports: Reports) -> list[Section]:
+    lines: list[tuple[Tone, str]] = [("unsure", words) for words in warnings_of(reports)]
+    return [Section("Be wary of", [Notes(lines)])] if lines else []
 
 
 def _how(summary: Mapping[str, Any], reports: Reports, pages: Sequence[str]) -> Section:

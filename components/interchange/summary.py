@@ -30,6 +30,7 @@ def summary_of(
         "run_id": run_id,
         "verdict": verdict,
         "reasons": reasons,
+        "warnings": warnings_of(reports),
         "selected": evaluate.details.get("selected") if evaluate else None,
         "test": _test(evaluate),
         "onnx": {
@@ -63,6 +64,12 @@ def stopped_because(reports: Mapping[str, Report]) -> list[str]:
     ingest = ingested(reports)
     details = ingest.details if ingest else {}
     return list(details["drifted"]) if details.get("stopped") else []
+
+
+def warnings_of(reports: Mapping[str, Report]) -> list[str]:
+    """What the steps' reports warn of, a sentence each behind the step's name."""
+    said = [(step, words) for step, report in reports.items() for words in report.details.get("warnings", [])]
+    return [f"{step}: {words.removesuffix('.')}" for step, words in said]
 
 
 def _verdict(

@@ -14,6 +14,7 @@ from pipelines.summary import build, figure
 from pipelines.terminal import table
 
 ROWS: dict[str, list[Row]] = {
+    "finetune": [],
     "evaluate": [
         Row(name="top1", value=0.5, of="baseline", split="val", n=20),
         Row(name="top1", value=0.81, of="baseline", split="test", n=400),
@@ -37,6 +38,7 @@ ROWS: dict[str, list[Row]] = {
     "gate": [],
 }
 DETAILS: dict[str, dict[str, Any]] = {
+    "finetune": {"warnings": ["<few> training images"]},
     "evaluate": {
         "selected": "finetune",
         "selected_because": "it leads <clearly>",
@@ -78,6 +80,7 @@ def test_the_summary_says_what_the_reports_say(made: tuple[Store, dict[str, dict
         "model_name": "parts",
         "verdict": "promote",
         "reasons": ["no champion"],
+        "warnings": ["finetune: <few> training images"],
         "selected": "finetune",
         "test": {
             "baseline_top1": 0.81,
@@ -110,6 +113,7 @@ def test_the_page_tells_the_whole_run_and_those_of_the_steps_lie_beside_it(made:
         '<span class="badge good">promote</span>',
         "The new model goes into service. The candidate gets 372 of 400 test images right",
         '<li class="good">the exported model is eligible</li>',
+        '<li class="unsure">finetune: &lt;few&gt; training images</li>',
         "It leads &lt;clearly&gt;.",
         "worst: camera=B, more than chance explains",
         "+8.0 to +16.0, n 400",
@@ -200,4 +204,5 @@ def test_the_table_ends_with_the_paths(
     table(build("r1", *made, {"total": 3.0}, model_name="parts"))
     shown = capsys.readouterr().out
     assert "0.9300 (n 400)" in shown and "+0.1200" in shown
+    assert "be wary of" in shown and "finetune: <few> training images" in shown
     assert [line.split(": ")[0] for line in shown.splitlines()[-2:]] == ["HTML report", "ONNX model"]
