@@ -2,7 +2,6 @@
 
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -66,13 +65,20 @@ def _tell(words: str) -> None:
 
 
 def _machine(store: str, runner: str, image_prefix: str, image_tag: str | None) -> "list[Check]":
+    from components.doctor.check import Check
     from components.doctor.store import store_checks
+    from components.interchange.errors import BadInput
     from pipelines import doctor_machine
-    from pipelines.shelf import user_cache
+    from pipelines.store import open_store
 
-    on_s3 = store.startswith("s3://")
-    folder = user_cache() if on_s3 else Path(store.removeprefix("file://"))
-    places = {"copies of artifacts" if on_s3 else "store": folder, "temporary": doctor_machine.temporary_folder()}
+    places, history = {"temporary": doctor_machine.temporary_folder()}, None
+    try:
+        opened = open_store(store)
+        places = {"store" if opened.in_place else "copies of artifacts": opened.root, **places}
+        history = opened.root / "prefect"
+        of_the_store = store_checks(store)
+    except BadInput as error:
+        of_the_store = [Check("store", "fail", str(error), "Check --store, and what else is named here.")]
     checks = [
         doctor_machine.python_check(),
         *doctor_machine.package_checks(),
@@ -80,8 +86,8 @@ def _machine(store: str, runner: str, image_prefix: str, image_tag: str | None) 
         doctor_machine.memory_check(),
         doctor_machine.gpu_on_this_machine_check(),
         *doctor_machine.disk_checks(places),
-        *store_checks(store),
-        doctor_machine.prefect_check(folder / "prefect"),
+        *of_the_store,
+        doctor_machine.prefect_check(history),
     ]
     return [*checks, doctor_machine.docker_check(image_prefix, image_tag)] if runner == "docker" else checks
 

@@ -112,8 +112,10 @@ def temporary_folder() -> Path:
     return Path(tempfile.gettempdir())
 
 
-def prefect_check(home: Path) -> Check:
-    """The server that PREFECT_API_URL names answers; or Prefect is installed, and its folder can be written to."""
+def prefect_check(history: Path | None) -> Check:
+    """The server that PREFECT_API_URL names answers; or Prefect is installed, and the folder of its history, if it is
+    known, can be written to.
+    """
     address = os.environ.get("PREFECT_API_URL")
     remedy = "Start that server, or unset PREFECT_API_URL; or give --engine none." if address else ""
 
@@ -128,9 +130,11 @@ def prefect_check(home: Path) -> Check:
             except (OSError, ValueError) as error:
                 raise BadInput(f"PREFECT_API_URL {address} does not answer ({error}).") from None
             return f"Prefect {version}, server {address}"
-        if not os.access(_there(home), os.W_OK | os.X_OK):
-            raise BadInput(f"{home} cannot be written to.")
-        return f"Prefect {version}, history in {home}"
+        if history is None:
+            return f"Prefect {version}"
+        if not os.access(_there(history), os.W_OK | os.X_OK):
+            raise BadInput(f"{history} cannot be written to.")
+        return f"Prefect {version}, history in {history}"
 
     return checked("prefect", look, remedy or "See to who may write there, or give --engine none.")
 

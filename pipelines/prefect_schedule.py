@@ -2,10 +2,13 @@
 
 import asyncio
 import os
+import signal
 import sys
 from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
+from multiprocessing import resource_tracker
+from multiprocessing.context import SpawnProcess
 from typing import Any
 from uuid import UUID
 
@@ -21,7 +24,8 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import State, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
-from prefect.runner import Runner
+from prefect.flow_engine import run_flow_in_subprocess
+from prefect.runner import Runner, _starter_direct
 from prefect.schedules import Cron
 from prefect.states import Cancelled, Completed, Crashed, Failed
 
@@ -39,6 +43,7 @@ WAITING, AT_WORK = (StateType.SCHEDULED,), (StateType.PENDING, StateType.RUNNING
 def retrain(options: dict[str, Any]) -> State[Any]:
     """One scheduled run. Its message is the verdict; what it kept from starting meanwhile is cancelled."""
     die_with_parent()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     asked = replace(RunOptions.of(options), notify=os.environ.get(NOTIFY))
     try:
         summary, _ = attempt(asked, tell, announce)
@@ -69,9 +74,22 @@ def serve(options: RunOptions, cron: str, timezone: str) -> None:
         parameters={"options": asdict(options)},
         enforce_parameter_schema=False,
     )
+    _starter_direct.run_flow_in_subprocess = _deaf_to_ctrl_c  # type: ignore[attr-defined]
     with suppress(KeyboardInterrupt):
         asyncio.run(runner.start())
     print("graft: the schedule is not served any more; the same command takes it up again", file=sys.stderr)
+
+
+def _deaf_to_ctrl_c(*args: Any, **kwargs: Any) -> SpawnProcess:
+    """Start a run's process that holds Ctrl-C back until `retrain` begins: while it imports, it could only end with a
+    traceback. The runner waits for it, a few seconds.
+    """
+    resource_tracker.ensure_running()  # It would be started below, and let Ctrl-C through again.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return run_flow_in_subprocess(*args, **kwargs)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Runner(Runner):

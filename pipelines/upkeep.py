@@ -44,10 +44,10 @@ def items(store: Store) -> list[Item]:
     """Everything that takes room in a store, the newest first."""
     made = made_by(store)
     found = [
-        _item(folder, name, files, made.get(name, "artifact") if folder == "artifacts" else "published model")
-        for folder in ("artifacts", "models")
-        for name, files in _stored(store, folder).items()
+        _item("artifacts", name, files, made.get(name) or _kind(store, name, files))
+        for name, files in _stored(store, "artifacts").items()
     ]
+    found += [_item("models", name, files, "published model") for name, files in _stored(store, "models").items()]
     return sorted(found, key=lambda item: (item.published is None, item.published, item.digest), reverse=True)
 
 
@@ -66,6 +66,13 @@ def _item(folder: str, name: str, files: Mapping[str, tuple[int, datetime]], wha
     published = manifest[1] if manifest else None
     written = published or max(when for _, when in files.values())
     return Item(folder, name, what, len(sizes), sum(sizes), published, written)
+
+
+def _kind(store: Store, name: str, files: Mapping[str, tuple[int, datetime]]) -> str:
+    """Of an artifact that no key names: whose report it is, if it is one. Promotions are done anew, so have no key."""
+    key = f"artifacts/{name}/report.json"
+    report = store.record(key) if key in files else None
+    return "artifact" if report is None else f"{report.get('step', 'artifact')}.report"
 
 
 def made_by(store: Store) -> dict[str, str]:

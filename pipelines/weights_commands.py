@@ -46,9 +46,10 @@ def ls(store: AnyStoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
     """The weights of a store. Which of timm's they are, licence, size, sha256."""
     with exit_codes():
         from pipelines import terminal
+        from pipelines.store import existing_store
         from pipelines.weights import weights_in
 
-        found = weights_in(store)
+        found = weights_in(existing_store(store).uri)
         if json:
             terminal.as_json(found)
             return

@@ -2,12 +2,14 @@
 
 import tempfile
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from components.doctor.check import Check, State, checked
 from components.interchange.blobs import Blobs, open_blobs
+from components.interchange.blobs_disk import DiskPlace
 from components.interchange.blobs_s3 import S3Place
 from components.interchange.errors import BadInput
 from components.interchange.s3_requests import PART_BYTES
@@ -33,16 +35,17 @@ def store_checks(uri: str) -> list[Check]:
     except BadInput as error:
         return [Check("store", "fail", str(error), reach)]
     key = f"{FOLDER}/{uuid.uuid4().hex}"
-    try:
-        written = checked("store", lambda: _written(blobs, key), reach)
-        if written.state == "fail":
-            return [written]
-        found = [written, checked("conditional writes", lambda: _swapped(blobs, key), CONDITIONS)]
-        if isinstance(blobs.place, S3Place):
-            found += [checked("multipart", lambda: _in_parts(blobs, key), PARTS), _clock(blobs.place.server_time)]
-        return found
-    finally:
-        _tidied(blobs, key)
+    with _left_as_found(blobs.place):
+        try:
+            written = checked("store", lambda: _written(blobs, key), reach)
+            if written.state == "fail":
+                return [written]
+            found = [written, checked("conditional writes", lambda: _swapped(blobs, key), CONDITIONS)]
+            if isinstance(blobs.place, S3Place):
+                found += [checked("multipart", lambda: _in_parts(blobs, key), PARTS), _clock(blobs.place.server_time)]
+            return found
+        finally:
+            _tidied(blobs, key)
 
 
 def _written(blobs: Blobs, key: str) -> str:
@@ -94,6 +97,23 @@ def _clock(server_time: Callable[[], datetime]) -> Check:
         return Check("clock", "ok", found)
     state: State = "fail" if abs(skew_s) > SKEW_FAIL_S else "warn"
     return Check("clock", state, found, "Let both follow a time server (NTP): S3 refuses requests 15 minutes off.")
+
+
+@contextmanager
+def _left_as_found(place: DiskPlace | S3Place) -> Iterator[None]:
+    """Folders that were not there before are gone afterwards, unless somebody else has begun to use them."""
+    if not isinstance(place, DiskPlace) or place.root.exists():
+        yield
+        return
+    made = [place.root, *(folder for folder in place.root.parents if not folder.exists())]
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            if {entry.name for entry in place.root.iterdir()} <= {".partial", ".lock"}:
+                (place.root / ".lock").unlink(missing_ok=True)
+                for folder in (place.root / ".partial", *made):
+                    folder.rmdir()
 
 
 def _tidied(blobs: Blobs, key: str) -> None:

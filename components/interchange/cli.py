@@ -28,9 +28,10 @@ from components.interchange.blobs import open_blobs
 from components.interchange.errors import BadInput, disk_is_full, listed, memory_ran_out, near
 from components.interchange.executor_output import given_folders, write_executor_output
 from components.interchange.heartbeat import beating
-from components.interchange.ranks import is_first
+from components.interchange.ranks import first_to_say, is_first
 from components.interchange.run_reports import keep_report
 from components.interchange.step import RunContext, Spec, given_parameters, input_folders, ports, step_name, task_name
+from components.interchange.step_help import step_help
 
 log = logging.getLogger("graft")
 S = TypeVar("S", bound=Spec)
@@ -57,6 +58,9 @@ class _CommandLineOnly(BaseSettings):
 def parse(spec_type: type[S], argv: Sequence[str]) -> tuple[S, RunContext]:
     """A spec and a run context from `--flag value` pairs; BadInput lists every wrong value."""
     name = f"python -m {_package(spec_type)}"
+    if {"-h", "--help"} & set(argv):
+        print(step_help(spec_type, name), end="")
+        raise SystemExit(0)
     _check_text(argv)
     _check_flags(spec_type, name, argv)
     argv = [*argv, *_lists(spec_type, argv)]
@@ -145,9 +149,9 @@ def main(spec_type: type[Spec], argv: Sequence[str] | None = None) -> int:
     try:
         spec, context = parse(spec_type, sys.argv[1:] if argv is None else argv)
         _run(name, spec, context)
+        return 0
     except BadInput as error:
-        print(f"{name}: {error}", file=sys.stderr)
-        return 2
+        words = str(error)
     except Exception as error:
         if disk_is_full(error):
             words = f"no space left on the disk ({error}); nothing was published. Make room."
@@ -155,9 +159,9 @@ def main(spec_type: type[Spec], argv: Sequence[str] | None = None) -> int:
             words = f"memory ran out ({error}); nothing was published. Take more of it, or a smaller backbone or batch."
         else:
             raise
+    if first_to_say(f"{name}: {words}"):
         print(f"{name}: {words}", file=sys.stderr)
-        return 2
-    return 0
+    return 2
 
 
 def _run(name: str, spec: Spec, context: RunContext) -> None:
@@ -165,7 +169,7 @@ def _run(name: str, spec: Spec, context: RunContext) -> None:
     inputs = {port: digest(path) for port, path in input_folders(spec).items() if path.exists()}
     outputs = [port for port in ports(type(spec), "out") if getattr(spec, port.name) is not None]
     log.debug("step=%s spec=%s", name, json.dumps(given_parameters(spec)))
-    put = None if context.store is None else open_blobs(context.store).put
+    put = open_blobs(context.store).put if context.store is not None and is_first() else None
     with beating(put, context.run_id, task_name(spec)), _whole_or_nothing(spec) as staged:
         facts = importlib.import_module(f"{_package(type(spec))}.run").run(staged, context) or {}
         record = {

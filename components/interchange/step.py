@@ -28,9 +28,9 @@ class Spec(BaseModel):
 class RunContext(BaseModel):
     """Where and for whom a step runs. No part of its spec, key or report."""
 
-    store: str | None = Field(default=None, description="artifact store: a folder, file:// or s3:// URI")
-    run_id: str | None = Field(default=None, description="the run this step belongs to")
-    model_name: str = Field(default="model", description="name of the champion that a run competes for")
+    store: str | None = Field(default=None, description="Artifact store: a folder, file:// or s3:// URI")
+    run_id: str | None = Field(default=None, description="The run this step belongs to")
+    model_name: str = Field(default="model", description="Name of the champion that a run competes for")
     executor_input: str | None = Field(default=None, description="Kubeflow's own: where it expects the task's outputs")
 
 
@@ -71,7 +71,7 @@ class Port:
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter of a step; `default` is `None` as well when it is `required`."""
+    """One parameter of a step; `default` is `None` as well when it is `required`, `bounds` are in words."""
 
     name: str
     annotation: Any
@@ -81,6 +81,13 @@ class Parameter:
     bounds: str
     help: str
     location: bool
+
+
+def _bounds(metadata: list[Any]) -> str:
+    """pydantic's bounds in words: `over 0, at most 1`."""
+    words = {"gt": "over", "ge": "at least", "lt": "under", "le": "at most"}
+    found = ((name, getattr(bound, name, None)) for bound in metadata for name in words)
+    return ", ".join(f"{words[name]} {value:g}" for name, value in found if value is not None)
 
 
 def _extra(field: FieldInfo) -> dict[str, Any]:
@@ -105,7 +112,7 @@ def parameters(spec: type[Spec]) -> list[Parameter]:
             required=field.is_required(),
             default=None if field.is_required() else field.get_default(call_default_factory=True),
             unit=_extra(field).get("unit", ""),
-            bounds=", ".join(str(bound) for bound in field.metadata),
+            bounds=_bounds(field.metadata),
             help=field.description or "",
             location=_extra(field).get("location", False),
         )

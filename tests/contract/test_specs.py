@@ -1,6 +1,7 @@
 """A spec is the one statement of a step's interface: documented, round-tripping, closed."""
 
 import importlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from components.ingest.spec import Ingest
 from components.interchange.cli import argv_of, main, parse
 from components.interchange.errors import BadInput
 from components.interchange.step import RunContext, Spec, given_parameters, parameters, ports
+from components.interchange.step_help import step_help
 
 NAMES = {
     "ingest": "Ingest",
@@ -31,6 +33,7 @@ NAMES = {
 SPECS: list[type[Spec]] = [
     getattr(importlib.import_module(f"components.{step}.spec"), name) for step, name in NAMES.items()
 ]
+VALUES = {"shard": "1/2", "status": '{"state": "SUCCEEDED"}'}
 
 
 def example(spec: type[Spec]) -> Spec:
@@ -39,7 +42,7 @@ def example(spec: type[Spec]) -> Spec:
     for port in ports(spec, "in") + ports(spec, "out"):
         place = Path(f"/in out/{port.name}")
         artifacts[port.name] = (place / "1", place / "2") if port.many else place
-    required = {p.name: "1/2" if p.name == "shard" else "somewhere" for p in parameters(spec) if p.required}
+    required = {p.name: VALUES.get(p.name, "somewhere") for p in parameters(spec) if p.required}
     return spec.model_validate({**artifacts, **required})
 
 
@@ -126,10 +129,35 @@ def test_a_wrong_command_line_is_exit_code_2(argv: list[str], capsys: pytest.Cap
 
 @pytest.mark.parametrize("step", NAMES)
 def test_help_answers(step: str) -> None:
-    done = subprocess.run([sys.executable, "-m", f"components.{step}", "--help"], capture_output=True, text=True)
+    environment = {**os.environ, "COLUMNS": "80"}
+    command = [sys.executable, "-m", f"components.{step}", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
 
     assert done.returncode == 0
-    assert "--help" in done.stdout
+    spec = SPECS[list(NAMES).index(step)]
+    flags = {line.split()[0] for line in done.stdout.splitlines() if line.startswith("  --")}
+    assert flags == set(argv_of(example(spec), RunContext(store="s", run_id="r", executor_input="{}"))[::2]) | {
+        f"--{one.name.replace('_', '-')}" for one in parameters(spec)
+    }
+    assert max(map(len, done.stdout.splitlines())) <= 80 and "None" not in done.stdout
+
+
+def test_help_tells_types_units_bounds_and_defaults() -> None:
+    from components.finetune.spec import Finetune
+    from components.latency.spec import Latency
+
+    told = " ".join((step_help(Finetune, "finetune") + step_help(Latency, "latency")).split())
+    for words in (
+        "usage: finetune --dataset DIR --classifier DIR --report DIR [options]",
+        "--base-lr X Peak learning rate of the late stage (over 0; default: 0.001)",
+        "--stage-multipliers X,X,X,X Rates of early, middle, late and head, as multiples of base_lr (default: 0.01,0.1",
+        "--unfreeze-at N,… Epochs",
+        "--freeze none|early|middle|late",
+        "--compile-model true|false",
+        "a part of 35 to 100 % of the area",
+        "pace (requests/s; over 0)",
+    ):
+        assert words in told, words
 
 
 def test_a_name_that_no_record_can_hold_is_refused_before_the_work(capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,6 +30,14 @@ def test_a_folder_has_no_parts_and_no_clock(tmp_path: Path) -> None:
     assert states(store_checks(str(tmp_path / "store"))) == {"store": "ok", "conditional writes": "ok"}
 
 
+def test_a_folder_is_left_as_it_was_found(tmp_path: Path) -> None:
+    store_checks(str(tmp_path / "new" / "store"))
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "store").mkdir()
+    store_checks(str(tmp_path / "store"))
+    assert (tmp_path / "store").is_dir()
+
+
 @pytest.mark.parametrize("wrong", ["s3://no-such-bucket/store", "s3:/graft", "file://"])
 def test_a_store_that_cannot_be_reached_says_where_to_look(wrong: str, s3_store: str) -> None:
     (check,) = store_checks(wrong)

@@ -172,6 +172,7 @@ def test_clearing_and_runs_keep_each_other_out(request_: Request) -> None:
 def test_a_store_is_listed_with_the_step_that_made_each(request_: Request, tmp_path: Path) -> None:
     first = ingested(request_, 1)
     [a] = promoted(tmp_path, request_.store, "a")
+    promotion = open_store(request_.store).publish(tmp_path / "report a")
     code, out, _ = graft("store", "ls", "--store", request_.store, "--json")
     rows = {row["digest"]: row for row in json.loads(out)}
     assert code == 0
@@ -181,6 +182,7 @@ def test_a_store_is_listed_with_the_step_that_made_each(request_: Request, tmp_p
         "ingest.drift",
     }
     assert (rows[digest(a)]["what"], rows[digest(a)]["files"]) == ("published model", 2)
+    assert rows[promotion]["what"] == "promote.report"
     assert graft("store", "ls", "--store", request_.store)[1].splitlines()[0].split()[:2] == ["digest", "what"]
     for command in ("ls", "verify", "gc"):
         code, _, err = graft("store", command, "--store", str(tmp_path / "none"))

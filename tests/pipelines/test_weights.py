@@ -285,5 +285,7 @@ def test_a_file_on_s3_needs_a_sha256(s3_store: str, tiny_weights: Path) -> None:
 
 
 def test_a_store_without_weights_says_so(tmp_path: Path) -> None:
-    done = CliRunner().invoke(app, ["weights", "ls", "--store", str(tmp_path / "store")])
+    done = CliRunner().invoke(app, ["weights", "ls", "--store", str(tmp_path)])
     assert (done.exit_code, done.stdout) == (0, "") and "no weights in" in done.stderr
+    done = CliRunner().invoke(app, ["weights", "ls", "--store", str(tmp_path / "nowhere")])
+    assert done.exit_code == 2 and "nowhere: there is no such folder" in done.stderr

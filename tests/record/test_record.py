@@ -63,9 +63,15 @@ def test_a_promotion_that_did_not_happen_is_a_failure(blobs: Blobs, tmp_path: Pa
     assert summary(blobs, RUNNING)["verdict"] == "promote"
 
 
-@pytest.mark.parametrize("status", ["", "null", "{}", "[1]", "not JSON"])
+@pytest.mark.parametrize("status", ["", "null", "{}", "[1]", '{"state": "FAILED", "error": {"mess'])
 def test_a_state_that_nobody_expected_is_no_reason_to_lose_the_record(blobs: Blobs, status: str) -> None:
     assert summary(blobs, status)["verdict"] == "failed"
+
+
+def test_a_word_in_the_place_of_a_state_is_refused(blobs: Blobs, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(Record, ["--status", "foo", "--store", blobs.uri, "--run-id", "r1"]) == 2
+    assert "--status: expected Kubeflow's JSON object" in capsys.readouterr().err
+    assert blobs.list() == []
 
 
 def test_a_run_without_news_is_unchanged(blobs: Blobs, tmp_path: Path) -> None:
