@@ -2,27 +2,23 @@
 
 torch's graph exporter writes opset 18 at least (asked for 17 it fails to convert and says 18); its older tracing
 exporter writes 17, with hundreds of nodes of shape arithmetic for backbones with TensorFlow's "same" padding. So: the
-graph exporter at 18, then onnx's version converter, then what the converter leaves behind. Equal weights give equal
-bytes.
+graph exporter at 18, then the nodes whose form is new in 18 in the words of 17. Equal weights give equal bytes.
 """
 
 import logging
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import onnx
 import torch
-from onnx import version_converter
 from torch import Tensor, nn
 
+from components.export_onnx.opset17 import SOURCE, TARGET, to_opset_17
 from components.interchange.cards import InputLayout
 from components.interchange.classifier import PixelsToLogits
 from components.interchange.errors import BadInput
 from components.interchange.onnx_model import INPUT_NAME, OUTPUT_NAME
 
-EXPORTER_OPSET = 18
-LIGHT_BYTES = 1024  # Weights; what is smaller may be axes and shapes, which the converter reads.
 IR_VERSION = 8  # The format version that came with opset 17; older runtimes refuse what is newer than they are.
 
 
@@ -74,7 +70,7 @@ def to_onnx(
             adapted,
             (example,),
             dynamo=True,
-            opset_version=max(opset, EXPORTER_OPSET),
+            opset_version=max(opset, SOURCE),
             input_names=[INPUT_NAME],
             output_names=[OUTPUT_NAME],
             dynamic_shapes=({0: torch.export.Dim("batch")},),
@@ -82,75 +78,14 @@ def to_onnx(
         )
     assert program is not None
     graph_model = program.model_proto
-    if opset_of(graph_model) != opset:
-        graph_model = convert_opset(graph_model, opset)
+    if opset == TARGET and (problems := to_opset_17(graph_model)):
+        raise BadInput(f"--opset {TARGET} cannot express {', '.join(problems)}. Ask for --opset {SOURCE}.")
     return tidy(graph_model, metadata)
 
 
 def opset_of(model: onnx.ModelProto) -> int | None:
     """The version of ONNX's own operator set that a file says; None when it says none."""
     return next((imported.version for imported in model.opset_import if imported.domain in ("", "ai.onnx")), None)
-
-
-def convert_opset(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
-    """The same model in another operator set. BadInput, naming the operators, when they cannot be expressed in it."""
-    source = opset_of(model)
-    assert source is not None
-    try:
-        converted = _without_weights(model, lambda light: version_converter.convert_version(light, opset))
-    except RuntimeError as error:  # The converter's adapters fail with what they assert.
-        raise BadInput(
-            f"--opset {opset}: the graph cannot be converted from {source} ({error}). Ask for {source}."
-        ) from None
-    unknown = [problem for node in converted.graph.node if (problem := _drop_defaults(node, source, opset))]
-    if unknown:
-        raise BadInput(f"--opset {opset} cannot express {', '.join(sorted(set(unknown)))}. Ask for --opset {source}.")
-    return converted
-
-
-def _without_weights(model: onnx.ModelProto, change: Callable[[onnx.ModelProto], onnx.ModelProto]) -> onnx.ModelProto:
-    """What `change` makes of the model without its larger weights, which are put back: it may copy 2 GiB at most."""
-    graph = model.graph
-    heavy = [tensor for tensor in graph.initializer if len(tensor.raw_data) > LIGHT_BYTES]
-    names = {tensor.name for tensor in heavy}
-    stand_ins = [onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims) for tensor in heavy]
-    light_graph = onnx.GraphProto(
-        name=graph.name,
-        node=graph.node,
-        input=[*graph.input, *stand_ins],
-        output=graph.output,
-        initializer=[tensor for tensor in graph.initializer if tensor.name not in names],
-    )
-    changed = change(
-        onnx.ModelProto(
-            ir_version=model.ir_version,
-            opset_import=model.opset_import,
-            functions=model.functions,
-            graph=light_graph,
-        )
-    )
-    inputs = [value for value in changed.graph.input if value.name not in names]
-    del changed.graph.input[:]
-    changed.graph.input.extend(inputs)
-    changed.graph.initializer.extend(heavy)
-    return changed
-
-
-def _drop_defaults(node: onnx.NodeProto, source: int, target: int) -> str | None:
-    """Drop attributes that `target` does not know and that say the default; name the node's type if one says more.
-
-    The converter moves ReduceMean's axes back into an attribute but leaves noop_with_empty_axes, new in 18, behind.
-    """
-    try:
-        known = onnx.defs.get_schema(node.op_type, target, node.domain).attributes
-    except onnx.defs.SchemaError:
-        return f"{node.op_type} (not in opset {target})"
-    for attribute in [attribute for attribute in node.attribute if attribute.name not in known]:
-        default = onnx.defs.get_schema(node.op_type, source, node.domain).attributes[attribute.name].default_value
-        if onnx.helper.get_attribute_value(attribute) != onnx.helper.get_attribute_value(default):
-            return f"{node.op_type} with {attribute.name}"
-        node.attribute.remove(attribute)
-    return None
 
 
 def tidy(model: onnx.ModelProto, metadata: dict[str, str]) -> onnx.ModelProto:
@@ -167,6 +102,6 @@ def tidy(model: onnx.ModelProto, metadata: dict[str, str]) -> onnx.ModelProto:
     model.doc_string = graph.doc_string = ""
     graph.name = "classifier"
     model.producer_name, model.producer_version = "graft", ""
-    model.ir_version = IR_VERSION if opset_of(model) == 17 else model.ir_version
+    model.ir_version = IR_VERSION if opset_of(model) == TARGET else model.ir_version
     onnx.helper.set_model_props(model, dict(sorted(metadata.items())))
     return model

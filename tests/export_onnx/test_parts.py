@@ -1,4 +1,4 @@
-"""Parts of the export: opset conversion, the checks of the file, and the comparison with torch."""
+"""Parts of the export: the graph, the checks of the file, and the comparison with torch."""
 
 from pathlib import Path
 
@@ -6,13 +6,12 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from onnx import TensorProto, helper
 from timm.layers import create_conv2d
 from torch import nn
 
 from components.export_onnx.check import InvalidModel, check
 from components.export_onnx.code import code_digest
-from components.export_onnx.export import convert_opset, opset_of, to_onnx
+from components.export_onnx.export import opset_of, to_onnx
 from components.export_onnx.files import load_graph, save, size_bytes
 from components.export_onnx.parity import Parity, compare, findings
 from components.export_onnx.settings import Setting, batch_sizes, settings
@@ -43,24 +42,6 @@ def test_same_padding_and_pooling_become_no_shape_arithmetic() -> None:
     assert opset_of(model) == 17
     assert len(model.graph.node) <= 10
     assert {node.op_type for node in model.graph.node}.isdisjoint({"Shape", "Range", "Gather", "BatchNormalization"})
-
-
-@pytest.mark.parametrize("axes_value", [0, 1])
-def test_conversion_drops_defaults_and_refuses_what_17_cannot_say(axes_value: int) -> None:
-    """`noop_with_empty_axes` is new in 18; its default means what 17 does anyway."""
-    node = helper.make_node("ReduceMean", ["x", "axes"], ["y"], keepdims=1, noop_with_empty_axes=axes_value)
-    axes = helper.make_tensor("axes", TensorProto.INT64, [1], [1])
-    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [2, size]) for name, size in (("x", 3), ("y", 1))]
-    model = helper.make_model(
-        helper.make_graph([node], "mean", ends[:1], ends[1:], [axes]), opset_imports=[helper.make_opsetid("", 18)]
-    )
-    if axes_value:
-        with pytest.raises(BadInput, match=r"cannot express ReduceMean with noop_with_empty_axes\. Ask for --opset 18"):
-            convert_opset(model, 17)
-    else:
-        converted = convert_opset(model, 17)
-        onnx.checker.check_model(converted, full_check=True)
-        assert opset_of(converted) == 17
 
 
 def test_an_intact_file_passes(tiny_onnx_model: Path) -> None:
