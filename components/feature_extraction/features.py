@@ -24,7 +24,7 @@ def linear_head(model: nn.Module) -> nn.Linear:
     if not isinstance(head, nn.Linear):
         raise BadInput(
             f"{type(model).__name__} has no single linear head (found {type(head).__name__}), which "
-            "feature_extraction fits. Take another --backbone."
+            "feature_extraction fits. Take another --backbone, or leave this step out: graft run --strategy finetune."
         )
     return head
 

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 
 from components.finetune.distributed import World, connected
-from components.finetune.slow_kernels import FastGradients
+from components.finetune.slow_kernels import OtherGradients
 from components.interchange.classifier import choose_device
 from components.interchange.errors import BadInput
 from components.interchange.memory import keep_freed_memory
@@ -33,8 +33,8 @@ class Hardware:
         """bf16 for what is safe in it, where that is the precision."""
         with ExitStack() as stack:
             stack.enter_context(torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"))
-            if self.precision == "bf16" and self.device.type == "cpu":
-                stack.enter_context(FastGradients())
+            if self.device.type == "cpu":
+                stack.enter_context(OtherGradients(self.precision == "bf16"))
             yield
 
 

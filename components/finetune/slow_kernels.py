@@ -1,10 +1,13 @@
-"""Convolutions whose gradients oneDNN computes slowly in bf16 on a CPU take them another way.
+"""Convolutions whose gradients oneDNN computes slowly, or not at all, on a CPU take them another way.
 
 Of depthwise convolutions the gradient of the weights is fast up to three columns of taps (wider kernels are put
 together from such strips), that of the image with stride 1 (others are put together from phases that have it); else
 they take five to twenty times as long as in fp32. Other grouped convolutions and the first one, of few channels, go
 back in fp32 throughout. Measured with torch 2.15 on AVX512-BF16, batch 32. The forward pass is faster in bf16 and
 stays so.
+
+Of a 1x1 convolution with a stride and under 16 channels, channels-last, as FastViT and MobileOne begin, the gradient of
+the weights ends the process (segmentation fault, torch 2.15, fp32 as well): it is that of the pixels that are read.
 """
 
 import itertools
@@ -17,17 +20,24 @@ from torch.overrides import TorchFunctionMode
 
 FEW_CHANNELS = 4
 STRIP = 3
+CHANNELS_THAT_HOLD = 16
 
 
-class FastGradients(TorchFunctionMode):
-    """While active, grouped convolutions and those of the images themselves have the gradients of this module."""
+class OtherGradients(TorchFunctionMode):
+    """While active, convolutions have the gradients of this module where their own crash, and those that are slow in
+    `bf16` as well: grouped ones, and those of the images themselves.
+    """
+
+    def __init__(self, bf16: bool) -> None:
+        super().__init__()
+        self._bf16 = bf16
 
     def __torch_function__(
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         if func is torch.conv2d and torch.is_grad_enabled():
             found = _arguments(*args, **(kwargs or {}))
-            if found is not None:
+            if found is not None and (_crashes(found) or (self._bf16 and _is_slow(found))):
                 return _Convolution.apply(*found)
         return cast(Callable[..., Any], func)(*args, **(kwargs or {}))
 
@@ -41,6 +51,13 @@ class _Shape(NamedTuple):
     groups: int
 
 
+class _Arguments(NamedTuple):
+    image: Tensor
+    weight: Tensor
+    bias: Tensor | None
+    shape: _Shape
+
+
 def _arguments(
     image: Tensor,
     weight: Tensor,
@@ -49,12 +66,24 @@ def _arguments(
     padding: Any = 0,
     dilation: Any = 1,
     groups: int = 1,
-) -> tuple[Tensor, Tensor, Tensor | None, _Shape] | None:
-    """The convolution's arguments where it is one of the slow ones and has a gradient; None elsewhere."""
-    slow = groups > 1 or image.shape[1] <= FEW_CHANNELS
-    if not slow or not (image.requires_grad or weight.requires_grad) or isinstance(padding, str):
+) -> _Arguments | None:
+    """The convolution's arguments where it has a gradient and numbers for padding; None elsewhere."""
+    if not (image.requires_grad or weight.requires_grad) or isinstance(padding, str):
         return None
-    return image, weight, bias, _Shape(_pair(stride), _pair(padding), _pair(dilation), groups)
+    return _Arguments(image, weight, bias, _Shape(_pair(stride), _pair(padding), _pair(dilation), groups))
+
+
+def _is_slow(found: _Arguments) -> bool:
+    return found.shape.groups > 1 or found.image.shape[1] <= FEW_CHANNELS
+
+
+def _crashes(found: _Arguments) -> bool:
+    return _skips_pixels(found.weight, found.shape) and found.image.shape[1] < CHANNELS_THAT_HOLD
+
+
+def _skips_pixels(weight: Tensor, shape: _Shape) -> bool:
+    """Whether a kernel of one tap meets only some of the pixels."""
+    return weight.shape[2:] == (1, 1) and shape.stride != (1, 1) and shape.padding == (0, 0)
 
 
 def _pair(value: Any) -> tuple[int, ...]:
@@ -117,6 +146,8 @@ def _in_phases(gradient: Tensor, image: Tensor, weight: Tensor, shape: _Shape) -
 
 
 def _whole(gradient: Tensor, image: Tensor, weight: Tensor, shape: _Shape) -> Tensor:
+    if _skips_pixels(weight, shape):
+        image, shape = image[:, :, :: shape.stride[0], :: shape.stride[1]], shape._replace(stride=(1, 1))
     return _backward(gradient, image, weight, shape, 1)
 
 
