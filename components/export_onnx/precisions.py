@@ -39,7 +39,7 @@ class Made:
 
     precision: Precision
     path: Path
-    losses: dict[JudgedOn, Loss] = field(default_factory=dict)
+    losses: dict[str, Loss] = field(default_factory=dict)
     because: list[str] = field(default_factory=list)
     kept_fp32: list[str] = field(default_factory=list)
     largest: fp16.Reach | None = None
@@ -83,7 +83,7 @@ def make(precision: Precision, bench: Bench, path: Path, work: Path, metadata: d
         _make_int8(made, bench, work, metadata, max_drop)
     for split in JUDGED_ON:
         made.losses[split] = bench.loss(path, split)
-        made.because += too_much(precision, split, made.losses[split], max_drop)
+    made.because += too_much(precision, made.losses, max_drop)
     changes = " ".join(
         f"{split}_top1_change={found.value:+.4f}[{found.low:+.4f},{found.high:+.4f}]"
         for split, found in made.losses.items()

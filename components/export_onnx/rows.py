@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from components.export_onnx.losses import together
 from components.export_onnx.parity import Parity
 from components.export_onnx.precisions import Made
 from components.interchange.cards import Precision
@@ -29,11 +30,11 @@ def parity_rows(opset: int | None, parity: Parity, num_images: int, model_bytes:
 
 
 def precision_rows(made: Mapping[Precision, Made], model_bytes: Mapping[Precision, int]) -> list[Row]:
-    """Other precisions against the fp32 export: top-1 by split, flips, size, and how far fp16's numbers reach."""
+    """Other precisions against the fp32 export: top-1 and flips by split and on both, size, fp16's reach."""
     rows = []
     for name, other in made.items():
         rows.append(Row(name="model_bytes", value=model_bytes[name], unit="bytes", of=name))
-        for split, loss in other.losses.items():
+        for split, loss in {**other.losses, "val+test": together(other.losses)}.items():
             rows += [
                 Row(
                     name="top1_difference",
