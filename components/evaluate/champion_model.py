@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from components.evaluate.predictions import finite
 from components.interchange.dataset import Manifest, Split
 from components.interchange.onnx_model import logits_of
 from components.interchange.pixels import center_crop, resize_short, to_array
@@ -88,4 +89,4 @@ def champion_logits(
     batches = prepared_batches(split, preprocessing, stored_size_px, batch_size)
     total = -(-len(split) // batch_size)
     bar = progress(batches, f"champion on {split.name}", total=total, unit=" batches")
-    return np.concatenate([logits_of(session, batch_NHWC) for batch_NHWC in bar])
+    return finite(np.concatenate([logits_of(session, batch_NHWC) for batch_NHWC in bar]), split, "champion")

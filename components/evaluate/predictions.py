@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from components.interchange.cards import ClassifierCard
 from components.interchange.classifier import PixelsToLogits
 from components.interchange.dataset import Dataset, Split, SplitName
-from components.interchange.errors import BadInput
+from components.interchange.errors import BadInput, listed
 from components.interchange.inference import predict_logits
 from components.interchange.progress import progress
 
@@ -51,4 +51,16 @@ def classifier_logits(
 ) -> NDArray[np.float32]:
     """Logits [N, C] of one classifier on one split."""
     batches = crops(split, card.preprocessing.crop_px, batch_size, of)
-    return predict_logits(PixelsToLogits(model, card.preprocessing), batches, device)
+    return finite(predict_logits(PixelsToLogits(model, card.preprocessing), batches, device), split, of)
+
+
+def finite(logits_NC: NDArray[np.float32], split: Split, of: str) -> NDArray[np.float32]:
+    """The logits as they are; BadInput where some are no numbers: no score could be given, and none would be right."""
+    broken_N = ~np.isfinite(logits_NC).all(axis=1)
+    if broken_N.any():
+        ids = [split.ids[row] for row in np.flatnonzero(broken_N)]
+        raise BadInput(
+            f"the {of} answers {len(ids):,} of {len(split):,} {split.name} images with logits that are not finite "
+            f"(NaN or infinite): {listed(ids)}. Its weights are damaged, or its training diverged; train it again."
+        )
+    return logits_NC

@@ -305,3 +305,18 @@ def test_no_classifier_is_bad_input(tmp_path, tiny_dataset, capfd):
     evaluate(tmp_path / "out", tiny_dataset, code=2)
 
     assert "expected --baseline, --candidate or both" in capfd.readouterr().err
+
+
+def test_a_diverged_classifier_is_refused_in_words(tmp_path, tiny_dataset, learnt, capsys):
+    """A logit that is no number would count as right: none is greater."""
+    model, card = classifier.load(learnt)
+    with torch.no_grad():
+        model.get_classifier().bias[1] = torch.nan
+    classifier.save(tmp_path / "diverged", model, card)
+
+    evaluate(tmp_path, tiny_dataset, "--candidate", str(tmp_path / "diverged"), code=2)
+
+    assert re.search(
+        r"the candidate answers 30 of 30 val images with logits that are not finite", capsys.readouterr().err
+    )
+    assert not (tmp_path / "report").exists()
