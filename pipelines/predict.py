@@ -47,7 +47,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """An image that there is no answer for, and why."""
+    """An image that there is no answer for, and why: it cannot be read, or the model says no numbers."""
 
     name: str
     reason: str
@@ -123,16 +123,19 @@ def _answered(session: Any, card: OnnxCard, batch: Sequence[Picture], reading: F
     readable = [pixels for pixels in decoded if not isinstance(pixels, Unreadable)]
     probabilities = iter(_probabilities(session, card, readable) if readable else ())
     return [
-        pixels if isinstance(pixels, Unreadable) else _prediction(picture.name, next(probabilities), card)
+        pixels if isinstance(pixels, Unreadable) else _answer(picture.name, next(probabilities), card)
         for picture, pixels in zip(batch, decoded, strict=True)
     ]
 
 
 def _probabilities(session: Any, card: OnnxCard, pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
-    return softmax(logits_of(session, np.stack(pixels)) / card.temperature)
+    with np.errstate(invalid="ignore"):  # Infinite logits, of which there is no share: told image by image.
+        return softmax(logits_of(session, np.stack(pixels)) / card.temperature)
 
 
-def _prediction(name: str, probabilities_C: NDArray[np.float64], card: OnnxCard) -> Prediction:
+def _answer(name: str, probabilities_C: NDArray[np.float64], card: OnnxCard) -> Answer:
+    if not np.isfinite(probabilities_C).all():
+        return Unreadable(name, "the model answers it with logits that are not finite")
     best = int(probabilities_C.argmax())
     sure = None if card.threshold is None else bool(probabilities_C[best] >= card.threshold.confidence)
     by_class = dict(zip(card.classes, probabilities_C.tolist(), strict=True))

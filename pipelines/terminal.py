@@ -100,8 +100,24 @@ def _near(path: str) -> str:
 
 
 def as_json(content: Any) -> None:
-    """JSON on one line: all that a command with --json prints on standard output."""
-    print(json.dumps(content, ensure_ascii=False, allow_nan=False), flush=True)
+    """JSON on one line: all that a command with --json prints on standard output.
+
+    Characters stand as they are, or escaped where the terminal, or JSON's UTF-8, has no bytes for them: a file's name
+    may be bytes of no encoding.
+    """
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode("utf-8"), text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(content, allow_nan=False)
+    print(text, flush=True)
+
+
+def _on_one_line(name: str) -> str:
+    """A name with what would break the line, or steer the terminal, escaped, and what it has no bytes for."""
+    shown = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in name)
+    encoding = sys.stdout.encoding or "utf-8"
+    return shown.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def columns(names: Sequence[str], rows: Iterable[dict[str, Any]], headings: Sequence[str] = ()) -> None:
@@ -219,7 +235,7 @@ def predictions(found: "Iterable[Answer]", as_objects: bool) -> int:
     for one in found:
         if isinstance(one, Unreadable):
             unreadable += 1
-            print(f"graft: {one.name}: {one.reason}", file=sys.stderr, flush=True)
+            print(f"graft: {_on_one_line(one.name)}: {one.reason}", file=sys.stderr, flush=True)
             if as_objects:
                 as_json({"image": one.name, "error": one.reason})
         elif as_objects:
@@ -228,5 +244,6 @@ def predictions(found: "Iterable[Answer]", as_objects: bool) -> int:
         else:
             likeliest = sorted(one.probabilities.items(), key=lambda pair: -pair[1])[:SHOWN_CLASSES]
             unsure = "  unsure" if one.sure is False else ""
-            print(f"{one.name}  {'  '.join(f'{name} {probability:.3f}' for name, probability in likeliest)}{unsure}")
+            classes = "  ".join(f"{name} {probability:.3f}" for name, probability in likeliest)
+            print(f"{_on_one_line(f'{one.name}  {classes}')}{unsure}")
     return unreadable

@@ -3,6 +3,8 @@
 import hashlib
 import io
 import json
+import os
+import select
 import shlex
 import shutil
 import sys
@@ -21,6 +23,7 @@ from components.interchange.errors import BadInput
 from components.interchange.onnx_model import logits_of, open_model
 from components.interchange.pixels import preprocess
 from pipelines.cli import app
+from pipelines.client import ask
 from pipelines.conformance import LEAST_SLACK, check
 
 CLIENT = Path(__file__).with_name("serving_client.py")
@@ -214,6 +217,14 @@ def test_shuffled_classes_are_named_one_by_one(model):
         ("""python3 -c "[print('{}') for _ in range(13)]" """, "expected a JSON object with logits or probabilities"),
         ("""python3 -c "[print('{\\"logits\\": [1, 2]}') for _ in range(13)]" """, "has no 3 finite numbers"),
         ("""python3 -c "[print('{\\"probabilities\\": [1, 2, 3]}') for _ in range(13)]" """, "add up to 6.000"),
+        ("""python3 -c "[print('[' * 9999) for _ in range(13)]" """, "expected a JSON object"),
+        ("""python3 -c "[print('{\\"probabilities\\": [1.5, -0.5, 0]}') for _ in range(13)]" """, "below 0 or above 1"),
+        ("""python3 -c "[print('{\\"logits\\": [1' + '0' * 400 + ', 2, 3]}') for _ in range(13)]" """, "3 finite"),
+        (
+            """python3 -c "[print('{\\"logits\\": [1, 2, 3], \\"classes\\": 5}') for _ in range(13)]" """,
+            "names the classes 5; the model has",
+        ),
+        ("printf '\\377'", "printed what is no UTF-8"),
         (
             """python3 -c "[print('{\\"logits\\": {\\"a\\": 1, \\"b\\": 2, \\"c\\": 3}}') for _ in range(13)]" """,
             "names the classes a, b, c; the model has blue, green, red",
@@ -223,6 +234,20 @@ def test_shuffled_classes_are_named_one_by_one(model):
 def test_a_client_that_does_not_answer_as_agreed_is_told_so(model, client, words):
     with pytest.raises(BadInput, match=words):
         check(model, client)
+
+
+def test_a_client_that_hangs_ends_with_all_that_it_started(tmp_path):
+    """A server behind a shell's pipe would go on for ever, and keep its port."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+
+    with pytest.raises(BadInput, match="did not answer within 1 s"):
+        ask(f"sh -c 'sleep 300 >{pipe} & wait'", [Path("a.png")], ["a", "b"], 1)
+
+    assert select.select([reading], [], [], 10)[0]  # The pipe has an end as soon as nobody can write to it.
+    assert os.read(reading, 1) == b""
+    os.close(reading)
 
 
 def test_golden_samples_that_were_altered_judge_nobody(model, copied):

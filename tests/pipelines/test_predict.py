@@ -1,6 +1,8 @@
 """Predictions from the onnx_model artifact alone."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -178,6 +180,35 @@ def test_as_json_every_line_is_an_object(tiny_onnx_model: Path, copied: Callable
     assert first["confidence"] == first["probabilities"][first["class"]] == max(first["probabilities"].values())
     assert second == {"image": bad, "error": "No such file or directory"}
     assert run(good, "--model", str(folder))[1][0].endswith("unsure")
+
+
+def test_names_that_no_encoding_holds_break_neither_line_nor_json(tiny_onnx_model: Path, tmp_path: Path) -> None:
+    """Linux allows any byte in a name but two; a terminal, and JSON, do not."""
+    image = picture(tmp_path / "plain.png")
+    names = [os.fsdecode(name) for name in (b"bad\xff.png", b"new\nline.png", "schön.png".encode())]
+    for name in names:
+        shutil.copy(image, tmp_path / name)
+    asked = [str(tmp_path / name) for name in names]
+    code, lines, _ = run(*asked, "--json", "--model", str(tiny_onnx_model))
+    assert (code, [json.loads(line)["image"] for line in lines]) == (0, asked)
+    code, lines, _ = run(*asked, "--model", str(tiny_onnx_model))
+    shown = [line.split("  ")[0].rpartition("/")[2] for line in lines]
+    assert (code, shown) == (0, ["bad\\udcff.png", "new\\nline.png", "schön.png"])
+
+
+def test_logits_that_are_no_numbers_are_no_answer(
+    tiny_onnx_model: Path, copied: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    folder = copied(tiny_onnx_model)
+    model = onnx.load(folder / "model.onnx")
+    (bias,) = [tensor for tensor in model.graph.initializer if tuple(tensor.dims) == (3,) and "fc" in tensor.name]
+    bias.CopyFrom(onnx.numpy_helper.from_array(np.array([0, np.inf, np.nan], np.float32), bias.name))
+    onnx.save(model, folder / "model.onnx")
+    card = json.loads((folder / "card.json").read_text()) | {"sha256": {}}
+    (folder / "card.json").write_text(json.dumps(card))
+    code, lines, error = run(str(picture(tmp_path / "good.png")), "--json", "--model", str(folder))
+    assert (code, len(lines)) == (2, 1)
+    assert "logits that are not finite" in json.loads(lines[0])["error"] and "not finite" in error
 
 
 def test_no_images_and_a_damaged_model_are_refused_at_once(
