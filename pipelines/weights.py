@@ -20,12 +20,12 @@ def fetch(backbone: str, store: str) -> tuple[WeightsRecord, bool]:
         return there, False
     from safetensors.torch import save_file
 
-    from components.interchange.classifier import from_hub, hub_origin, licence_of, pretrained_name
+    from components.interchange.classifier import from_hub, hub_origin, licence_of, pretrained_name, savable
 
     model = from_hub(backbone)
     with tempfile.TemporaryDirectory(prefix="graft-weights-") as folder:
         path = Path(folder) / "weights.safetensors"
-        save_file({name: tensor.contiguous() for name, tensor in sorted(model.state_dict().items())}, path)
+        save_file(savable(model.state_dict()), path)
         record = WeightsRecord(
             backbone=backbone,
             pretrained=pretrained_name(model),

@@ -19,6 +19,7 @@ from torch import Tensor
 from components.finetune.state import Progress, State
 from components.interchange.artifact import to_json
 from components.interchange.blobs import Blobs, open_blobs
+from components.interchange.classifier import savable
 from components.interchange.errors import BadInput, listed
 
 log = logging.getLogger("graft")
@@ -73,7 +74,7 @@ class Checkpoints:
         if not self.writes:
             return
         data = save(
-            {name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors().items()},
+            savable(state.tensors()),
             {"format": FORMAT, "identity": to_json(self.identity), "progress": to_json(state.progress.model_dump())},
         )
         self._saved_at = time.monotonic()

@@ -252,8 +252,18 @@ def pretrained_size(model: nn.Module) -> tuple[int, bool]:
 def save(folder: Path, model: nn.Module, card: ClassifierCard) -> None:
     """Write a classifier artifact. Equal weights and card give equal bytes."""
     write_card(folder, "classifier", card.model_dump(mode="json", exclude={"format"}))
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(model.state_dict().items())}
-    save_file(state, folder / WEIGHTS_FILE)
+    save_file(savable(model.state_dict()), folder / WEIGHTS_FILE)
+
+
+def savable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors by name as safetensors takes them: on the CPU, contiguous, and none in the memory of another."""
+    found: dict[str, Tensor] = {}
+    taken = set[int]()
+    for name, tensor in sorted(tensors.items()):
+        here = tensor.detach().cpu().contiguous()
+        found[name] = here.clone() if here.data_ptr() in taken else here
+        taken.add(here.data_ptr())
+    return found
 
 
 def load(folder: Path) -> tuple[nn.Module, ClassifierCard]:
@@ -264,7 +274,8 @@ def load(folder: Path) -> tuple[nn.Module, ClassifierCard]:
         raise BadInput(f"{folder} has no {WEIGHTS_FILE}. Was the classifier copied whole?")
     _check_known(card.backbone)
     size = {"img_size": card.preprocessing.crop_px} if _input_size_is_built_in(card.backbone) else {}
-    model = timm.create_model(card.backbone, num_classes=len(card.classes), **size)
+    model = timm.create_model(card.backbone, **size)
+    model.reset_classifier(len(card.classes))  # As `build` does: a head of distillation goes, with some backbones.
     _fill(model, path)
     return cast(nn.Module, model.eval()), card
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from components.interchange import classifier
 from components.interchange.artifact import digest, file_digest
-from components.interchange.cards import ClassifierCard
+from components.interchange.cards import ClassifierCard, read_classifier_card
 from components.interchange.dataset import open_dataset
 from components.interchange.errors import BadInput
 from components.interchange.inference import forward, predict_logits
@@ -71,6 +71,20 @@ def test_the_round_trip_keeps_every_bit(tiny_classifier: Path, tmp_path: Path) -
     classifier.save(tmp_path / "again", model.to(memory_format=torch.channels_last), card)
     assert digest(tmp_path / "again") == digest(tiny_classifier)
     again, _ = classifier.load(tmp_path / "again")
+    assert classifier.state_digest(again.state_dict()) == classifier.state_digest(model.state_dict())
+
+
+@pytest.mark.parametrize("backbone", ["repvit_m1", "coat_lite_tiny"])
+def test_a_head_of_distillation_and_tensors_of_two_names_survive_the_round_trip(
+    backbone: str, tiny_classifier: Path, tmp_path: Path
+) -> None:
+    """timm's reset_classifier drops the one (RepViT); the other shares modules (CoaT)."""
+    torch.manual_seed(0)
+    save_file(classifier.savable(timm.create_model(backbone).state_dict()), tmp_path / "w.safetensors")
+    card = read_classifier_card(tiny_classifier)
+    model, _ = classifier.build(backbone, len(card.classes), str(tmp_path / "w.safetensors"))
+    classifier.save(tmp_path / "c", model, card.model_copy(update={"backbone": backbone}))
+    again, _ = classifier.load(tmp_path / "c")
     assert classifier.state_digest(again.state_dict()) == classifier.state_digest(model.state_dict())
 
 
