@@ -1,6 +1,5 @@
 """What a run is at, from what it has in the store: its request, the steps that are done, and signs of life."""
 
-import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,13 +21,14 @@ def status(store: Store, run_id: str | None) -> dict[str, Any]:
     if chosen not in known:
         raise BadInput(f"--store {store.uri}: no run {chosen!r}.{near(chosen, known)} See graft runs.")
     summary, request = run_list.ended_or_not(store, chosen)
-    beats = [json.loads(store.blobs.get(key) or b"{}") for key in store.blobs.list(heartbeat_prefix(chosen))]
+    found = (store.record(key) for key in store.blobs.list(heartbeat_prefix(chosen)))
+    beats = [beat for beat in found if beat is not None and {"step", "state", "when"} <= beat.keys()]
     return {
         "run_id": chosen,
         "model_name": summary.get("model_name", request.get("model_name")),
         "verdict": summary["verdict"],
         "reasons": summary.get("reasons", []),
-        "steps": [_shown(beat) for beat in sorted(beats, key=lambda beat: str(beat.get("when")))],
+        "steps": [_shown(beat) for beat in sorted(beats, key=lambda beat: str(beat["when"]))],
     }
 
 

@@ -131,14 +131,19 @@ class Store:
 
     def outputs_of(self, key: str) -> dict[str, str] | None:
         """What was made under a step's key, port -> digest; None where nothing was."""
-        record = self.record(f"keys/{key}.json")
+        record = self.key_record(key)
         return None if record is None else dict(record["outputs"])
 
     def parts_of_latest(self, model_name: str, step: str) -> dict[str, Any] | None:
         """The parts of the key that a step had in the last run of this model name."""
-        latest = self.record(f"latest/{model_name}/{step}.json")
-        record = None if latest is None else self.record(f"keys/{latest['key']}.json")
-        return None if record is None else dict(record["parts"])
+        latest = self.record(f"latest/{model_name}/{step}.json") or {}
+        parts = (self.key_record(str(latest.get("key", ""))) or {}).get("parts")
+        return parts if isinstance(parts, dict) else None
+
+    def key_record(self, key: str) -> dict[str, Any] | None:
+        """What is known of a step's key; None where nothing is, or nothing that can be made sense of."""
+        record = self.record(f"keys/{key}.json") or {}
+        return record if isinstance(record.get("outputs"), dict) else None
 
     def put_record(self, name: str, content: dict[str, Any]) -> None:
         """Write one small JSON record."""
@@ -147,12 +152,11 @@ class Store:
     def record(self, name: str) -> dict[str, Any] | None:
         """A small JSON record; None where there is none, or one that is cut off: as good as none, and made again."""
         data = self.blobs.get(name)
-        if data is None:
-            return None
         try:
-            return dict(json.loads(data))
+            found = json.loads(data or b"null")
         except ValueError:
             return None
+        return found if isinstance(found, dict) else None
 
     def staging(self) -> AbstractContextManager[Path]:
         """A folder on the store's own disk for one step's outputs; gone afterwards, whatever happens."""

@@ -83,10 +83,13 @@ def made_by(store: Store) -> dict[str, str]:
 
 
 def _keys(store: Store) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What is not to be made sense of is refused, not left out: `gc` would take its artifacts for unneeded."""
     for key in store.blobs.list("keys/"):
-        record = run_list.read(store, key)
-        if record is not None:
+        record = store.key_record(key.removeprefix("keys/").removesuffix(".json"))
+        if record is not None and {"step", "run_id"} <= record.keys():
             yield key, record
+        elif store.blobs.get(key) is not None:
+            raise BadInput(f"{store.where(key)} is damaged. Remove it: the next run makes what it needs again.")
 
 
 def faults(store: Store) -> dict[str, str]:

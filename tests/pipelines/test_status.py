@@ -62,7 +62,9 @@ def test_a_step_that_fails_says_so_and_one_that_is_gone_is_silent(store: str) ->
     assert waited(store, "failed")["step"] == "ingest"
     gone = {"step": "ingest", "state": "at work", "when": "2026-01-01T00:00:00+00:00"}
     open_blobs(store).put(f"{heartbeat_prefix('r1')}ingest.json", json.dumps(gone).encode())
-    assert waited(store, "silent")["step"] == "ingest"
+    for damaged in (b'{"step": ', b"[]", b'{"step": "gate"}'):  # A line less, and no traceback.
+        open_blobs(store).put(f"{heartbeat_prefix('r1')}gate.json", damaged)
+        assert waited(store, "silent")["step"] == "ingest"
 
 
 def test_beats_are_few_and_a_store_that_refuses_stops_nothing() -> None:

@@ -95,8 +95,13 @@ def test_a_damaged_record_counts_as_none(store: Store) -> None:
     store.put_record("keys/abc.json", {"outputs": {"report": "1"}})
     path = store.root / "keys" / "abc.json"
     assert store.outputs_of("abc") == {"report": "1"}
-    path.write_text(path.read_text()[:10])
-    assert store.outputs_of("abc") is None
+    store.put_record("latest/m/gate.json", {"key": "abc"})
+    for damaged in (path.read_text()[:10], "[]", '"x"', "{}", '{"outputs": 1, "parts": []}'):
+        path.write_text(damaged)
+        assert store.outputs_of("abc") is None and store.parts_of_latest("m", "gate") is None
+    for damaged in ("[]", "{}", '{"key": 1}'):
+        (store.root / "latest/m/gate.json").write_text(damaged)
+        assert store.parts_of_latest("m", "gate") is None
 
 
 def test_staging_is_gone_after_a_failure_and_after_a_killed_process(store: Store) -> None:

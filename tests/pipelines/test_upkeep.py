@@ -189,6 +189,13 @@ def test_a_store_is_listed_with_the_step_that_made_each(request_: Request, tmp_p
         assert code == 2 and "there is no such folder" in err
 
 
+def test_a_key_that_says_nothing_is_named_and_nothing_cleared(tmp_path: Path) -> None:
+    open_store(str(tmp_path)).put_record("keys/k.json", {"outputs": 1})
+    for command in (["ls"], ["gc", "--delete"]):
+        code, _, err = graft("store", *command, "--store", str(tmp_path))
+        assert code == 2 and "keys/k.json is damaged. Remove it" in err
+
+
 def test_checkpoints_go_when_their_training_is_done_or_forgotten(tmp_path: Path) -> None:
     store = open_store(str(tmp_path))
     store.put_record("keys/done.json", {"step": "finetune", "outputs": {}, "run_id": "r"})
