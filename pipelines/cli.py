@@ -79,7 +79,7 @@ MetricsOption = Annotated[
         help="Write the run's figures for Prometheus, in a folder that node_exporter's textfile collector reads.",
     ),
 ]
-SeedOption = Annotated[int | None, typer.Option(min=0, help="Seed of every step that has one.")]
+SeedOption = Annotated[int | None, typer.Option(metavar="N", min=0, help="Seed of every step that has one.")]
 
 
 @app.command()
@@ -108,13 +108,15 @@ def demo(
 
 @app.command()
 def run(
-    source: Annotated[str, typer.Option(help="Folder, manifest or archive of images; see the README.")],
+    source: Annotated[
+        str, typer.Option(metavar="SOURCE", help="Folder, manifest or archive of images; see the README.")
+    ],
     store: StoreOption = RunOptions.store,
     recipe: RecipeOption = RunOptions.recipe,
     backbone: BackboneOption = RunOptions.backbone,
-    model_name: Annotated[str, typer.Option(help="Name of the champion that this run competes for.")] = (
-        RunOptions.model_name
-    ),
+    model_name: Annotated[
+        str, typer.Option(metavar="NAME", help="Name of the champion that this run competes for.")
+    ] = (RunOptions.model_name),
     strategy: StrategyOption = RunOptions.strategy,
     seed: SeedOption = RunOptions.seed,
     on_drift: OnDriftOption = RunOptions.on_drift,
@@ -184,8 +186,10 @@ def _fabric_images() -> str:
 @app.command()
 def runs(
     store: StoreOption = DEFAULT_STORE,
-    model_name: Annotated[str | None, typer.Option(help="Only the runs that competed for this champion.")] = None,
-    limit: Annotated[int, typer.Option(min=0, help="Newest runs to list; 0 for all.")] = 20,
+    model_name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only the runs that competed for this champion.")
+    ] = None,
+    limit: Annotated[int, typer.Option(metavar="N", min=0, help="Newest runs to list; 0 for all.")] = 20,
     cluster: Annotated[bool, typer.Option("--cluster", help="The runs on Kubeflow instead, with their state.")] = False,
     endpoint: EndpointOption = None,
     namespace: NamespaceOption = None,
@@ -201,6 +205,9 @@ def runs(
         from pipelines.store import existing_store
 
         found = run_list.runs(existing_store(store), model_name, limit)
+        if not found and not json:
+            print(f"no runs{f' of model {model_name!r}' if model_name else ''} in {store}", file=sys.stderr)
+            return
         terminal.as_json(found) if json else terminal.runs(found)
 
 
@@ -239,10 +246,5 @@ def options(
     """Retrain a pretrained vision backbone on your images; get an ONNX model that is proven right and fast enough."""
 
 
-def main() -> None:
-    """Entry point of the console script."""
-    app()
-
-
 if __name__ == "__main__":
-    main()
+    app()

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @with_cluster_options
 def compile_pipeline(
-    output: Annotated[Path, typer.Option(help="The YAML file to write.")],
+    output: Annotated[Path, typer.Option(metavar="FILE.yaml", help="The YAML file to write.")],
     image_prefix: ImagePrefixOption,
     image_tag: ImageTagOption,
     recipe: RecipeOption = RunOptions.recipe,
@@ -62,7 +62,7 @@ def submit(
     experiment: ExperimentOption = "graft",
     service_account: AccountOption = None,
     wait: Annotated[bool, typer.Option("--wait", help="Follow the run; exit with 1 when it fails.")] = False,
-    poll_s: Annotated[float, typer.Option(min=0.01, help="Seconds between two looks at it.")] = 10.0,
+    poll_s: Annotated[float, typer.Option(metavar="SECONDS", min=0.01, help="Seconds between two looks at it.")] = 10.0,
 ) -> None:
     """Start a run on Kubeflow. The pipeline is uploaded unless its content is there already."""
     with exit_codes():
@@ -90,9 +90,14 @@ def submit(
 
 def schedule(
     package: PackageArgument,
-    cron: Annotated[str, typer.Option(help="Five fields, like '0 2 * * 1-5'; in the server's time zone, mostly UTC.")],
+    cron: Annotated[
+        str,
+        typer.Option(metavar="CRON", help="Five fields, like '0 2 * * 1-5'; in the server's time zone, mostly UTC."),
+    ],
     param: ParamOption = None,
-    name: Annotated[str | None, typer.Option(help="Of the schedule; graft-MODEL_NAME where not given.")] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of the schedule; graft-MODEL_NAME where not given.")
+    ] = None,
     endpoint: EndpointOption = None,
     namespace: NamespaceOption = None,
     token: TokenOption = None,

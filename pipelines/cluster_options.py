@@ -16,9 +16,9 @@ SELECTOR = "LABEL=VALUE"
 MAX_SHARDS = 100  # ingest_merge is told of all of them in one word of its command line, which Linux limits.
 
 ImagePrefixOption = Annotated[
-    str, typer.Option(help="Images are PREFIX + family + : + TAG, like registry/graft-train:1.")
+    str, typer.Option(metavar="PREFIX", help="Images are PREFIX + family + : + TAG, like registry/graft-train:1.")
 ]
-ImageTagOption = Annotated[str, typer.Option(help="Tag of one build; never latest.")]
+ImageTagOption = Annotated[str, typer.Option(metavar="TAG", help="Tag of one build; never latest.")]
 GpuOption = Annotated[
     str | None, typer.Option(metavar="RESOURCE=COUNT", help="Like nvidia.com/gpu=1; finetune uses all of them.")
 ]
@@ -35,31 +35,42 @@ TolerationOption = Annotated[
 ]
 PullPolicyOption = Annotated[PullPolicy, typer.Option(help="When nodes fetch the images.")]
 PullSecretOption = Annotated[Words, typer.Option(metavar="SECRET", help="Secret of the images' registry.")]
-S3SecretOption = Annotated[str | None, typer.Option(help="Secret with accesskey and secretkey for the store.")]
-S3EndpointOption = Annotated[str | None, typer.Option(help="Endpoint of the store, where it is not AWS's.")]
+S3SecretOption = Annotated[
+    str | None, typer.Option(metavar="SECRET", help="Secret with accesskey and secretkey for the store.")
+]
+S3EndpointOption = Annotated[
+    str | None, typer.Option(metavar="URL", help="Endpoint of the store, where it is not AWS's.")
+]
 SecretEnvOption = Annotated[
     Words, typer.Option(metavar="VARIABLE=SECRET/KEY", help="One more secret as environment of every step.")
 ]
 IngestShardsOption = Annotated[
-    int, typer.Option(min=1, max=MAX_SHARDS, help="Pods that read the source, each its share of the files.")
+    int,
+    typer.Option(metavar="N", min=1, max=MAX_SHARDS, help="Pods that read the source, each its share of the files."),
 ]
-UserOption = Annotated[int, typer.Option(min=1, help="User id that the steps run as.")]
+UserOption = Annotated[int, typer.Option(metavar="ID", min=1, help="User id that the steps run as.")]
 
 EndpointOption = Annotated[
-    str | None, typer.Option(envvar="KF_PIPELINES_ENDPOINT", help="Kubeflow Pipelines, like http://localhost:8080.")
+    str | None,
+    typer.Option(metavar="URL", envvar="KF_PIPELINES_ENDPOINT", help="Kubeflow Pipelines, like http://localhost:8080."),
 ]
 NamespaceOption = Annotated[
-    str | None, typer.Option(envvar="KF_PIPELINES_NAMESPACE", help="Profile, where Kubeflow has several users.")
+    str | None,
+    typer.Option(metavar="NAME", envvar="KF_PIPELINES_NAMESPACE", help="Profile, where Kubeflow has several users."),
 ]
 TokenOption = Annotated[
     str | None,
-    typer.Option(envvar="KF_PIPELINES_TOKEN", show_envvar=True, help="Bearer token; better in the variable."),
+    typer.Option(
+        metavar="TOKEN", envvar="KF_PIPELINES_TOKEN", show_envvar=True, help="Bearer token; better in the variable."
+    ),
 ]
 AccountOption = Annotated[
     str | None,
-    typer.Option(help="Service account of the run's pods, like infra/'s graft-runner; KFP's own by default."),
+    typer.Option(
+        metavar="NAME", help="Service account of the run's pods, like infra/'s graft-runner; KFP's own by default."
+    ),
 ]
-ExperimentOption = Annotated[str, typer.Option(help="Kubeflow's experiment, made unless it is there.")]
+ExperimentOption = Annotated[str, typer.Option(metavar="NAME", help="Kubeflow's experiment, made unless it is there.")]
 
 
 @dataclass(frozen=True)

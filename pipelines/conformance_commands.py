@@ -12,12 +12,16 @@ DEPARTS = 3
 
 
 def conformance(
-    model: Annotated[str, typer.Option(help="Folder with model.onnx, card.json and golden/, or champion:NAME.")],
+    model: Annotated[
+        str, typer.Option(metavar="MODEL", help="Folder with model.onnx, card.json and golden/, or champion:NAME.")
+    ],
     client: Annotated[
         str, typer.Option(metavar="COMMAND", help="Gets image paths, prints a JSON object a line and image.")
     ],
     store: StoreOption = DEFAULT_STORE,
-    timeout_s: Annotated[float, typer.Option(min=1, help="Seconds that the client may take for all images.")] = 600,
+    timeout_s: Annotated[
+        float, typer.Option(metavar="SECONDS", min=1, help="Seconds that the client may take for all images.")
+    ] = 600,
     json: JsonOption = False,
 ) -> None:
     """Where a serving client departs from the model's contract. Fed the golden images; exit code 3 if it does."""

@@ -37,8 +37,12 @@ def doctor(
     experiment: ExperimentOption = "graft",
     service_account: AccountOption = None,
     asked: ClusterOptions = ClusterOptions(),  # noqa: B008  Frozen; its fields are the options.
-    poll_s: Annotated[float, typer.Option(min=0.01, help="Seconds between two looks at the run.")] = 10.0,
-    wait_s: Annotated[float, typer.Option(min=1, help="Seconds to wait for the run at most.")] = 900.0,
+    poll_s: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.01, help="Seconds between two looks at the run.")
+    ] = 10.0,
+    wait_s: Annotated[
+        float, typer.Option(metavar="SECONDS", min=1, help="Seconds to wait for the run at most.")
+    ] = 900.0,
     json: JsonOption = False,
 ) -> None:
     """Check what a run needs, here or on a cluster. Exit code 2 where something fails."""

@@ -16,25 +16,34 @@ def _default(name: str) -> str:
 
 
 def find_lr(
-    dataset: Annotated[Path, typer.Option(help="Folder of a dataset artifact, as ingest writes it.")],
+    dataset: Annotated[Path, typer.Option(metavar="DIR", help="Folder of a dataset artifact, as ingest writes it.")],
     recipe: RecipeOption = RunOptions.recipe,
     backbone: BackboneOption = RunOptions.backbone,
     weights: Annotated[
-        str | None, typer.Option(help="Pretrained weights instead of the recipe's: hub, store, package:NAME or a file.")
+        str | None,
+        typer.Option(
+            metavar="WEIGHTS", help="Pretrained weights instead of the recipe's: hub, store, package:NAME or a file."
+        ),
     ] = None,
     lowest_lr: Annotated[
-        float | None, typer.Option(help="base_lr of the first step.", show_default=_default("lowest_lr"))
+        float | None,
+        typer.Option(metavar="RATE", help="base_lr of the first step.", show_default=_default("lowest_lr")),
     ] = None,
     highest_lr: Annotated[
         float | None,
         typer.Option(
-            help="base_lr of the last step, if the loss does not explode before.", show_default=_default("highest_lr")
+            metavar="RATE",
+            help="base_lr of the last step, if the loss does not explode before.",
+            show_default=_default("highest_lr"),
         ),
     ] = None,
     num_steps: Annotated[
-        int | None, typer.Option(help="Steps from the one to the other.", show_default=_default("num_steps"))
+        int | None,
+        typer.Option(metavar="N", help="Steps from the one to the other.", show_default=_default("num_steps")),
     ] = None,
-    output: Annotated[Path, typer.Option(help="Folder for report.json and report.html.")] = Path("find-lr"),
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Folder for report.json and report.html.")] = Path(
+        "find-lr"
+    ),
     store: StoreOption = DEFAULT_STORE,
     set: SetOption = None,
     json: JsonOption = False,

@@ -10,13 +10,13 @@ import typer
 from pipelines.run_options import Runner, Strategy
 
 StoreOption = Annotated[
-    str, typer.Option(help="Folder, file:// or s3://BUCKET/PREFIX for artifacts, runs and champions.")
+    str, typer.Option(metavar="STORE", help="Folder, file:// or s3://BUCKET/PREFIX for artifacts, runs and champions.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on one line, and nothing else.")]
-ModelNameOption = Annotated[str, typer.Option(help="Name of the champion.")]
+ModelNameOption = Annotated[str, typer.Option(metavar="NAME", help="Name of the champion.")]
 
-RecipeOption = Annotated[str, typer.Option(help="Named parameter set; `graft recipes` lists them.")]
-BackboneOption = Annotated[str | None, typer.Option(help="Another timm classifier than the recipe's.")]
+RecipeOption = Annotated[str, typer.Option(metavar="NAME", help="Named parameter set; `graft recipes` lists them.")]
+BackboneOption = Annotated[str | None, typer.Option(metavar="NAME", help="Another timm classifier than the recipe's.")]
 StrategyOption = Annotated[Strategy, typer.Option(help="Leave one of the two trainings out.")]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="STEP.PARAM=VALUE", help="Set one parameter of one step.")
@@ -25,10 +25,11 @@ RunnerOption = Annotated[
     Runner, typer.Option(help="Each step in a process of its own, all in this one, or each in its container.")
 ]
 ImagePrefixOption = Annotated[
-    str, typer.Option(envvar="GRAFT_IMAGE_PREFIX", help="Images are PREFIX + family + : + TAG.")
+    str, typer.Option(metavar="PREFIX", envvar="GRAFT_IMAGE_PREFIX", help="Images are PREFIX + family + : + TAG.")
 ]
 ImageTagOption = Annotated[
-    str | None, typer.Option(envvar="GRAFT_IMAGE_TAG", help="Of the images: the tag that make images has printed.")
+    str | None,
+    typer.Option(metavar="TAG", envvar="GRAFT_IMAGE_TAG", help="Of the images: the tag that make images has printed."),
 ]
 
 

@@ -9,10 +9,14 @@ from pipelines.run_options import DEFAULT_STORE
 
 
 def predict(
-    images: Annotated[list[str], typer.Argument(help="Image files, folders of them, or s3:// URIs of either.")],
-    model: Annotated[str, typer.Option(help="Folder with model.onnx and card.json, or champion:NAME.")],
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGE", help="Image files, folders of them, or s3:// URIs of either.")
+    ],
+    model: Annotated[
+        str, typer.Option(metavar="MODEL", help="Folder with model.onnx and card.json, or champion:NAME.")
+    ],
     store: StoreOption = DEFAULT_STORE,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images a forward pass.")] = 8,
+    batch_size: Annotated[int, typer.Option(metavar="N", min=1, help="Images a forward pass.")] = 8,
     json: Annotated[bool, typer.Option("--json", help="A JSON object a line and image, instead of a table.")] = False,
 ) -> None:
     """Classes with probabilities, from the ONNX model alone. Images that cannot be read: a line each, exit code 2."""

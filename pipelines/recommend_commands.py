@@ -10,11 +10,15 @@ from pipelines.options import JsonOption, exit_codes
 
 
 def recommend(
-    source: Annotated[str, typer.Option(help="Folder, manifest or archive of images, as for graft run.")],
+    source: Annotated[
+        str, typer.Option(metavar="SOURCE", help="Folder, manifest or archive of images, as for graft run.")
+    ],
     max_p99_ms: Annotated[
         float | None,
         typer.Option(
-            min=0.001, help="Budget for one image; every backbone is measured here, which takes minutes once."
+            metavar="MS",
+            min=0.001,
+            help="Budget for one image; every backbone is measured here, which takes minutes once.",
         ),
     ] = None,
     gpu_memory: Annotated[float | None, typer.Option(metavar="GB", min=0, help="Of the GPU to train on.")] = None,

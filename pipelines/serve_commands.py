@@ -13,8 +13,8 @@ from pipelines.run_options import NOTIFY, RunOptions
 
 def serve(
     context: typer.Context,
-    cron: Annotated[str, typer.Option(help="When: five fields, like '0 2 * * 1-5'.")],
-    timezone: Annotated[str, typer.Option(help="Of the fields.")] = "UTC",
+    cron: Annotated[str, typer.Option(metavar="CRON", help="When: five fields, like '0 2 * * 1-5'.")],
+    timezone: Annotated[str, typer.Option(metavar="ZONE", help="Of the fields.")] = "UTC",
 ) -> None:
     """Retrain on a schedule, with every option of `graft run`. One run at a time, missed ones not made up for."""
     with exit_codes():

@@ -17,7 +17,9 @@ def status(store: Store, run_id: str | None) -> dict[str, Any]:
     The verdict is `unfinished` while somebody is at work on it, and `killed` where it ended without a word.
     """
     known = run_list.newest_first(store)
-    chosen = run_id or (known[0] if known else "")
+    if not known:
+        raise BadInput(f"--store {store.uri}: there is no run in it yet.")
+    chosen = run_id or known[0]
     if chosen not in known:
         raise BadInput(f"--store {store.uri}: no run {chosen!r}.{near(chosen, known)} See graft runs.")
     summary, request = run_list.ended_or_not(store, chosen)

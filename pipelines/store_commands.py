@@ -1,5 +1,6 @@
 """`graft store`: what lies in a store, whether it is whole, and making room."""
 
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -20,7 +21,11 @@ def ls(store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
         from pipelines import upkeep
         from pipelines.store import existing_store
 
-        _told([_row(item) for item in upkeep.items(existing_store(store))], json)
+        found = [_row(item) for item in upkeep.items(existing_store(store))]
+        if not found and not json:
+            print(f"no artifacts in {store}", file=sys.stderr)
+            return
+        _told(found, json)
 
 
 @app.command()
@@ -59,7 +64,7 @@ def verify(
 @app.command()
 def gc(
     store: StoreOption = DEFAULT_STORE,
-    keep_runs: Annotated[int, typer.Option(min=1, help="Newest runs whose artifacts stay.")] = 10,
+    keep_runs: Annotated[int, typer.Option(metavar="N", min=1, help="Newest runs whose artifacts stay.")] = 10,
     delete: Annotated[bool, typer.Option("--delete", help="Remove it; without this, only list it.")] = False,
     json: JsonOption = False,
 ) -> None:

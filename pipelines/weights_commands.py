@@ -12,13 +12,13 @@ app = typer.Typer(
     help="Pretrained weights in a store: fetch them once, list them.", no_args_is_help=True, rich_markup_mode=None
 )
 MIB = 1 << 20
-AnyStoreOption = Annotated[str, typer.Option(help="Folder, file:// or s3:// URI.")]
+AnyStoreOption = Annotated[str, typer.Option(metavar="STORE", help="Folder, file:// or s3:// URI.")]
 
 
 @app.command()
 def fetch(
     backbones: Annotated[
-        list[str] | None, typer.Argument(help="timm's names; those of the recipes by default.")
+        list[str] | None, typer.Argument(metavar="BACKBONE", help="timm's names; those of the recipes by default.")
     ] = None,
     store: AnyStoreOption = DEFAULT_STORE,
     json: JsonOption = False,

@@ -1,11 +1,16 @@
 """The graft command from outside: what it says, what it loads, how it ends."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from pipelines.cli import app
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "kfp", "prefect", "numpy", "pyarrow", "onnxruntime", "rich")
@@ -43,6 +48,44 @@ def test_help_names_every_command() -> None:
         name in shown
         for name in ("demo", "run", "runs", "predict", "champion", "store", "weights", "recipes", "--version")
     )
+
+
+def test_options_say_what_they_take_and_not_of_which_type_it_is() -> None:
+    group = get_command(app)
+    commands = [group, *group.commands.values()]  # type: ignore[attr-defined]
+    commands += [one for command in commands[1:] for one in getattr(command, "commands", {}).values()]
+    assert len(commands) > 25
+    for command in commands:
+        told = command.get_help(command.make_context(str(command.name), [], resilient_parsing=True))
+        typed = [line for line in told.splitlines() if re.search(r"--.*<(str|int|float|path)", line)]
+        assert not typed, command.name
+
+
+def test_ctrl_c_while_the_command_is_imported_is_no_traceback() -> None:
+    code = """import os, signal, sys, pipelines.entry
+class CtrlC:
+    def find_spec(name, *_):
+        if name == "pipelines.cli":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, CtrlC)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+pipelines.entry.main()"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (130, "graft: interrupted before anything was begun\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["runs"], "no runs in STORE"),
+        (["runs", "--model-name", "m"], "no runs of model 'm' in STORE"),
+        (["store", "ls"], "no artifacts in STORE"),
+        (["status"], "there is no run in it yet"),
+    ],
+)
+def test_an_empty_store_is_told(tmp_path: Path, arguments: list[str], words: str) -> None:
+    done = CliRunner().invoke(app, [*arguments, "--store", str(tmp_path)])
+    assert done.stdout == "" and words.replace("STORE", str(tmp_path)) in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,13 @@
+"""Entry point of the console script `graft`: Ctrl-C ends it in words even while the command is being imported."""
+
+import sys
+
+
+def main() -> None:
+    """Run the command."""
+    try:
+        from pipelines.cli import app
+    except KeyboardInterrupt:
+        print("graft: interrupted before anything was begun", file=sys.stderr)
+        sys.exit(130)
+    app()
