@@ -91,8 +91,9 @@ def attempt(asked: RunOptions, tell: Tell, announce: Callable[[list[Planned]], N
     try:
         summary, verdict = run(request, asked.engine, tell, announce)
     except (Exception, SystemExit) as error:
-        told = summary_of(request.run_id, {}, model=None, page=None, seconds={}, **_broken_off(error))
-        _hand_over(asked, {**told, "model_name": request.model_name})
+        name = request.model_name
+        told = summary_of(request.run_id, {}, model_name=name, model=None, page=None, seconds={}, **_broken_off(error))
+        _hand_over(asked, told)
         raise
     _hand_over(asked, summary)
     return summary, verdict

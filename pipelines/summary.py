@@ -55,6 +55,7 @@ def build(
     summary = summary_of(
         run_id,
         reports_of(store, outputs),
+        model_name=model_name,
         model=store.where(f"artifacts/{exported['onnx_model']}/model.onnx") if exported else None,
         page=store.where(page_key(run_id)),
         seconds=seconds,
@@ -62,7 +63,6 @@ def build(
         failed=failed,
         interrupted=interrupted,
     )
-    summary["model_name"] = model_name
     if outputs.get("evaluate"):
         summary["test"]["evaluation"] = outputs["evaluate"]["report"]
         summary["test"]["uses"] = looks_at_test_set(store, summary)

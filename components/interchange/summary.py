@@ -12,6 +12,7 @@ def summary_of(
     run_id: str,
     reports: Mapping[str, Report],
     *,
+    model_name: str,
     model: str | None,
     page: str | None,
     seconds: Mapping[str, float | None],
@@ -22,12 +23,14 @@ def summary_of(
     """The summary of a run from its reports by step; what a report that is not there would say is None.
 
     `failed` are the reasons why a run did not come to its end, `interrupted` says who ended it. `model` and `page` say
-    where the ONNX model and the HTML report lie; `seconds` holds `total` and one number a step.
+    where the ONNX model and the HTML report lie; `seconds` holds `total` and one number a step. Which evaluation it
+    was, and how often its test set was used, a caller adds who knows the other runs.
     """
     evaluate, export, latency = (reports.get(step) for step in ("evaluate", "export_onnx", "latency"))
     verdict, reasons = _verdict(reports, unchanged, failed, interrupted)
     return {
         "run_id": run_id,
+        "model_name": model_name,
         "verdict": verdict,
         "reasons": reasons,
         "warnings": warnings_of(reports),
@@ -103,6 +106,8 @@ def _test(report: Report | None) -> dict[str, Any]:
         "interval": [difference.low, difference.high] if difference else None,
         "n": one.n if one else None,
         "digest": report.details.get("test_digest") if report else None,
+        "evaluation": None,
+        "uses": None,
     }
 
 

@@ -33,13 +33,13 @@ def run(spec: Record, context: RunContext) -> None:
     summary = summary_of(
         context.run_id,
         reports,
+        model_name=context.model_name,
         model=published_model(blobs, reports.get("promote")),
         page=f"{blobs.uri}/{folder}/{PAGE}",
         seconds=seconds,
         unchanged=is_unchanged(reports),
         failed=reasons_of_failure(spec.status, reports),
     )
-    summary["model_name"] = context.model_name
     blobs.put(f"{folder}/summary.json", to_json(summary).encode())
     pages = [f"reports/{step}/{PAGE}" for step, one in kept.items() if one.has_page]
     blobs.put(f"{folder}/{PAGE}", run_page(summary, reports, pages).encode())

@@ -68,7 +68,7 @@ def test_every_figure_of_a_run_is_there_with_its_unit(tmp_path: Path) -> None:
 def test_a_failed_run_replaces_the_figures_of_the_one_before_and_leaves_no_other_file(tmp_path: Path) -> None:
     path = tmp_path / "graft.prom"
     metrics.write(path, SUMMARY)
-    failed = summary_of("r2", {}, model=None, page=None, seconds={}, failed=["no images"])
+    failed = summary_of("r2", {}, model_name="parts", model=None, page=None, seconds={}, failed=["no images"])
     metrics.write(path, {**failed, "model_name": NAME})
     found = read(path)
     assert found[("graft_run_verdict", "failed")] == 1.0

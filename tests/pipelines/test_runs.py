@@ -31,6 +31,12 @@ def record(store: Path, run_id: str, **summary: Any) -> None:
     (store / "runs" / run_id / "summary.json").write_text(json.dumps({"run_id": run_id, **summary}))
 
 
+def test_who_may_only_read_sees_the_runs_as_well(tmp_path: Path) -> None:
+    record(tmp_path, "20260101-000000-aaaa", model_name="parts", **FINISHED)
+    (tmp_path / "index").write_text("No folder, so that no list of runs can be kept in it.")
+    assert [one["run_id"] for one in runs(open_store(str(tmp_path)), None, 0)] == ["20260101-000000-aaaa"]
+
+
 def test_every_kind_of_run_is_listed_newest_first(tmp_path: Path) -> None:
     record(tmp_path, "20260101-000000-aaaa", model_name="parts", **FINISHED)
     record(tmp_path, "20260103-000000-aaaa", model_name="parts", verdict="failed", reasons=["x"], seconds={"total": 2})
@@ -63,9 +69,11 @@ def test_a_few_of_many_runs_take_far_less_than_all_of_them(tmp_path: Path) -> No
     started = time.perf_counter()
     assert len(runs(open_store(str(tmp_path)), None, 0)) == 2_000
     all_s = time.perf_counter() - started
-    started = time.perf_counter()
-    assert [found["run_id"][9:15] for found in runs(open_store(str(tmp_path)), "parts", 2)] == ["001999", "001998"]
-    few_s = time.perf_counter() - started
+    few_s = all_s
+    for _ in range(3):  # The least of them: other work may stop any one.
+        started = time.perf_counter()
+        assert [found["run_id"][9:15] for found in runs(open_store(str(tmp_path)), "parts", 2)] == ["001999", "001998"]
+        few_s = min(few_s, time.perf_counter() - started)
 
     assert all_s < 2  # Two cores that others use too; 0.1 s on their own.
     assert few_s < all_s / 4

@@ -74,7 +74,11 @@ def made(tmp_path: Path) -> tuple[Store, dict[str, dict[str, str]]]:
 
 def test_the_summary_says_what_the_reports_say(made: tuple[Store, dict[str, dict[str, str]]], tmp_path: Path) -> None:
     store, outputs = made
+    failed = build("r0", store, {}, {}, model_name="parts", failed=["no images"])
     summary = build("r1", store, outputs, {"total": 3.0, "gate": 1.0}, model_name="parts")
+    assert (
+        failed.keys() == summary.keys() and failed["test"].keys() == summary["test"].keys()
+    )  # For those who parse it.
     assert summary == {
         "run_id": "r1",
         "model_name": "parts",
