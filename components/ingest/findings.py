@@ -91,7 +91,7 @@ def imbalance(counts: Mapping[str, Mapping[str, int]]) -> float:
     return max(by_class) / min(by_class)
 
 
-def warnings(counts: Mapping[str, Mapping[str, int]], largest_family: int) -> list[str]:
+def warnings(counts: Mapping[str, Mapping[str, int]], placement: Placement) -> list[str]:
     """What a user should look at, in words."""
     found = []
     ratio, number = imbalance(counts), sum(sum(by_class.values()) for by_class in counts.values())
@@ -100,9 +100,15 @@ def warnings(counts: Mapping[str, Mapping[str, int]], largest_family: int) -> li
             f"The largest class has {ratio:.1f} times the images of the smallest (over {MAX_IMBALANCE:g}): train with "
             "finetune's --class-weights balanced, or add images to the small classes."
         )
-    if largest_family > MAX_FAMILY * number:
+    if placement.stood_in:
         found.append(
-            f"{largest_family} images look alike and stand on one side, more than {MAX_FAMILY:.0%} of all: "
+            f"{len(placement.stood_in)} of {len(counts['train'])} classes are so small that the hash left a split "
+            f"without an image of them, and the nearest stands in: {listed(placement.stood_in)}. Their figures on val "
+            "and test say little."
+        )
+    if placement.largest_family > MAX_FAMILY * number:
+        found.append(
+            f"{placement.largest_family} images look alike and stand on one side, more than {MAX_FAMILY:.0%} of all: "
             "where they are different pictures, lower --max-near-bits."
         )
     return found

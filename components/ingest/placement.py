@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from components.ingest.copies import OnConflict, without_copies
 from components.ingest.pictures import Picture
+from components.ingest.rare_classes import stand_ins
 from components.ingest.splits import Earlier, Member, Policy, assign, check_given_to_frozen, held_before, side_before
 from components.interchange.dataset import SPLITS, SplitName
 from components.interchange.ledgers import Quarantined
@@ -15,7 +16,7 @@ class Placement(NamedTuple):
     """The pictures of each split, sorted by id; the files that are left out; who is like whom.
 
     `conflicts` and `copies` are sets of equal pictures, under several labels or one; `families` are sets of two or more
-    pictures that look alike.
+    pictures that look alike; `stood_in` are the classes that the hash would have left without a picture on some side.
     """
 
     sides: dict[SplitName, list[Picture]]
@@ -23,6 +24,7 @@ class Placement(NamedTuple):
     conflicts: list[list[Picture]]
     copies: list[list[Picture]]
     families: list[list[Picture]]
+    stood_in: list[str]
 
     @property
     def largest_family(self) -> int:
@@ -47,16 +49,20 @@ def placed(
     if frozen is not None:
         check_given_to_frozen(members, frozen)
     found = assign(members, earlier, policy)
+    labels = {one.id: one.source.label for one in distinct.pictures}
+    moved = stand_ins(found.splits, found.by_hash, labels, policy)
+    splits = found.splits | moved
     sides: dict[SplitName, list[Picture]] = {split: [] for split in SPLITS}
     families: dict[int, list[Picture]] = defaultdict(list)
     for picture, family in zip(distinct.pictures, found.family_N.tolist(), strict=True):
         families[family].append(picture)
-        if picture.id in found.splits:
-            sides[found.splits[picture.id]].append(picture)
+        if picture.id in splits:
+            sides[splits[picture.id]].append(picture)
     return Placement(
         sides,
         distinct.quarantined + found.quarantined,
         distinct.conflicts,
         distinct.copies,
         [family for family in families.values() if len(family) > 1],
+        sorted({labels[name] for name in moved}),
     )

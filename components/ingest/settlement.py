@@ -84,7 +84,7 @@ def settle(spec: Settling, reading: Reading, found: Found, before: Before, kept:
     statistics = channel_statistics(picture.sums for picture in sides["train"])
     drift = drift_rows(counts, statistics, before.lineage.facts) if before.lineage else []
     drifted = drift_warnings(drift) if drift else []
-    worth_saying = warnings(counts, placement.largest_family) + drifted
+    worth_saying = warnings(counts, placement) + drifted
     html = ingest_page(
         found.num_files,
         pictures,

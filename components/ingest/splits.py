@@ -47,18 +47,33 @@ class Policy(NamedTuple):
     frozen: frozenset[str] | None = None
 
 
+class Unit(NamedTuple):
+    """Ids that stand on one side together, where nothing but the hash of `key` says on which."""
+
+    key: str
+    ids: tuple[str, ...]
+
+
 class Assignment(NamedTuple):
-    """The split of every id; images that can stand on no side; [N] of each member the first of its look-alikes."""
+    """The split of every id; images that can stand on no side; [N] of each member the first of its look-alikes; what
+    nothing but a hash has put where it is.
+    """
 
     splits: dict[str, SplitName]
     quarantined: list[Quarantined]
     family_N: Indices
+    by_hash: list[Unit]
+
+
+def position_of(key: str) -> float:
+    """Where a key lies between 0 and 1, by its hash: the same on every machine, whatever else is in the dataset."""
+    # Hashed once more: ids also order the shards, and splits must not depend on that order.
+    return int.from_bytes(hashlib.sha256(f"graft.split/1 {key}".encode()).digest()[:8]) / 2**64
 
 
 def split_of(key: str, val_fraction: float, test_fraction: float) -> SplitName:
-    """The split of a key, by its hash: the same on every machine, whatever else is in the dataset."""
-    # Hashed once more: ids also order the shards, and splits must not depend on that order.
-    position = int.from_bytes(hashlib.sha256(f"graft.split/1 {key}".encode()).digest()[:8]) / 2**64
+    """The split of a key, by its position: test first, then val, then train."""
+    position = position_of(key)
     if position < test_fraction:
         return "test"
     return "val" if position < test_fraction + val_fraction else "train"
@@ -102,18 +117,18 @@ def assign(members: Sequence[Member], earlier: Sequence[Earlier], policy: Policy
         *(Placed(member.path, known[member.id], member.group, True) for member in members),
         *(Placed("an image of before", held[key_of(ghost.id, None)], ghost.group, False) for ghost in ghosts),
     ]
-    found = Assignment({}, [], family_N[: len(members)])
+    found = Assignment({}, [], family_N[: len(members)], [])
     for together in crowds(family_N, [image.group for image in placed]):
         here = [members[index] for index in together if index < len(members)]
-        if len(together) == 1 and here:
-            found.splits[here[0].id] = known[here[0].id] or _by_hash(key_of(here[0].id, here[0].group), policy)
-            continue
-        sides = {placed[index].side for index in together} - {None}
         if not here:
             continue
-        by_hash = _by_hash(min(key_of(member.id, member.group) for member in here), policy)
+        sides = {placed[index].side for index in together} - {None}
+        unit = Unit(min(key_of(member.id, member.group) for member in here), tuple(member.id for member in here))
+        by_hash = _by_hash(unit.key, policy)
+        if not sides:
+            found.by_hash.append(unit)
         if len(sides) <= 1:
-            found.splits.update(dict.fromkeys((member.id for member in here), next(iter(sides), None) or by_hash))
+            found.splits.update(dict.fromkeys(unit.ids, next(iter(sides), None) or by_hash))
             continue
         side_of, torn = untangled([placed[i] for i in together], hashes_N[together], policy.max_near_bits, by_hash)
         found.quarantined.extend(torn)

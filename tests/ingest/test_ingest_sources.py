@@ -165,6 +165,14 @@ def test_a_class_with_too_few_images_for_the_split_is_named(animals: Path, refus
     assert "Expected at least one in each of train, val and test: add images" in message
 
 
+def test_a_small_class_has_an_image_on_every_side(animals: Path, ingest, caplog: pytest.LogCaptureFixture) -> None:
+    for file in sorted((animals / "dog").iterdir())[4:]:
+        file.unlink()
+    counts = ingest(animals).manifest.counts
+    assert sorted(counts[split]["dog"] for split in ("train", "val", "test")) == [1, 1, 2]
+    assert "1 of 2 classes are so small that the hash left a split" in caplog.text
+
+
 def test_other_columns_of_a_manifest_stay_with_their_images(animals: Path, ingest) -> None:
     table = pa.table(
         {
