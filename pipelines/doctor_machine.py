@@ -4,7 +4,6 @@ import os
 import shutil
 import sys
 import tempfile
-import urllib.request
 from pathlib import Path
 
 from components.doctor.check import Check, checked
@@ -12,13 +11,13 @@ from components.doctor.pod import gpu_check
 from components.interchange.errors import BadInput
 from pipelines import docker_runner, fingerprints
 from pipelines.cluster import Cluster
+from pipelines.prefect_server import fault_of
 from pipelines.shelf import GIB
 from pipelines.steps import STEPS
 
 PYTHON = (3, 11)
 MEMORY_FAIL_GIB, MEMORY_WARN_GIB = 2, 6  # The demo's largest process takes 2.7 GiB.
 DISK_FAIL_GIB, DISK_WARN_GIB = 1, 10
-PREFECT_ANSWERS_S = 5
 PACKAGES = {
     "ingest": ("numpy", "pyarrow", "pillow", "cykooz-resizer"),
     "train": ("torch", "torchvision", "timm"),
@@ -124,11 +123,8 @@ def prefect_check(history: Path | None) -> Check:
         if version is None:
             raise BadInput("Prefect is not installed. Install graft[prefect], or give --engine none.")
         if address:
-            try:
-                with urllib.request.urlopen(f"{address}/health", timeout=PREFECT_ANSWERS_S) as answer:
-                    answer.read()
-            except (OSError, ValueError) as error:
-                raise BadInput(f"PREFECT_API_URL {address} does not answer ({error}).") from None
+            if fault := fault_of(address):
+                raise BadInput(fault)
             return f"Prefect {version}, server {address}"
         if history is None:
             return f"Prefect {version}"

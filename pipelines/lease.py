@@ -25,6 +25,7 @@ from pipelines.store import Store
 
 EVERY_S = 15.0
 EXPIRES_S = 90.0  # Six beats: a store that is down for a minute costs nobody the lease.
+SAID = {"run_id", "model_name", "host", "machine", "pid", "process_started", "when", "ended"}
 log = logging.getLogger("graft")
 
 
@@ -83,11 +84,14 @@ def _beat(store: Store, model_name: str, run_id: str, over: threading.Event) -> 
 
 
 def _renewed(store: Store, model_name: str, run_id: str, ended: bool = False) -> bool:
-    found = store.blobs.get_with_tag(_key(model_name))
-    record = _read(found[0]) if found else None
-    if found is None or record is None or record.get("run_id") != run_id:
-        return False
-    return store.blobs.compare_and_swap(_key(model_name), _content(model_name, run_id, ended), found[1])
+    """Write a sign of life; False where the lease is another's by now. A swap may be lost to one's own, sent twice."""
+    while True:
+        found = store.blobs.get_with_tag(_key(model_name))
+        record = _read(found[0]) if found else None
+        if found is None or record is None or record.get("run_id") != run_id:
+            return False
+        if store.blobs.compare_and_swap(_key(model_name), _content(model_name, run_id, ended), found[1]):
+            return True
 
 
 def _content(model_name: str, run_id: str, ended: bool = False) -> bytes:
@@ -98,8 +102,11 @@ def _content(model_name: str, run_id: str, ended: bool = False) -> bytes:
 
 
 def _alive(record: Mapping[str, Any]) -> bool:
-    """Whether the run of a lease is at work. On this machine its process tells, elsewhere its last sign of life."""
-    if record["ended"]:
+    """Whether the run of a lease is at work. On this machine its process tells, elsewhere its last sign of life.
+
+    One that lacks what a lease says is nobody's: it was damaged, or written by hand.
+    """
+    if not record.keys() >= SAID or record["ended"]:
         return False
     if record["machine"] == _machine():
         return bool(_started(record["pid"]) == record["process_started"] is not None)
@@ -108,9 +115,10 @@ def _alive(record: Mapping[str, Any]) -> bool:
 
 def _read(data: bytes) -> dict[str, Any] | None:
     try:
-        return dict(json.loads(data))
+        found = json.loads(data)
     except ValueError:
         return None
+    return found if isinstance(found, dict) else None
 
 
 @cache

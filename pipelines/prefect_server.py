@@ -8,6 +8,7 @@ for it; and it outlives a run that is killed. This one has a session of its own 
 import contextlib
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -17,9 +18,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from components.interchange.errors import BadInput
 from pipelines.runner import die_with_parent
 
 START_S = 180.0  # 7 s on an idle laptop; a machine may be busy.
+ANSWERS_S = 5.0  # A server that somebody else started.
 DRAIN_S = 1.0
 STOP_S = 2.0
 QUIET = {
@@ -38,11 +41,16 @@ SERVER = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT_
 def prefect_api(home: Path, drain: Callable[[], None], lasting: bool = False) -> Iterator[Callable[[], None]]:
     """Start a server and yield a function that waits until it answers; import prefect in between.
 
-    With PREFECT_API_URL set nothing is started: the run is recorded by the server it names. `drain` is called before
+    With PREFECT_API_URL set nothing is started: the run is recorded by the server it names; BadInput where none answers
+    there. `drain` is called before
     the server stops, to hand over what the client still holds. A `lasting` server also keeps schedules and has the UI.
     """
     os.environ.update(QUIET)
-    if os.environ.get("PREFECT_API_URL"):
+    named = os.environ.get("PREFECT_API_URL")
+    if named:
+        fault = fault_of(named)
+        if fault:
+            raise BadInput(f"{fault} Start that server, or unset PREFECT_API_URL; a run may also go --engine none.")
         yield lambda: None
         return
     os.environ.pop("PREFECT_API_URL", None)
@@ -77,6 +85,20 @@ def prefect_api(home: Path, drain: Callable[[], None], lasting: bool = False) ->
                 server.kill()
                 server.wait()
             os.environ.pop("PREFECT_API_URL", None)
+
+
+def fault_of(address: str) -> str:
+    """Why nobody answers at the address of a Prefect API; empty where somebody does, if only to ask who we are."""
+    try:
+        with urllib.request.urlopen(f"{address}/health", timeout=ANSWERS_S) as answer:
+            answer.read()
+    except urllib.error.HTTPError:
+        return ""
+    except (OSError, ValueError) as error:
+        if isinstance(getattr(error, "reason", None), ssl.SSLError):  # Prefect has settings of its own for it.
+            return ""
+        return f"PREFECT_API_URL {address} does not answer ({getattr(error, 'reason', error)})."
+    return ""
 
 
 def _with_ui(port: int) -> dict[str, str]:

@@ -39,7 +39,8 @@ def recommend(
             terminal.as_json(found)
             return
         print(f"recipe: {found['recipe']} ({found['backbone']})")
-        print("\n".join(f"- {reason}" for reason in found["reasons"]))
+        for reason in found["reasons"]:
+            terminal.hanging("- ", reason)
         if found["latency"]:
             shown = ["backbone", "p50_ms", "p99_ms", "runs", "when"]
             print("measured on this machine, with random weights:")

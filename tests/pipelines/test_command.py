@@ -4,6 +4,8 @@ import os
 import re
 import subprocess
 import sys
+import threading
+from http.server import HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from pipelines.cli import app
+from pipelines.prefect_server import fault_of
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "kfp", "prefect", "numpy", "pyarrow", "onnxruntime", "rich")
@@ -101,18 +104,39 @@ def test_an_empty_store_is_told(tmp_path: Path, arguments: list[str], words: str
         ([], "--source"),
     ],
 )
-def test_bad_input_ends_with_2_and_one_message(tmp_path: Path, arguments: list[str], words: str) -> None:
+def test_bad_input_ends_with_2_and_one_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str
+) -> None:
     (tmp_path / "a.png").write_bytes(b"")
-    done = graft("run", *arguments, cwd=tmp_path)
-    assert done.returncode == 2
-    assert words in done.stderr
-    assert "Traceback" not in done.stderr and "to do" not in done.stderr
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["run", *arguments])
+    assert done.exit_code == 2, done.exception
+    assert words in done.stderr and "to do" not in done.stderr
     assert not list(tmp_path.rglob("*.files.json"))
 
 
+@pytest.mark.parametrize("command", [["run"], ["serve", "--cron", "* * * * *"]])
+@pytest.mark.parametrize("address", ["http://127.0.0.1:9/api", "nonsense"])
+def test_a_prefect_server_that_does_not_answer_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_source: Path, command: list[str], address: str
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", address)
+    done = CliRunner().invoke(
+        app, [*command, "--source", str(tiny_source), "--store", str(tmp_path), "--recipe", "demo"]
+    )
+    assert done.exit_code == 2, done.exception
+    assert f"PREFECT_API_URL {address} does not answer" in done.stderr and "unset PREFECT_API_URL" in done.stderr
+
+
+def test_a_prefect_server_that_asks_who_we_are_answers() -> None:
+    with HTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as server:
+        threading.Thread(target=server.handle_request).start()
+        assert fault_of(f"http://127.0.0.1:{server.server_port}/api") == ""  # 404, as of Prefect's cloud.
+
+
 def test_a_model_that_was_never_promoted_cannot_predict(tmp_path: Path) -> None:
-    done = graft("predict", "--model", "champion:fabric", "--store", str(tmp_path), "image.png")
-    assert done.returncode == 2
+    done = CliRunner().invoke(app, ["predict", "--model", "champion:fabric", "--store", str(tmp_path), "image.png"])
+    assert done.exit_code == 2
     assert "nothing was ever promoted under the name 'fabric'" in done.stderr
 
 

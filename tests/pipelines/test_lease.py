@@ -51,6 +51,14 @@ def refused(store: Store, run_id: str) -> str:
     return str(refusal.value)
 
 
+@pytest.mark.parametrize("content", [b'{"run_id": ', b"[]", b"{}", b'{"ended": false}'])
+def test_a_damaged_lease_is_nobodys(store: Store, content: bytes) -> None:
+    store.blobs.put("leases/parts.json", content)
+    assert holder(store, "parts") is None
+    with lease(store, "parts", "r1"):
+        assert (holder(store, "parts") or {})["run_id"] == "r1"
+
+
 def test_a_killed_run_is_told_at_once_on_its_own_machine(store: Store) -> None:
     command = [sys.executable, "-c", HOLD, store.uri]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as run:
