@@ -246,5 +246,10 @@ def options(
     """Retrain a pretrained vision backbone on your images; get an ONNX model that is proven right and fast enough."""
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """What `entry.py` calls."""
     app()
+
+
+if __name__ == "__main__":
+    main()

@@ -6,8 +6,8 @@ import sys
 def main() -> None:
     """Run the command."""
     try:
-        from pipelines.cli import app
+        from pipelines import cli
     except KeyboardInterrupt:
         print("graft: interrupted before anything was begun", file=sys.stderr)
         sys.exit(130)
-    app()
+    cli.main()
