@@ -13,6 +13,7 @@ from typing import NamedTuple
 from components.interchange.dataset import FEW_TRAIN_IMAGES
 from pipelines.backbone_latency import Measured
 from pipelines.recipes import recipe
+from pipelines.source_listing import check_named
 
 MANY = 50_000  # Training images.
 LARGE_GPU_GB = 16
@@ -51,6 +52,7 @@ def counted(source: str) -> Counted:
     from components.ingest.sources import read_source
     from components.ingest.spec import Ingest
 
+    check_named(source)
     default = {name: field.default for name, field in Ingest.model_fields.items()}
     columns = Columns(*(default[f"{name}_column"] for name in ("image", "label", "split", "group")))
     with TemporaryDirectory(prefix="graft-recommend-") as scratch:

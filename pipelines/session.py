@@ -26,6 +26,7 @@ from pipelines.parameters import Values, for_backbone, forced_steps, merged, par
 from pipelines.plan import Planned, Request, plan
 from pipelines.run_options import Engine, RunOptions, Strategy
 from pipelines.runner import Outcome, StepFailed, Tell, grace_s, loop, unchanged
+from pipelines.source_listing import check_named
 from pipelines.steps import graph_for
 from pipelines.store import DamagedArtifact, Store, open_store
 from pipelines.summary import build
@@ -42,6 +43,7 @@ def new_run_id() -> str:
 
 def request_for(asked: RunOptions) -> Request:
     """What was asked for on the command line. Later wins: recipe, backbone, seed, set, force."""
+    check_named(asked.source)
     place = asked.source if "://" in asked.source else str(Path(asked.source).absolute())
     more = {"source": place} | ({"on_drift": asked.on_drift} if asked.on_drift else {})
     values = values_for(asked.recipe, asked.backbone, asked.strategy, asked.seed, asked.set, {"ingest": more})

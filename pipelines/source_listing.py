@@ -48,6 +48,12 @@ def existing_place(source: str, option: str = "--source") -> Path:
     return place
 
 
+def check_named(source: str) -> None:
+    """BadInput of an empty name, which as a path would be the current folder: of a variable that is not set."""
+    if not source:
+        raise BadInput(f"--source is empty: expected {EXPECTED}. Is a variable not set?")
+
+
 def _archive_of(place: Path) -> Path | None:
     return next((parent for parent in place.parents if parent.is_file()), None)
 

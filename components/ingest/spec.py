@@ -15,6 +15,7 @@ class Reading(Spec):
         "Folder (a subfolder a class, or a metadata file), manifest (.csv, .jsonl, .parquet), or archive of them "
         "(.zip, .tar, .tar.gz, .tgz); on disk or at s3://BUCKET/PREFIX",
         location=True,
+        min_length=1,
     )
     stored_size_px: int = param("Short side of the stored images", default=256, unit="px", ge=8, le=4096)
     interpolation: Literal["bilinear", "bicubic", "lanczos"] = param("Resize filter, antialiased", default="bicubic")

@@ -73,13 +73,13 @@ def value_form(annotation: Any) -> str:
         return value_form(next(one for one in inner if one is not types.NoneType))
     if origin is tuple:
         one = value_form(inner[0])
-        return ",".join([one] * len(inner)) if inner[-1] is not Ellipsis else f"{one},…"
+        return ",".join([one] * len(inner)) if inner[-1] is not Ellipsis else f"{one},..."
     return WORDS.get(annotation, "PATH")
 
 
 def _place(kind: str, many: bool) -> str:
     one = "FILE" if kind == "verdict" else "DIR"
-    return f'["{one}", …]' if many else one
+    return f'["{one}", ...]' if many else one
 
 
 def _text(value: object) -> str:

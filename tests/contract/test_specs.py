@@ -151,7 +151,7 @@ def test_help_tells_types_units_bounds_and_defaults() -> None:
         "usage: finetune --dataset DIR --classifier DIR --report DIR [options]",
         "--base-lr X Peak learning rate of the late stage (over 0; default: 0.001)",
         "--stage-multipliers X,X,X,X Rates of early, middle, late and head, as multiples of base_lr (default: 0.01,0.1",
-        "--unfreeze-at N,… Epochs",
+        "--unfreeze-at N,... Epochs",
         "--freeze none|early|middle|late",
         "--compile-model true|false",
         "a part of 35 to 100 % of the area",

@@ -95,6 +95,7 @@ def test_an_empty_store_is_told(tmp_path: Path, arguments: list[str], words: str
     ("arguments", "words"),
     [
         (["--source", "nowhere"], "there is no such folder or file"),
+        (["--source", ""], "--source is empty: expected a folder"),
         (["--source", ".", "--recipe", "prod"], "unknown recipe 'prod'. Close: production"),
         (["--source", ".", "--set", "gate.max-p99=1"], "unknown parameter. Close: max-p99-ms"),
         (["--source", ".", "--store", "gs://bucket"], "expected a folder, file:///FOLDER or s3://BUCKET/PREFIX"),
