@@ -13,6 +13,7 @@ import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
 from onnxruntime.transformers.float16 import convert_float_to_float16
+from onnxruntime.transformers.onnx_model import OnnxModel
 
 from components.export_onnx.files import load_graph, save
 from components.export_onnx.settings import options_at
@@ -35,8 +36,10 @@ def to_fp16(path: Path) -> onnx.ModelProto:
     model = onnx.load(path)
     # Of the graph alone: the converter would hand shape inference the weights, too, of which it takes 2 GiB at most.
     model.graph.value_info.extend(onnx.shape_inference.infer_shapes(load_graph(path)).graph.value_info)
-    converted: onnx.ModelProto = convert_float_to_float16(model, keep_io_types=True, disable_shape_infer=True)
-    return converted
+    converted = OnnxModel(convert_float_to_float16(model, keep_io_types=True, disable_shape_infer=True))
+    converted.topological_sort(is_deterministic=True)  # The cast of an input of floats is put behind its readers.
+    sorted_model: onnx.ModelProto = converted.model
+    return sorted_model
 
 
 def reaches(path: Path, work: Path, batches: Iterable[NDArray[Any]]) -> list[Reach]:

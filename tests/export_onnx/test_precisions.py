@@ -9,6 +9,7 @@ import timm
 import torch
 from torch import nn
 
+from components.export_onnx.check import check
 from components.export_onnx.export import to_onnx
 from components.export_onnx.files import save
 from components.export_onnx.images import Images, first_by_id
@@ -144,6 +145,17 @@ def test_numbers_that_half_precision_cannot_hold_are_found(images: dict[str, Ima
     (reason,) = made.because
     assert "fp16 ends at 65,504" in reason and "Conv" in reason
     assert made.largest is not None and made.largest.value > 65_504
+
+
+def test_fp16_of_a_model_that_takes_floats_is_a_valid_file(images: dict[str, Images], tmp_path: Path) -> None:
+    """onnxruntime's converter puts the cast of such an input behind the nodes that read it."""
+    model = PixelsToLogits(_Brightest(), HALF)
+    path, layout = tmp_path / "model.onnx", "float32-nchw"
+    save(to_onnx(model, 32, 17, {}, layout), path)
+    bench = Bench(path, images, num_calibration=4)  # type: ignore[arg-type]
+    made = make("fp16", bench, tmp_path / "fp16.onnx", tmp_path, {}, max_drop=1)
+    check(made.path, 17, layout, 32, 3, {}, (1, 2))
+    assert made.because == [] and made.losses["test"].flips == 0
 
 
 def test_a_vit_keeps_everything_but_its_linear_layers() -> None:
