@@ -4,6 +4,7 @@ Legend: N images.
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,19 @@ def f1_of(true_N: NDArray[np.bool_], said_N: NDArray[np.bool_]) -> Interval:
     """
     found = share((true_N & said_N)[true_N | said_N])
     return Interval(*(2 * bound / (1 + bound) for bound in found))
+
+
+def mean_of(parts: Sequence[Interval]) -> Interval:
+    """The mean of figures with its interval, from theirs (MOVER, Zou and Donner 2008), those that are NaN left out.
+
+    Takes them for independent of each other. NaN without any.
+    """
+    known = [one for one in parts if not math.isnan(one.value)]
+    if not known:
+        return Interval(math.nan, math.nan, math.nan)
+    found = sum(one.value for one in known) / len(known)
+    below, above = (math.hypot(*(one.value - one[end] for one in known)) / len(known) for end in (1, 2))
+    return Interval(found, found - below, found + above)
 
 
 def paired_change(better_N: NDArray[np.bool_], than_N: NDArray[np.bool_]) -> Interval:

@@ -12,8 +12,12 @@ RULE = "max_class_drop"
 def drop(differences: Sequence[Row], max_drop: float, opponent: str) -> Finding:
     """Whether the lower bound of every class's recall difference is above minus `max_drop`.
 
-    `differences` are paired, `of` is `<who>/<class>`. Classes without test images cannot be judged and leave it open.
+    `differences` are paired, `of` is `<who>/<class>`. Classes without test images cannot be judged and leave it open,
+    and so does an opponent of whom no class can be compared.
     """
+    if not differences:
+        words = f"whether a class lost more than {figure(max_drop)} of its recall against the {opponent} cannot be told"
+        return _without("open", f"{words}: there is nothing to compare")
     unseen = [_class(row) for row in differences if row.value is None]
     seen = sorted((row for row in differences if row.value is not None), key=lambda row: (bounds(row)[0], row.of))
     clearly = [row for row in seen if bounds(row)[1] < -max_drop]
@@ -32,6 +36,19 @@ def drop(differences: Sequence[Row], max_drop: float, opponent: str) -> Finding:
         outcome, words = "holds", f"of {classes} clearly none lost {limit}{lowest}"
     worst = (clearly or perhaps or seen or list(differences))[0]
     return Finding(outcome, words, of_rule(worst, RULE))
+
+
+def without_opponent(max_drop: float, is_baseline: bool) -> Finding:
+    """Where there is nobody to compare with: the baseline itself loses nothing, of a candidate nothing is known."""
+    if is_baseline:
+        words = "there is no champion, and the baseline, which was selected, loses no recall against itself"
+        return _without("holds", words)
+    words = f"whether a class lost more than {figure(max_drop)} of its recall cannot be told"
+    return _without("open", f"{words}: the model has neither a champion nor a baseline to be compared with")
+
+
+def _without(outcome: Outcome, words: str) -> Finding:
+    return Finding(outcome, words, Row(name="recall_difference", value=None, of=RULE, split="test"))
 
 
 def _class(row: Row) -> str:

@@ -128,13 +128,15 @@ class Evidence:
 
     @property
     def class_differences(self) -> dict[str, list[Row]]:
-        """Recall differences of the selected classifier by whom it is compared with: champion, baseline."""
-        compared = {"champion": "selected-champion/"}
-        if self.entrant == "candidate":
+        """Recall differences of the selected classifier by whom it is to be compared with: champion, baseline.
+
+        None of an opponent of whom nothing can be compared: a champion that knows every test image.
+        """
+        compared = {} if self.evaluated.champion is None else {"champion": "selected-champion/"}
+        if self.entrant == "candidate" and "baseline" in self.reports["evaluate"].inputs:
             compared["baseline"] = "candidate-baseline/"
         rows = [row for row in self.reports["evaluate"].rows if row.name == "recall_difference"]
-        found = {who: [row for row in rows if row.of.startswith(of)] for who, of in compared.items()}
-        return {who: differences for who, differences in found.items() if differences}
+        return {who: [row for row in rows if row.of.startswith(of)] for who, of in compared.items()}
 
     def row(self, step: str, name: str, of: str = "", split: str = "") -> Row:
         """A row with a figure; BadInput when the report lacks it."""

@@ -71,9 +71,10 @@ def judge(spec: Gate, evidence: Evidence) -> list[Finding]:
     if spec.max_ece is not None:
         findings.append(budgets.ece_finding(evidence, spec.max_ece))
     if spec.max_class_drop is not None:
-        findings += [
-            classes.drop(rows, spec.max_class_drop, opponent) for opponent, rows in evidence.class_differences.items()
-        ]
+        against = evidence.class_differences
+        findings += [classes.drop(rows, spec.max_class_drop, opponent) for opponent, rows in against.items()]
+        if not against:
+            findings.append(classes.without_opponent(spec.max_class_drop, evidence.entrant == "baseline"))
     if champion is None:
         return findings
     compared = rivalry.LATENCY if spec.promote_if == "faster" else ()

@@ -110,9 +110,12 @@ def key_figure(label: str, row: Row | None, sign: str = "", is_tone: Tone = "pla
     """A row as one of a page's key figures, its interval and n below it; none where there is no figure."""
     if row is None or row.value is None:
         return []
+    low, high = (number(bound, row.unit, sign) for bound in (row.low, row.high))
     basis = []
-    if row.low is not None or row.high is not None:
-        basis.append(f"{number(row.low, row.unit, sign)} to {number(row.high, row.unit, sign)}")
+    if row.low is not None and row.high is not None:
+        basis.append(f"{low} to {high}")
+    elif row.low is not None or row.high is not None:  # Too few runs for the other bound.
+        basis.append(f"at most {high}" if row.low is None else f"at least {low}")
     basis += [f"n {row.n:,}"] if row.n is not None else []
     basis += [note] if note else []
     unit = "" if row.unit == "bytes" else row.unit

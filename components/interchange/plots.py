@@ -20,6 +20,7 @@ MOST_POINTS = 400  # More than a plot of this size can show.
 
 def svg(figure: Figure, name: str) -> str:
     """Markup of a figure: no XML header, text as text, the same bytes every time. `name` keeps its ids apart."""
+    name = name.replace(" ", "-")  # References to an id end at a space.
     stream = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})

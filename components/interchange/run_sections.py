@@ -176,12 +176,12 @@ def _precisions(export: Report) -> list[Block]:
     """The lower precisions: size, and what they lose against fp32."""
     rows, notes = [], list[tuple[Tone, str]]()
     for name, facts in export.details.get("precisions", {}).items():
-        losses = [export.row("top1_difference", f"{name}-fp32", split) for split in ("val", "test", "val+test")]
+        losses = [export.row("top1_difference", f"{name}-fp32", split) for split in ("test", "val+test")]
         word = "yes" if facts["eligible"] else "no"
         notes += [("unsure", f"{name} may not ship: {reason}") for reason in facts.get("ineligible_because", [])]
         rows.append([name, shown(export.row("model_bytes", name)), *(shown(loss, "+") for loss in losses), word])
     caption = "Lower precisions; differences of top1 against fp32."
-    table = Table(["", "size", "on val", "on test", "on both", "may ship"], rows, caption)
+    table = Table(["", "size", "on test", "on val and test", "may ship"], rows, caption)
     return [table, *([Notes(notes)] if notes else [])] if rows else []
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from components.evaluate.proportions import f1_of, paired_change, share
-from components.evaluate.scores import Intervals, paired_rows
+from components.evaluate.proportions import f1_of, mean_of, paired_change, share
+from components.evaluate.scores import Intervals, paired_rows, score_rows
 
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 5), (5, 5), (90, 100), (1, 3), (700, 1000)])
@@ -27,6 +27,18 @@ def test_the_interval_of_an_f1_holds_it_and_is_none_of_certainty():
     assert perfect.value == perfect.high == 1
     assert 0.85 < perfect.low < 0.95  # Of J 20 / (20 + 1.96^2).
     assert np.isnan(f1_of(np.zeros(3, bool), np.zeros(3, bool))).all()
+
+
+def test_the_mean_of_classes_that_were_all_right_is_none_of_certainty():
+    classes = [f1_of(np.ones(n, bool), np.ones(n, bool)) for n in (8, 13)]
+    found = mean_of([*classes, f1_of(np.zeros(3, bool), np.zeros(3, bool))])  # The last one counts nothing.
+
+    assert (found.value, found.high) == (1, 1)
+    assert found.low == pytest.approx(1 - np.hypot(*(1 - one.low for one in classes)) / 2)
+    assert np.isnan(mean_of([])).all()
+    labels_N = np.arange(20) % 2
+    rows = score_rows(np.eye(2)[labels_N], labels_N, ["a", "b"], Intervals(200, 0, 5), of="a", split="val")
+    assert 0.8 < next(row.low for row in rows if row.name == "macro_f1") < 0.95
 
 
 def test_no_images_have_no_share():

@@ -35,6 +35,7 @@ def recall(of, value, low, high, n=100):
 )
 def test_the_class_that_fell_most_decides(judged, scratch, verdict, words):
     more = [recall("selected-champion/dent", 0.1, 0.05, 0.15), recall("selected-champion/scratch", *scratch)]
+    more.append(recall("candidate-baseline/dent", 0.1, 0.05, 0.15))
 
     outcome = judged("--max-class-drop", "0.05", champion=champion(), more=more)
 
@@ -51,7 +52,22 @@ def test_the_baseline_counts_where_the_candidate_was_selected(judged):
 def test_the_selected_baseline_is_not_held_against_itself(judged):
     more = [recall("candidate-baseline/dent", -0.2, -0.3, -0.1)]
 
-    assert judged("--max-class-drop", "0.05", selected="feature_extraction", more=more)[0] == "promote"
+    outcome = judged("--max-class-drop", "0.05", selected="feature_extraction", more=more)
+
+    assert outcome[0] == "promote"
+    assert "there is no champion, and the baseline, which was selected, loses no recall against itself" in reasons(
+        outcome
+    )
+
+
+def test_a_rule_that_nothing_can_be_held_against_is_not_forgotten(judged):
+    """The champion knows every test image: evaluate has no recall to tell of."""
+    more = [recall("candidate-baseline/dent", 0.1, 0.05, 0.15)]
+
+    outcome = judged("--max-class-drop", "0.05", champion=champion(), more=more)
+
+    assert outcome[0] == "inconclusive"
+    assert any("against the champion cannot be told: there is nothing to compare" in one for one in reasons(outcome))
 
 
 def test_a_class_without_test_images_leaves_it_open(judged):
