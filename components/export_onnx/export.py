@@ -19,6 +19,7 @@ from components.interchange.classifier import PixelsToLogits
 from components.interchange.errors import BadInput
 from components.interchange.onnx_model import INPUT_NAME, OUTPUT_NAME
 
+MOST_WORDS = 300  # Characters of torch's own words for why a backbone cannot be exported.
 IR_VERSION = 8  # The format version that came with opset 17; older runtimes refuse what is newer than they are.
 
 
@@ -55,7 +56,7 @@ def to_onnx(
 ) -> onnx.ModelProto:
     """An ONNX model of `model` (on the CPU): `pixels` of this layout, dynamic batch, to `logits` float32 [batch, C].
 
-    BadInput when `opset` lacks what the backbone needs.
+    BadInput when `opset` lacks what the backbone needs, and when torch cannot export it.
     """
     for chatty in ("onnx_ir", "onnxscript"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
@@ -64,23 +65,39 @@ def to_onnx(
     adapted: nn.Module = _FromBytes(model.eval(), crop_px, white=255)
     if layout == "float32-nchw":
         example, adapted = torch.zeros(2, 3, crop_px, crop_px), _Exported(model.eval(), crop_px, white=1)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # About torch's own deprecations, inside torch.
-        program = torch.onnx.export(
-            adapted,
-            (example,),
-            dynamo=True,
-            opset_version=max(opset, SOURCE),
-            input_names=[INPUT_NAME],
-            output_names=[OUTPUT_NAME],
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
-            verbose=False,
-        )
+    try:
+        program = _program(adapted, example, max(opset, SOURCE))
+    except torch.onnx.OnnxExporterError as error:
+        raise BadInput(
+            f"torch {torch.__version__} cannot export this backbone to ONNX. Choose another one. ({_innermost(error)})"
+        ) from None
     assert program is not None
     graph_model = program.model_proto
     if opset == TARGET and (problems := to_opset_17(graph_model)):
         raise BadInput(f"--opset {TARGET} cannot express {', '.join(problems)}. Ask for --opset {SOURCE}.")
     return tidy(graph_model, metadata)
+
+
+def _program(model: nn.Module, example: Tensor, opset: int) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # About torch's own deprecations, inside torch.
+        return torch.onnx.export(
+            model,
+            (example,),
+            dynamo=True,
+            opset_version=opset,
+            input_names=[INPUT_NAME],
+            output_names=[OUTPUT_NAME],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            verbose=False,
+        )
+
+
+def _innermost(error: BaseException) -> str:
+    """The first line of what an error comes from: torch wraps it in advice over many lines."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:MOST_WORDS]}"
 
 
 def opset_of(model: onnx.ModelProto) -> int | None:

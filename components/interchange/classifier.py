@@ -111,10 +111,19 @@ def build(
             licence = file.record.license if file.record else None
             found = Weights(origin=file.origin, sha256=file.sha256, license=licence)
     if input_size_px is not None and _input_size_is_built_in(backbone):
-        _check_patches(model, input_size_px)
-        model.set_input_size(img_size=input_size_px)
+        _set_input_size(model, backbone, input_size_px)
     model.reset_classifier(num_classes)
     return model, found
+
+
+def _set_input_size(model: Any, backbone: str, input_size_px: int) -> None:
+    if hasattr(model, "set_input_size"):
+        _check_patches(model, input_size_px)
+        model.set_input_size(img_size=input_size_px)
+        return
+    own_px = model.pretrained_cfg["input_size"][-1]
+    if input_size_px != own_px:
+        raise BadInput(f"--input-size-px {input_size_px}: {backbone} can take images of {own_px} px alone.")
 
 
 def _check_patches(model: Any, input_size_px: int) -> None:

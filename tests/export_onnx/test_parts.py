@@ -44,6 +44,24 @@ def test_same_padding_and_pooling_become_no_shape_arithmetic() -> None:
     assert {node.op_type for node in model.graph.node}.isdisjoint({"Shape", "Range", "Gather", "BatchNormalization"})
 
 
+class _Choosy(nn.Module):
+    """What it computes depends on what it sees, which no graph can hold."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        pooled = images.mean(dim=(2, 3))
+        return pooled if pooled.sum() > 0 else -pooled
+
+
+def test_a_backbone_that_torch_cannot_export_is_refused_in_a_line() -> None:
+    half = (0.5, 0.5, 0.5)
+    preprocessing = Preprocessing(resize_short_px=32, interpolation="bicubic", crop_px=32, mean=half, std=half)
+    with pytest.raises(
+        BadInput, match=r"cannot export this backbone to ONNX\. Choose another one\. \(\w+: "
+    ) as refused:
+        to_onnx(PixelsToLogits(_Choosy(), preprocessing), 32, 17, {})
+    assert "\n" not in str(refused.value)
+
+
 def test_an_intact_file_passes(tiny_onnx_model: Path) -> None:
     checked(tiny_onnx_model)
 
