@@ -127,7 +127,8 @@ def _set_input_size(model: Any, backbone: str, input_size_px: int) -> None:
 
 
 def _check_patches(model: Any, input_size_px: int) -> None:
-    patch_px = getattr(getattr(model, "patch_embed", None), "patch_size", (1, 1))[0]
+    found = getattr(getattr(model, "patch_embed", None), "patch_size", 1)
+    patch_px = found if isinstance(found, int) else found[0]
     if input_size_px % patch_px:
         near_px = max(1, round(input_size_px / patch_px)) * patch_px
         raise BadInput(

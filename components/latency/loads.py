@@ -1,8 +1,9 @@
 """How requests arrive, other than one after the other: at a given rate, or several at a time."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,21 +11,35 @@ from numpy.typing import NDArray
 from components.latency.measure import Call, Clock
 
 
-def paced_ms(
-    call: Call, rate: float, runs: int, clock: Clock, sleep: Callable[[float], object] = time.sleep
-) -> NDArray[np.float64]:
-    """Milliseconds from when a request was due (`rate` a second, evenly) to its answer: one that must wait says so.
+class Paced(NamedTuple):
+    """Milliseconds of every request, requests answered a second, and the share of the time between two for an answer.
+
+    From a `busy` of 1 on requests come faster than they are answered: they wait the longer the more there are.
+    """
+
+    samples_ms: NDArray[np.float64]
+    answered_per_s: float
+    busy: float
+
+
+def paced(
+    call: Call, rate: float, runs: Iterable[int], clock: Clock, sleep: Callable[[float], object] = time.sleep
+) -> Paced:
+    """Times from when a request was due (`rate` a second, evenly) to its answer: one that must wait says so.
 
     A loop that times calls alone would leave out the waiting, and the cores that fall asleep between requests.
     """
-    began, samples = clock(), np.empty(runs)
-    for run in range(runs):
+    began, samples, busy_s = clock(), list[float](), 0.0
+    for run in runs:
         due = began + run / rate
         while (left := due - clock()) > 0:
             sleep(left)
+        started = clock()
         call(run)
-        samples[run] = (clock() - due) * 1000
-    return samples
+        answered = clock()
+        busy_s += answered - started
+        samples.append((answered - due) * 1000)
+    return Paced(np.array(samples), len(samples) / (clock() - began), busy_s * rate / len(samples))
 
 
 def concurrent_ms(call: Call, clients: int, seconds: float, clock: Clock) -> tuple[NDArray[np.float64], float]:

@@ -71,6 +71,7 @@ def _trust(details: dict[str, Any]) -> list[tuple[Tone, str]]:
         lines.append(("good", f"The times had settled after {runs}."))
     else:
         lines.append(("unsure", f"The times had not settled after {runs}."))
+    lines += [("bad", f"{details['overload']}.")] if details["overload"] else []
     lines += [("plain", f"{name} did not start: {why}") for name, why in details["providers_not_started"].items()]
     return lines
 

@@ -23,7 +23,7 @@ from components.interchange.step import RunContext
 from components.latency.cold import cold_start
 from components.latency.curve import Point
 from components.latency.judge import noise, runs_for, verdict
-from components.latency.loads import concurrent_ms, paced_ms
+from components.latency.loads import concurrent_ms, paced
 from components.latency.measure import Call, Estimate, percentile, throughput, time_for, time_runs, warm_up
 from components.latency.page import page
 from components.latency.precisions import Rival, in_turn, recommended
@@ -97,8 +97,7 @@ def run(spec: Latency, context: RunContext) -> dict[str, object]:
         warm_up(call, clock, spec.max_warmup_runs // 5)
         samples = time_for(call, clock, spec.throughput_s)
         found.add(f"{threads} {'thread' if threads == 1 else 'threads'}", samples, throughput(samples, 1, CONFIDENCE))
-    if spec.rate is not None:
-        found.add(f"{spec.rate:g} requests/s", paced_ms(one, spec.rate, spec.timed_runs, clock))
+    overload = None if spec.rate is None else _at_pace(one, spec.rate, spec.timed_runs, found)
     if spec.end_to_end_runs:
         found.add("end to end", time_runs(_from_sources(session, card, dataset), clock, range(spec.end_to_end_runs)))
     not_started = _other_providers(spec.onnx_model, provider, num_threads, of, found)
@@ -123,6 +122,7 @@ def run(spec: Latency, context: RunContext) -> dict[str, object]:
         "max_p99_ms": spec.max_p99_ms,
         "noise": itself._asdict(),
         "noisy": itself.too_much,
+        "overload": overload,
         "providers_not_started": not_started,
         "advice": advice,
         "samples_ms": _rounded(samples_ms),
@@ -132,6 +132,19 @@ def run(spec: Latency, context: RunContext) -> dict[str, object]:
     }
     write_report(spec.report, spec, found.rows, details, page(found.rows, found.points, details))
     return {"provider": provider, "num_threads": num_threads, "warmup_runs": warm.runs}
+
+
+def _at_pace(call: Call, rate: float, num_runs: int, found: Figures) -> str | None:
+    """Measure requests at a pace; in words that they come faster than they are answered, None where they do not."""
+    of = f"{rate:g} requests/s"
+    runs = progress(range(num_runs), of, total=num_runs, unit=" requests")
+    times = paced(call, rate, runs, time.perf_counter)
+    found.add(of, times.samples_ms, Estimate(times.answered_per_s, None, None))
+    if times.busy < 1:
+        return None
+    words = f"{of} are more than were answered, {times.answered_per_s:.3g} a second: their times grow with their number"
+    log.warning("%s", words)
+    return words
 
 
 def _from_sources(session: Any, card: OnnxCard, dataset: Dataset) -> Call:

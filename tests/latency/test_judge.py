@@ -9,7 +9,7 @@ import pytest
 
 from components.latency.curve import Point, curve, ticks, times
 from components.latency.judge import noise, runs_for, verdict
-from components.latency.loads import concurrent_ms, paced_ms
+from components.latency.loads import concurrent_ms, paced
 from components.latency.measure import Estimate
 from components.latency.precisions import Rival, recommended
 from components.latency.pressure import watched
@@ -78,9 +78,19 @@ def test_a_machine_that_disagrees_with_itself_is_noisy() -> None:
 def test_a_paced_request_counts_from_when_it_was_due() -> None:
     clock = Hands()
     took = iter([0.25, 0.01, 0.01, 0.01])
-    samples_ms = paced_ms(lambda run: clock.pass_by(next(took)), 10, 4, clock, clock.pass_by)
+    found = paced(lambda run: clock.pass_by(next(took)), 10, range(4), clock, clock.pass_by)
     # Due at 0, 100, 200, 300 ms; the first is done at 250, so the second answers at 260, the third at 270.
-    np.testing.assert_allclose(samples_ms, [250, 160, 70, 10])
+    np.testing.assert_allclose(found.samples_ms, [250, 160, 70, 10])
+    assert found.busy == pytest.approx(0.28 / 0.4)
+    assert found.answered_per_s == pytest.approx(4 / 0.31)
+
+
+def test_requests_that_come_faster_than_they_are_answered_are_told_from_slow_ones() -> None:
+    clock = Hands()
+    found = paced(lambda run: clock.pass_by(0.2), 10, range(50), clock, clock.pass_by)
+    assert found.busy == pytest.approx(2)
+    assert found.answered_per_s == pytest.approx(5)
+    assert found.samples_ms[-1] == pytest.approx(5_100)  # The last waited for half of those before.
 
 
 def test_clients_ask_at_the_same_time() -> None:

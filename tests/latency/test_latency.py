@@ -93,6 +93,7 @@ def test_a_budget_a_pace_and_the_precisions_of_a_float_model(
     assert verdict is not None and verdict.value == "pass"
     assert "lies within the budget of 100000 ms." in (tmp_path / "report" / "report.html").read_text()
     assert paced is not None and paced.n == 1000
+    assert report.details["overload"] is None and report.row("images_per_s", "200 requests/s") is not None
     assert int8 is not None and int8.n == 100
     assert "Medians in turn: fp32" in report.details["advice"]
 

@@ -244,8 +244,8 @@ MUTANTS = (
     Mutant(
         "waiting left out of paced latency",
         "components/latency/loads.py",
-        "(clock() - due) * 1000",
-        "(clock() - max(due, began)) * 0",
+        "(answered - due) * 1000",
+        "(answered - started) * 1000",
         ("tests/latency/test_judge.py",),
     ),
     Mutant(
