@@ -11,8 +11,22 @@ from components.interchange.heartbeat import beat
 from components.interchange.ranks import is_first
 
 T = TypeVar("T")
+EVERY_S = 10.0  # A line, where standard error is no terminal.
 # tqdm's own, but for the rate: below one a second it would turn over to "2.52s/ batches".
 BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"
+
+
+class _Lines:
+    """Standard error where nothing can be overwritten: each state of a bar is a line. A pod's log shows whole lines."""
+
+    def write(self, text: str) -> None:
+        """What tqdm writes over the line before."""
+        if text.strip():
+            sys.stderr.write(f"{text.strip()}\n")
+
+    def flush(self) -> None:
+        """As tqdm asks for."""
+        sys.stderr.flush()
 
 
 def progress(items: Iterable[T], label: str, *, total: int | None = None, unit: str = " images") -> Iterator[T]:
@@ -23,10 +37,11 @@ def progress(items: Iterable[T], label: str, *, total: int | None = None, unit: 
         desc=label,
         total=total,
         unit=unit,
+        file=None if terminal else _Lines(),
         leave=False,
         dynamic_ncols=True,
-        mininterval=0.1 if terminal else 10.0,
-        delay=0.0 if terminal else 10.0,
+        mininterval=0.1 if terminal else EVERY_S,
+        delay=0.0 if terminal else EVERY_S,
         ascii=None if terminal else True,
         bar_format=BAR,
         disable=not is_first(),
