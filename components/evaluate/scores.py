@@ -17,7 +17,7 @@ from components.interchange import scoring
 from components.interchange.report import Row
 from components.interchange.scoring import Labels, Logits
 
-OVERALL = ("top1", "top5", "macro_f1", "ece", "nll")
+OVERALL = ("top1", "top5", "balanced_accuracy", "macro_f1", "ece", "nll")
 BY_CLASS = ("precision", "recall", "f1")
 CLASSES_FOR_TOP5 = 6
 
@@ -69,9 +69,11 @@ def score_rows(
 def _shares(logits_NC: Logits, labels_N: Labels, num_classes: int) -> dict[str, list[Interval]]:
     """Scores that are shares of images, with intervals that hold for few images and for all-right ones, too."""
     hits_N, said_N = scoring.hits(logits_NC, labels_N), logits_NC.argmax(axis=1)
+    recalls = [share(hits_N[labels_N == number]) for number in range(num_classes)]
     return {
         "top1": [share(hits_N)],
-        "recall": [share(hits_N[labels_N == number]) for number in range(num_classes)],
+        "balanced_accuracy": [mean_of(recalls)],
+        "recall": recalls,
         "precision": [share(hits_N[said_N == number]) for number in range(num_classes)],
         "f1": [f1_of(labels_N == number, said_N == number) for number in range(num_classes)],
     }

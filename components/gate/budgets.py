@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from components.gate.evidence import Evidence
 from components.gate.rivalry import CLASSES_TO_COMPARE
-from components.gate.rules import Finding, at_least, at_most, bounds, counted, eligible, flips, number
+from components.gate.rules import Finding, above, at_least, at_most, bounds, counted, eligible, flips, number
 from components.interchange.report import Row
 
 AT_BATCH_1 = "batch 1"
@@ -19,6 +19,12 @@ def export_findings(evidence: Evidence, max_flips: int) -> list[Finding]:
         eligible(exported.eligible, exported.ineligible_because),
         flips(found, max_flips, int(number(samples)), ids),
     ]
+
+
+def sense_finding(evidence: Evidence) -> Finding:
+    """Mean recall of the classes on test: guessing, and one answer for all images, have 1 / number of classes."""
+    row = evidence.row("evaluate", "balanced_accuracy", evidence.entrant, "test")
+    return above("better_than_guessing", row, 1 / evidence.num_tested_classes, "guessing", _test_images(row))
 
 
 def latency_finding(evidence: Evidence, max_p99_ms: float) -> Finding:

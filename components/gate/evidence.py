@@ -138,6 +138,15 @@ class Evidence:
         rows = [row for row in self.reports["evaluate"].rows if row.name == "recall_difference"]
         return {who: [row for row in rows if row.of.startswith(of)] for who, of in compared.items()}
 
+    @property
+    def num_tested_classes(self) -> int:
+        """Classes that the test set has images of; BadInput where evaluate's report tells of none."""
+        recalls = [row for row in self.reports["evaluate"].rows if (row.name, row.split) == ("recall", "test")]
+        found = sum(row.of.startswith(f"{self.entrant}/") and bool(row.n) for row in recalls)
+        if not found:
+            raise BadInput("the report of evaluate has no recall by class. Was it written by this version?")
+        return found
+
     def row(self, step: str, name: str, of: str = "", split: str = "") -> Row:
         """A row with a figure; BadInput when the report lacks it."""
         row = self.reports[step].row(name, of, split)

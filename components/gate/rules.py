@@ -13,6 +13,7 @@ IN_WORDS = {
     "p50_ms": "p50",
     "p99_ms": "p99",
     "top1": "test top1",
+    "balanced_accuracy": "balanced accuracy on test",
     "ece": "calibration error (ece) on test",
     "top1_difference": "gain in test top1",
     "top1_difference_adjusted": "gain in test top1, on images that the champion does not know,",
@@ -114,6 +115,14 @@ def at_least(rule: str, row: Row, minimum: float, basis: str) -> Finding:
     return Finding(
         outcome, f"{shown(row)} {told} its minimum of {figure(minimum, row.unit)} ({basis})", of_rule(row, rule)
     )
+
+
+def above(rule: str, row: Row, floor: float, of_whom: str, basis: str) -> Finding:
+    """The figure must be above that of `of_whom`."""
+    low, high = bounds(row)
+    outcome: Outcome = "holds" if low > floor else "violated" if high < floor else "open"
+    told = {"holds": "is above", "violated": "is below", "open": "cannot be told from"}[outcome]
+    return Finding(outcome, f"{shown(row)} {told} that of {of_whom}, {figure(floor)} ({basis})", of_rule(row, rule))
 
 
 def eligible(is_eligible: bool, because: list[str]) -> Finding:

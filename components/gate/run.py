@@ -61,7 +61,7 @@ def judge(spec: Gate, evidence: Evidence) -> list[Finding]:
     """Every rule that applies, in the order of the spec."""
     champion = evidence.evaluated.champion
     difference = evidence.difference
-    findings = budgets.export_findings(evidence, spec.max_flips)
+    findings = [budgets.sense_finding(evidence), *budgets.export_findings(evidence, spec.max_flips)]
     if spec.max_p99_ms is not None:
         findings.append(budgets.latency_finding(evidence, spec.max_p99_ms))
     if spec.min_top1 is not None:

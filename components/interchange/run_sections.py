@@ -13,7 +13,7 @@ NAMES = {
 }
 WHO = {"finetune": "candidate", "feature_extraction": "baseline"}
 SPLITS = ("train", "val", "test")
-SCORES = ("top1", "top5", "macro_f1", "ece", "nll")
+SCORES = ("top1", "top5", "balanced_accuracy", "macro_f1", "ece", "nll")
 MOST_SLICES, MOST_CLASSES = 12, 20
 PARITY = {
     "flips": "flips",

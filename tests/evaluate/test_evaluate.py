@@ -158,7 +158,7 @@ def test_every_score_has_its_row_with_n_and_interval(compared):
 
     for of in ("baseline", "candidate"):
         for split in ("val", "test"):
-            for name in ("top1", "macro_f1", "ece", "nll"):
+            for name in ("top1", "balanced_accuracy", "macro_f1", "ece", "nll"):
                 row = report.row(name, of, split)
                 assert row.n == 30
                 assert row.low <= row.high

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy.stats import binomtest
+from sklearn.metrics import balanced_accuracy_score
 
 from components.evaluate.proportions import f1_of, mean_of, paired_change, share
 from components.evaluate.scores import Intervals, paired_rows, score_rows
@@ -54,6 +55,23 @@ def test_few_images_that_agree_prove_little():
     assert found.value == 0
     assert found.low < -0.3
     assert found.high > 0.3
+
+
+def test_a_mean_of_shares_is_scikit_learns_balanced_accuracy_and_holds_the_truth_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    sizes, truths = (6, 30, 12), (0.5, 0.9, 0.75)
+    labels_N = np.repeat(np.arange(3), sizes)
+    held = []
+    for _ in range(2000):
+        hits = [rng.random(size) < truth for size, truth in zip(sizes, truths, strict=True)]
+        found = mean_of([share(one) for one in hits])
+        held.append(found.low <= np.mean(truths) <= found.high)
+    said_N = np.where(np.concatenate(hits), labels_N, (labels_N + 1) % 3)
+
+    assert found.value == pytest.approx(balanced_accuracy_score(labels_N, said_N))
+    assert 0.93 <= np.mean(held) <= 0.98
+    assert mean_of([share(np.ones(2, bool))] * 2).low < 0.6, "two of two right in both classes prove little"
+    assert np.isnan(mean_of([])).all()
 
 
 def test_the_interval_of_a_change_holds_the_truth_as_often_as_it_says():

@@ -55,8 +55,8 @@ def judged(tmp_path: Path) -> Callable[..., tuple[str, Report]]:
 def write_reports(folder: Path, **changed: Any) -> dict[str, Path]:
     """The four reports by the gate's flags. `changed` replaces rows by name and details by key.
 
-    Rows: p99, p50, top1, ece, gain (candidate-baseline), rival (selected-champion), `more` of evaluate. Details: flips,
-    selected, champion, eligible, num_threads, noisy. And `ingest_step`, which is what ingest's report is of.
+    Rows: p99, p50, top1, sense (balanced accuracy, of four classes), ece, gain (candidate-baseline), rival
+    (selected-champion), `more` of evaluate. Details: flips, selected, champion, eligible, num_threads, noisy. And `ingest_step`, which is what ingest's report is of.
     """
     artifacts = {}
     for name in ("dataset", "baseline", "candidate", "selected", "onnx_model"):
@@ -68,6 +68,8 @@ def write_reports(folder: Path, **changed: Any) -> dict[str, Path]:
     images = {"split": "test", "n": 400}
     rows = [
         changed.get("top1") or figure("top1", 0.93, 0.9, 0.955, of=entrant, **images),
+        changed.get("sense") or figure("balanced_accuracy", 0.92, 0.89, 0.94, of=entrant, **images),
+        *(figure("recall", 0.92, of=f"{entrant}/{label}", split="test", n=100) for label in "abcd"),
         changed.get("ece") or figure("ece", 0.03, 0.02, 0.05, of="selected", **images),
         changed.get("gain") or figure("top1_difference", 0.12, 0.08, 0.16, of="candidate-baseline", **images),
     ]

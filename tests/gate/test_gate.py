@@ -35,7 +35,7 @@ def test_the_report_has_one_row_a_rule(judged):
     _, report = judged("--max-p99-ms", "40", "--min-top1", "0.8", champion=champion())
 
     rules = {row.of: row for row in report.rows if row.of in {one["rule"] for one in report.details["findings"]}}
-    assert set(rules) == {"eligible", "max_flips", "max_p99_ms", "min_top1", "promote_if"}
+    assert set(rules) == {"better_than_guessing", "eligible", "max_flips", "max_p99_ms", "min_top1", "promote_if"}
     assert (rules["max_p99_ms"].value, rules["max_p99_ms"].low, rules["max_p99_ms"].high) == (12.0, 11.0, 13.0)
     assert {one["outcome"] for one in report.details["findings"]} == {"holds"}
 

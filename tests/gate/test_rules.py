@@ -335,3 +335,18 @@ def test_a_champion_that_shares_no_classes_leaves_it_undecided_even_if_the_chang
         "a gain of at least 0.000 cannot be judged: the model shares fewer than two classes with the champion",
         "fewer than two classes are shared with the champion: nothing can be compared",
     ]
+
+
+@pytest.mark.parametrize(
+    ("low", "value", "high", "verdict", "words"),
+    [
+        (0.251, 0.3, 0.35, "promote", "0.300 [0.251, 0.350] is above that of guessing, 0.250 (400 test images)"),
+        (0.2, 0.3, 0.35, "inconclusive", "0.300 [0.200, 0.350] cannot be told from that of guessing, 0.250"),
+        (0.0, 0.1, 0.2, "keep", "0.100 [0.000, 0.200] is below that of guessing, 0.250"),
+    ],
+)
+def test_a_model_must_be_better_than_guessing(judged, low, value, high, verdict, words):
+    outcome = judged(sense=figure("balanced_accuracy", value, low, high, of="candidate", **TEST))
+
+    assert outcome[0] == verdict
+    assert any(f"balanced accuracy on test {words}" in reason for reason in reasons(outcome))
