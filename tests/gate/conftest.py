@@ -56,7 +56,8 @@ def write_reports(folder: Path, **changed: Any) -> dict[str, Path]:
     """The four reports by the gate's flags. `changed` replaces rows by name and details by key.
 
     Rows: p99, p50, top1, sense (balanced accuracy, of four classes), ece, gain (candidate-baseline), rival
-    (selected-champion), `more` of evaluate. Details: flips, selected, champion, eligible, num_threads, noisy. And `ingest_step`, which is what ingest's report is of.
+    (selected-champion), `more` of evaluate. Details: flips, selected, champion, eligible, num_threads, noisy. And
+    `ingest_step`, which is what ingest's report is of.
     """
     artifacts = {}
     for name in ("dataset", "baseline", "candidate", "selected", "onnx_model"):

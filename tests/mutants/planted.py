@@ -291,6 +291,20 @@ MUTANTS = (
         ("tests/gate/test_rules.py",),
     ),
     Mutant(
+        "a guessing model promoted",
+        "components/gate/run.py",
+        "findings = [budgets.sense_finding(evidence), *budgets",
+        "findings = [*budgets",
+        ("tests/gate/test_rules.py",),
+    ),
+    Mutant(
+        "a class left without a side",
+        "components/ingest/placement.py",
+        "splits = found.splits | moved",
+        "splits = found.splits",
+        ("tests/ingest/test_ingest_sources.py",),
+    ),
+    Mutant(
         "gate inverted",
         "components/gate/rivalry.py",
         "    if low > 0:\n",
