@@ -57,8 +57,8 @@ def scale_of(answers: Answers, temperature: float) -> Scale:
     decimals = next((digits for digits in range(MOST_DECIMALS + 1) if _rounded_to(answers.values_NC, digits)), None)
     if answers.kind == "probabilities" and decimals is not None and decimals < FEWEST_DECIMALS:
         raise BadInput(
-            f"the client rounds its probabilities to {decimals} decimals: expected at least {FEWEST_DECIMALS}. Have it "
-            "print them as they are, or logits."
+            f"the client's probabilities have {decimals} decimals, expected at least {FEWEST_DECIMALS}: it rounds "
+            "them, or the model is that sure. Have it print them as they are, or logits."
         )
     return Scale(answers.kind, temperature, decimals)
 

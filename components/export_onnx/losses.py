@@ -42,6 +42,12 @@ def loss(found_NC: Logits, full_NC: Logits, labels_N: Labels) -> Loss:
     return _counted(len(change_N), flips, int((change_N < 0).sum()), int((change_N > 0).sum()))
 
 
+def loss_by_class(found_NC: Logits, full_NC: Logits, labels_N: Labels) -> list[Loss | None]:
+    """The difference over the images of each class, which is that of its recall; None for a class without images."""
+    of_class = [labels_N == number for number in range(full_NC.shape[1])]
+    return [loss(found_NC[own_N], full_NC[own_N], labels_N[own_N]) if own_N.any() else None for own_N in of_class]
+
+
 def together(losses: Mapping[str, Loss]) -> Loss:
     """The difference over the images of all splits."""
     return _counted(*(sum(getattr(one, name) for one in losses.values()) for name in ("n", "flips", "lost", "won")))

@@ -17,7 +17,7 @@ from components.export_onnx import fp16, int8
 from components.export_onnx.export import tidy
 from components.export_onnx.files import remove, save
 from components.export_onnx.images import Images
-from components.export_onnx.losses import Loss, loss, too_much, within
+from components.export_onnx.losses import Loss, loss, loss_by_class, too_much, within
 from components.export_onnx.settings import batches, onnx_logits
 from components.interchange.cards import Precision
 from components.interchange.onnx_model import MODEL_FILE, as_input, layout_of, variant_file
@@ -35,11 +35,15 @@ DAMAGE_IMAGES = 32
 
 @dataclass
 class Made:
-    """A file in another precision: what it costs by split, why it may not ship, what int8 left in fp32."""
+    """A file in another precision: what it costs by split, why it may not ship, what int8 left in fp32.
+
+    `by_class` is what it costs in recall on test, in the order of the classes.
+    """
 
     precision: Precision
     path: Path
     losses: dict[str, Loss] = field(default_factory=dict)
+    by_class: list[Loss | None] = field(default_factory=list)
     because: list[str] = field(default_factory=list)
     kept_fp32: list[str] = field(default_factory=list)
     largest: fp16.Reach | None = None
@@ -65,9 +69,17 @@ class Bench:
         """Val images to calibrate with, in the model's layout, in batches."""
         return [as_input(batch, self.layout) for batch in batches(self.calibration_NHWC, size)]
 
-    def loss(self, path: Path, split: JudgedOn) -> Loss:
-        """What the file at `path` costs on a split."""
-        return loss(self._logits(self._session(path), split), self.full_NC[split], self.images[split].labels_N)
+    def logits(self, path: Path, split: JudgedOn) -> Logits:
+        """Logits of the file at `path` on a split."""
+        return self._logits(self._session(path), split)
+
+    def loss(self, found_NC: Logits, split: JudgedOn) -> Loss:
+        """What a file with these logits costs on a split."""
+        return loss(found_NC, self.full_NC[split], self.images[split].labels_N)
+
+    def loss_by_class(self, found_NC: Logits, split: JudgedOn) -> list[Loss | None]:
+        """The same for each class, None for those without images."""
+        return loss_by_class(found_NC, self.full_NC[split], self.images[split].labels_N)
 
     def few_logits(self, path: Path) -> Logits:
         """Logits of a few val images."""
@@ -82,7 +94,9 @@ def make(precision: Precision, bench: Bench, path: Path, work: Path, metadata: d
     else:
         _make_int8(made, bench, work, metadata, max_drop)
     for split in JUDGED_ON:
-        made.losses[split] = bench.loss(path, split)
+        found_NC = bench.logits(path, split)
+        made.losses[split] = bench.loss(found_NC, split)
+        made.by_class = bench.loss_by_class(found_NC, split)  # Of test, the last one.
     made.because += too_much(precision, made.losses, max_drop)
     changes = " ".join(
         f"{split}_top1_change={found.value:+.4f}[{found.low:+.4f},{found.high:+.4f}]"
@@ -112,11 +126,11 @@ def _make_int8(made: Made, bench: Bench, work: Path, metadata: dict[str, str], m
         return bench.few_logits(quantised(whole, work / "part.onnx"))
 
     best = quantised([], work / "int8.onnx")
-    if not within(bench.loss(best, "val"), max_drop):
+    if not within(bench.loss(bench.logits(best, "val"), "val"), max_drop):
         damage = int8.damage_by_part(parts, logits_without, bench.full_NC["val"][:DAMAGE_IMAGES])
         for made.kept_fp32 in int8.exclusions(damage, parts):
             quantised([name for part in made.kept_fp32 for name in parts[part]], best)
-            if within(bench.loss(best, "val"), max_drop):
+            if within(bench.loss(bench.logits(best, "val"), "val"), max_drop):
                 break
     save(tidy(onnx.load(best), metadata), made.path)
 

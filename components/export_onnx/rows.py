@@ -1,8 +1,8 @@
 """Rows of the export's report."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from components.export_onnx.losses import together
+from components.export_onnx.losses import Loss, together
 from components.export_onnx.parity import Parity
 from components.export_onnx.precisions import Made
 from components.interchange.cards import Precision
@@ -29,25 +29,29 @@ def parity_rows(opset: int | None, parity: Parity, num_images: int, model_bytes:
     return rows
 
 
-def precision_rows(made: Mapping[Precision, Made], model_bytes: Mapping[Precision, int]) -> list[Row]:
-    """Other precisions against the fp32 export: top-1 and flips by split and on both, size, fp16's reach."""
+def precision_rows(
+    made: Mapping[Precision, Made], model_bytes: Mapping[Precision, int], classes: Sequence[str]
+) -> list[Row]:
+    """Other precisions against the fp32 export: top-1, flips, recall by class on test, size, how far fp16 reaches."""
     rows = []
     for name, other in made.items():
         rows.append(Row(name="model_bytes", value=model_bytes[name], unit="bytes", of=name))
         for split, loss in {**other.losses, "val+test": together(other.losses)}.items():
             rows += [
-                Row(
-                    name="top1_difference",
-                    value=loss.value,
-                    of=f"{name}-fp32",
-                    split=split,
-                    n=loss.n,
-                    low=loss.low,
-                    high=loss.high,
-                ),
+                _difference("top1_difference", loss, f"{name}-fp32", split),
                 Row(name="flips", value=loss.flips, of=f"{name}-fp32", split=split, n=loss.n),
             ]
+        rows += [
+            _difference("recall_difference", own, f"{name}-fp32/{label}", "test")
+            for label, own in zip(classes, other.by_class, strict=True)
+        ]
         if other.largest is not None:
             reached = other.largest.value
             rows.append(Row(name="largest_number", value=reached if reached == reached else None, of=name))
     return rows
+
+
+def _difference(name: str, loss: Loss | None, of: str, split: str) -> Row:
+    if loss is None:
+        return Row(name=name, value=None, of=of, split=split, n=0)
+    return Row(name=name, value=loss.value, of=of, split=split, n=loss.n, low=loss.low, high=loss.high)

@@ -111,7 +111,7 @@ def run(spec: ExportOnnx, context: RunContext) -> dict[str, object]:
         },
     }
     rows = parity_rows(opset_of(written), parity, len(images.ids), sizes_bytes[spec.precision])
-    write_report(spec.report, spec, rows + precision_rows(others, sizes_bytes), details)
+    write_report(spec.report, spec, rows + precision_rows(others, sizes_bytes, made.classes), details)
     return {"export_s": export_s, "device": str(device), "torch_threads": torch.get_num_threads()}
 
 

@@ -147,6 +147,17 @@ class Evidence:
             raise BadInput("the report of evaluate has no recall by class. Was it written by this version?")
         return found
 
+    @property
+    def precision_differences(self) -> list[Row] | None:
+        """Recall differences of the file that ships against the fp32 export; None where it is the fp32 export."""
+        report = self.reports["export_onnx"]
+        precision = report.spec.get("precision", "fp32")
+        if precision == "fp32":
+            return None
+        return [
+            row for row in report.rows if row.name == "recall_difference" and row.of.startswith(f"{precision}-fp32/")
+        ]
+
     def row(self, step: str, name: str, of: str = "", split: str = "") -> Row:
         """A row with a figure; BadInput when the report lacks it."""
         row = self.reports[step].row(name, of, split)

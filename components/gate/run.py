@@ -75,6 +75,8 @@ def judge(spec: Gate, evidence: Evidence) -> list[Finding]:
         findings += [classes.drop(rows, spec.max_class_drop, opponent) for opponent, rows in against.items()]
         if not against:
             findings.append(classes.without_opponent(spec.max_class_drop, evidence.entrant == "baseline"))
+        if (rows := evidence.precision_differences) is not None:
+            findings.append(classes.drop(rows, spec.max_class_drop, "fp32 export"))
     if champion is None:
         return findings
     compared = rivalry.LATENCY if spec.promote_if == "faster" else ()

@@ -21,7 +21,10 @@ class Gate(Spec):
     min_gain: float | None = param("Least test top-1 gain over the champion", default=None, ge=-1, le=1)
     max_flips: int = param("Parity samples whose top-1 may differ between torch and ONNX", default=0, ge=0)
     max_class_drop: float | None = param(
-        "Loss of recall that any class may take against the champion and against the baseline", default=None, ge=0, le=1
+        "Loss of recall that any class may take against the champion, the baseline and, in a lower precision, fp32",
+        default=None,
+        ge=0,
+        le=1,
     )
     max_ece: float | None = param("Largest expected calibration error on test", default=None, ge=0, le=1)
     promote_if: Literal["better", "not-worse", "faster"] = param("What beats the champion", default="better")

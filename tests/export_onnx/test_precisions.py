@@ -14,7 +14,7 @@ from components.export_onnx.export import to_onnx
 from components.export_onnx.files import save
 from components.export_onnx.images import Images, first_by_id
 from components.export_onnx.int8 import exclusions, parts_of, recipe_of
-from components.export_onnx.losses import loss, too_much
+from components.export_onnx.losses import loss, loss_by_class, too_much
 from components.export_onnx.precisions import Bench, make
 from components.export_onnx.spec import ExportOnnx
 from components.interchange.artifact import digest
@@ -68,6 +68,8 @@ def test_other_precisions_lie_beside_the_model_that_ships(
         for split in ("val", "test"):
             row = report.row("top1_difference", f"{one.precision}-fp32", split)
             assert row is not None and row.n == 30 and row.low <= row.value <= row.high
+        recalls = [report.row("recall_difference", f"{one.precision}-fp32/{name}", "test") for name in card.classes]
+        assert [recall.n for recall in recalls if recall is not None] == [10, 10, 10]
     largest = report.row("largest_number", "fp16")
     assert largest is not None and 127 <= largest.value < 65_504
 
@@ -203,6 +205,17 @@ def judged(lost: int, images: int, max_drop: float) -> list[str]:
     found_NC[:lost] = [0, 1]
     found = loss(found_NC, full_NC, np.zeros(images, int))
     return too_much("fp16", {"val": found, "test": found}, max_drop)
+
+
+def test_a_class_that_is_lost_shows_beside_a_mean_that_is_not() -> None:
+    labels_N = np.repeat([0, 1], [190, 10])
+    full_NC = np.eye(3)[labels_N]
+    found_NC = full_NC.copy()
+    found_NC[-10:] = [1, 0, 0]
+    kept, lost, absent = loss_by_class(found_NC, full_NC, labels_N)
+    assert kept is not None and (kept.value, kept.n) == (0, 190)
+    assert lost is not None and (lost.value, lost.n, lost.low) == (-1, 10, -1) and lost.high < -0.4
+    assert absent is None
 
 
 def test_few_images_that_do_not_change_show_no_small_drop():

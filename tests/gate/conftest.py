@@ -56,8 +56,8 @@ def write_reports(folder: Path, **changed: Any) -> dict[str, Path]:
     """The four reports by the gate's flags. `changed` replaces rows by name and details by key.
 
     Rows: p99, p50, top1, sense (balanced accuracy, of four classes), ece, gain (candidate-baseline), rival
-    (selected-champion), `more` of evaluate. Details: flips, selected, champion, eligible, num_threads, noisy. And
-    `ingest_step`, which is what ingest's report is of.
+    (selected-champion), `more` of evaluate, `exported` of export_onnx. Details: flips, selected, champion, eligible,
+    num_threads, noisy. And `ingest_step`, which is what ingest's report is of, and `precision`, which is what ships.
     """
     artifacts = {}
     for name in ("dataset", "baseline", "candidate", "selected", "onnx_model"):
@@ -94,6 +94,7 @@ def write_reports(folder: Path, **changed: Any) -> dict[str, Path]:
             selected=artifacts["selected"],
             onnx_model=unused,
             report=unused,
+            precision=changed.get("precision", "fp32"),
         ),
         "latency": Latency(onnx_model=artifacts["onnx_model"], dataset=artifacts["dataset"], report=unused),
     }
@@ -109,7 +110,7 @@ def write_reports(folder: Path, **changed: Any) -> dict[str, Path]:
             },
         ),
         "export": (
-            [figure("parity_samples", 256), figure("flips", len(flips), n=256)],
+            [figure("parity_samples", 256), figure("flips", len(flips), n=256), *changed.get("exported", [])],
             {
                 "eligible": changed.get("eligible", True),
                 "ineligible_because": [] if changed.get("eligible", True) else ["the largest difference is 2.0e-01"],

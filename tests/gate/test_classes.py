@@ -70,6 +70,24 @@ def test_a_rule_that_nothing_can_be_held_against_is_not_forgotten(judged):
     assert any("against the champion cannot be told: there is nothing to compare" in one for one in reasons(outcome))
 
 
+@pytest.mark.parametrize(
+    ("exported", "verdict", "words"),
+    [
+        ([recall("int8-fp32/dent", -0.2, -0.3, -0.1)], "keep", "a class clearly lost more than 0.050 of its recall"),
+        ([recall("int8-fp32/dent", 0.0, -0.04, 0.04)], "promote", "the lowest dent +0.000"),
+        ([recall("fp16-fp32/dent", 0.0, -0.04, 0.04)], "inconclusive", "there is nothing to compare"),
+    ],
+)
+def test_no_class_may_be_lost_on_the_way_to_a_lower_precision(judged, exported, verdict, words):
+    """What evaluate compares is the classifier before its export."""
+    more = [recall("candidate-baseline/dent", 0.1, 0.05, 0.15)]
+
+    outcome = judged("--max-class-drop", "0.05", more=more, precision="int8", exported=exported)
+
+    assert outcome[0] == verdict
+    assert any(words in reason and "against the fp32 export" in reason for reason in reasons(outcome))
+
+
 def test_a_class_without_test_images_leaves_it_open(judged):
     more = [
         recall("selected-champion/dent", None, None, None, 0),

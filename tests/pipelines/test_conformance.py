@@ -155,7 +155,7 @@ def test_a_fault_is_named(model, fault, subject, words):
 
 def test_rounded_probabilities_are_told_and_too_few_decimals_refused(model):
     assert "answers rounded to 4 decimals" in check(model, command("probabilities 4 decimals", model)).words()
-    with pytest.raises(BadInput, match="rounds its probabilities to 2 decimals: expected at least 3"):
+    with pytest.raises(BadInput, match="probabilities have 2 decimals, expected at least 3: it rounds"):
         check(model, command("probabilities 2 decimals", model))
 
 
