@@ -9,24 +9,12 @@ from typing import Any, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from components.interchange.classifier import PixelsToLogits
 from components.interchange.dataset import Split
-from components.interchange.errors import BadInput
 from components.interchange.inference import forward
 from components.interchange.progress import progress
-
-
-def linear_head(model: nn.Module) -> nn.Linear:
-    """The head of a timm classifier; BadInput when it is not one linear layer."""
-    head = cast(Any, model).get_classifier()
-    if not isinstance(head, nn.Linear):
-        raise BadInput(
-            f"{type(model).__name__} has no single linear head (found {type(head).__name__}), which "
-            "feature_extraction fits. Take another --backbone, or leave this step out: graft run --strategy finetune."
-        )
-    return head
 
 
 def extract(model: PixelsToLogits, split: Split, crop_px: int, batch_size: int, device: torch.device) -> Tensor:

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from components.feature_extraction.champion import champion_statistics, differences
 from components.feature_extraction.drift import FeatureDrift, drift_rows, feature_drift, halves_distance
-from components.feature_extraction.features import extract, linear_head
+from components.feature_extraction.features import extract
 from components.feature_extraction.folding import folded
-from components.feature_extraction.linear_probe import Fit, LinearHead, fit_each
+from components.feature_extraction.heads import linear_heads, write
+from components.feature_extraction.linear_probe import Fit, fit_each
 from components.feature_extraction.page import baseline_page
 from components.feature_extraction.spec import FeatureExtraction
 from components.interchange import classifier, scoring
@@ -45,8 +46,8 @@ def run(spec: FeatureExtraction, context: RunContext) -> dict[str, object]:
         spec.backbone, len(dataset.classes), spec.weights, spec.weights_sha256, spec.input_size_px, context.store
     )
     preprocessing = classifier.preprocessing_of(model, dataset.manifest, spec.input_size_px)
-    head = linear_head(model)
-    before = _backbone_digest(model, head)
+    heads = linear_heads(model)
+    before = _backbone_digest(model, heads)
 
     started = time.perf_counter()
     model.to(memory_format=torch.channels_last)
@@ -63,11 +64,11 @@ def run(spec: FeatureExtraction, context: RunContext) -> dict[str, object]:
     fits = fit_each(features["train"], labels_N, len(dataset.classes), spec.l2_candidates)
     history = [_record(fit, features, train, val) for fit in fits]
     best = max(range(len(fits)), key=lambda one: (history[one]["val_top1"], -history[one]["val_nll"]))
-    _write(head, fits[best].head)
+    write(model, fits[best].head, preprocessing.crop_px)
     fit_s = time.perf_counter() - extracted
     log.info("l2=%g val_top1=%.3f val_nll=%.3f", fits[best].l2, history[best]["val_top1"], history[best]["val_nll"])
 
-    after = _backbone_digest(model, head)
+    after = _backbone_digest(model, heads)
     if after != before:
         raise RuntimeError(f"the frozen backbone changed: digest {before} before, {after} after")
     card = ClassifierCard(
@@ -123,16 +124,10 @@ def _drift(statistics: FeatureStatistics, context: RunContext) -> tuple[FeatureD
     return (None, different) if different else (feature_drift(statistics, champion), [])
 
 
-def _backbone_digest(model: nn.Module, head: nn.Linear) -> str:
-    own = {id(parameter) for parameter in head.parameters()}
+def _backbone_digest(model: nn.Module, heads: list[nn.Module]) -> str:
+    own = {id(parameter) for head in heads for parameter in head.parameters()}
     state = model.state_dict(keep_vars=True)
     return classifier.state_digest({name: tensor for name, tensor in state.items() if id(tensor) not in own})
-
-
-def _write(head: nn.Linear, fitted: LinearHead) -> None:
-    with torch.no_grad():
-        head.weight.copy_(fitted.weight_CD)
-        head.bias.copy_(fitted.bias_C)
 
 
 def _record(fit: Fit, features: dict[str, Tensor], train: Split, val: Split) -> dict[str, Any]:

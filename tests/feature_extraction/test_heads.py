@@ -1,0 +1,57 @@
+"""Heads that are linear in the features: what is fitted is what the classifier answers."""
+
+import pytest
+import timm
+import torch
+from torch import nn
+
+from components.feature_extraction.heads import linear_heads, write
+from components.feature_extraction.linear_probe import LinearHead
+from components.interchange.errors import BadInput
+
+
+@pytest.mark.parametrize(
+    ("backbone", "num_heads"),
+    [
+        ("test_resnet", 1),
+        ("dla46x_c", 1),
+        ("resnetv2_18", 1),
+        ("deit_tiny_distilled_patch16_224", 2),
+        ("swiftformer_xs", 2),
+    ],
+)
+def test_the_classifier_answers_with_what_was_fitted(backbone: str, num_heads: int) -> None:
+    torch.manual_seed(0)
+    model = timm.create_model(backbone, num_classes=3).eval()
+    fitted = LinearHead(torch.randn(3, model.num_features), torch.randn(3))
+    assert len(linear_heads(model)) == num_heads
+    write(model, fitted, 224)
+    for head in linear_heads(model):
+        assert torch.equal(head.get_parameter("weight").flatten(1), fitted.weight_CD)
+
+
+def test_a_head_that_is_more_than_linear_is_refused() -> None:
+    with pytest.raises(BadInput, match=r"RepVit has no linear head \(found RepVitClassifier\).*--strategy finetune"):
+        linear_heads(timm.create_model("repvit_m1", num_classes=3))
+
+
+def test_a_classifier_that_changes_its_heads_answers_is_refused() -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(3, 2)
+
+        def get_classifier(self) -> nn.Module:
+            return self.fc
+
+        def forward_features(self, images_NCHW: torch.Tensor) -> torch.Tensor:
+            return images_NCHW.mean((2, 3))
+
+        def forward_head(self, features_ND: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
+            return features_ND if pre_logits else 2 * self.fc(features_ND)
+
+        def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
+            return self.forward_head(self.forward_features(images_NCHW))
+
+    with pytest.raises(BadInput, match="Scaled does not answer with its head's logits alone"):
+        write(Scaled(), LinearHead(torch.ones(2, 3), torch.ones(2)), 8)
