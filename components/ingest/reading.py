@@ -1,6 +1,6 @@
 """What a source holds, read once: every file a picture, or the reason why it is none."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,14 +64,14 @@ def all_jpeg(raw_bytes: int) -> Encoding:
 
 def read_images(
     spec: Reading, images: Sequence[SourceImage], shelf: Shelf, chosen: Chosen = all_raw
-) -> Iterator[Picture | Quarantined]:
+) -> Generator[Picture | Quarantined, None, None]:
     """Read and decode the images on all cores, in their order; pixels are put on the shelf, encoded as is chosen."""
 
     def read(image: tuple[SourceImage, SourceFile]) -> Picture | Quarantined:
         return read_picture(*image, spec.stored_size_px, spec.interpolation, shelf, chosen)
 
     files = fetched_ahead(images) if spec.source.startswith(SCHEME) else ((one, one.file) for one in images)
-    return iter(progress(in_order(read, files, num_cores()), "ingest: reading images", total=len(images)))
+    return progress(in_order(read, files, num_cores()), "ingest: reading images", total=len(images))
 
 
 def _columns(spec: Reading) -> Columns:

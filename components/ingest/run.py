@@ -2,6 +2,7 @@
 
 import logging
 import time
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -34,8 +35,8 @@ def run(spec: Ingest, context: RunContext) -> dict[str, object]:
         seen = _seen(spec, choice, listing, stamps)
         known = seen.entries
         new = [image for number, image in enumerate(listing.images) if number not in known]
-        read = read_images(spec, new, spool, choice.with_another)
-        entries = [known[number] if number in known else next(read) for number in range(len(stamps))]
+        with closing(read_images(spec, new, spool, choice.with_another)) as read:
+            entries = [known[number] if number in known else next(read) for number in range(len(stamps))]
         read_s = time.perf_counter() - started
         settled = settle(spec, spec, found_in(listing, entries), before, seen.kept)
         write_seen(spec.dataset, spec, stamps, entries, settled.stored(), settled.files())

@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import PackageNotFoundError, version
 from types import FrameType
 from typing import Any, TypeVar, cast
@@ -21,6 +21,7 @@ from typing import Any, TypeVar, cast
 from pydantic import ValidationError, create_model
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from components import __version__
 from components.interchange.artifact import RUN_FILE, digest, to_json
@@ -148,7 +149,8 @@ def main(spec_type: type[Spec], argv: Sequence[str] | None = None) -> int:
     name = step_name(spec_type)
     try:
         spec, context = parse(spec_type, sys.argv[1:] if argv is None else argv)
-        _run(name, spec, context)
+        with logging_redirect_tqdm() if sys.stderr.isatty() else nullcontext():  # A line above the bars, not in one.
+            _run(name, spec, context)
         return 0
     except BadInput as error:
         words = str(error)

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -29,7 +29,9 @@ class _Lines:
         sys.stderr.flush()
 
 
-def progress(items: Iterable[T], label: str, *, total: int | None = None, unit: str = " images") -> Iterator[T]:
+def progress(
+    items: Iterable[T], label: str, *, total: int | None = None, unit: str = " images"
+) -> Generator[T, None, None]:
     """Iterate with a bar on standard error; where that is no terminal, a line every 10 s and none for short work."""
     terminal, started = sys.stderr.isatty(), time.monotonic()
     bar = tqdm(
