@@ -22,8 +22,9 @@ from components.ingest.statistics import pixel_sums
 from components.interchange.artifact import write_card
 from components.interchange.dataset import SPLITS
 from components.interchange.ledgers import Sample, write_samples
-from components.interchange.stored_images import Encoding, stored_image, write_shards
+from components.interchange.stored_images import Encoding
 from tests.s3_server import S3Server, seaweedfs
+from tests.shards import stored_image, write_shards
 
 CLASSES = ["blue", "green", "red"]
 COLOURS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (200, 60, 40)}

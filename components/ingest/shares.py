@@ -27,9 +27,9 @@ from components.interchange.artifact import read_card, to_json, write_card
 from components.interchange.errors import BadInput, listed
 from components.interchange.ledgers import Quarantined, read_table, write_table
 from components.interchange.step import given_parameters
-from components.interchange.stored_images import BYTES_PER_SHARD
 
 IMAGES_FILE = "images.parquet"
+BYTES_PER_SHARD = 1 << 30
 SCHEMA = pa.schema(
     [
         ("path", pa.string()),

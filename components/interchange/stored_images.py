@@ -26,7 +26,6 @@ DATA_COLUMN: dict[Encoding, str] = {"raw": "pixels", "jpeg": "jpeg"}
 JPEG_QUALITY = 95
 ROWS_PER_BATCH = 64
 BYTES_PER_BATCH = 32 << 20
-BYTES_PER_SHARD = 1 << 30
 # Shards are powers of two: as many as leave each about so many images, up to MAX_SHARDS, which may hold more.
 IMAGES_PER_SHARD, MOST_IMAGES_PER_SHARD, MAX_SHARDS = 8, 4096, 128
 
@@ -39,13 +38,6 @@ class StoredImage(NamedTuple):
     height_px: int
     width_px: int
     data: bytes
-
-
-def stored_image(id: str, label: int, pixels_HWC: NDArray[np.uint8], encoding: Encoding = "raw") -> StoredImage:
-    """An image from its pixels."""
-    data = pixels_HWC.tobytes() if encoding == "raw" else jpeg_of(Image.fromarray(pixels_HWC))
-    height_px, width_px, _ = pixels_HWC.shape
-    return StoredImage(id, label, height_px, width_px, data)
 
 
 def jpeg_of(image: Image.Image) -> bytes:
@@ -78,22 +70,6 @@ def shared_shards(ids: Sequence[str]) -> list[slice]:
 def shard_name(split: str, number: int) -> str:
     """The file's name."""
     return f"{split}-{number:05d}.arrow"
-
-
-def write_shards(folder: Path, split: str, images: Iterable[StoredImage], encoding: Encoding) -> list[str]:
-    """Write the images of one split, BYTES_PER_SHARD a shard, and return the shards' file names."""
-    names: list[str] = []
-    batches = _batches(images, encoding)
-    batch = next(batches, None)
-    while batch is not None:
-        names.append(shard_name(split, len(names)))
-        with pa.ipc.new_file(str(folder / names[-1]), batch.schema) as writer:
-            written = 0
-            while batch is not None and written < BYTES_PER_SHARD:
-                writer.write_batch(batch)
-                written += batch.nbytes
-                batch = next(batches, None)
-    return names
 
 
 def write_shard(path: Path, images: Iterable[StoredImage], encoding: Encoding) -> None:

@@ -29,8 +29,9 @@ from components.finetune.state import Progress, State, optimizer_over
 from components.interchange.classifier import PixelsToLogits
 from components.interchange.dataset import Split
 from components.interchange.preprocessing import Preprocessing
-from components.interchange.stored_images import read_shards, stored_image, write_shards
+from components.interchange.stored_images import read_shards
 from tests.benchmarks.duel import Target, machine, report
+from tests.shards import stored_image, write_shards
 
 BATCH, NUM_IMAGES, TURNS, CLASSES = 128, 4096, 3, 10
 WANTED_PER_S = {

@@ -26,9 +26,8 @@ from components.interchange.stored_images import (
     StoredImage,
     pixels_of_jpeg,
     shared_shards,
-    stored_image,
-    write_shards,
 )
+from tests.shards import stored_image, write_shards
 
 
 def stored(count: int, encoding: Encoding = "raw") -> list[StoredImage]:
@@ -52,15 +51,22 @@ def pixels(image: StoredImage, encoding: Encoding) -> NDArray[np.uint8]:
 
 
 @pytest.mark.parametrize("encoding", ["raw", "jpeg"])
-@pytest.mark.parametrize("bounds", [{}, {"ROWS_PER_BATCH": 4}, {"BYTES_PER_BATCH": 200, "BYTES_PER_SHARD": 500}])
+@pytest.mark.parametrize(
+    ("bounds", "images_per_shard"), [({}, 100), ({"ROWS_PER_BATCH": 4}, 100), ({"BYTES_PER_BATCH": 200}, 5)]
+)
 def test_images_come_back_as_they_were_however_they_are_cut(
-    bounds: dict[str, int], encoding: Encoding, tiny_dataset: Path, copied, monkeypatch: pytest.MonkeyPatch
+    bounds: dict[str, int],
+    images_per_shard: int,
+    encoding: Encoding,
+    tiny_dataset: Path,
+    copied,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name, value in bounds.items():
         monkeypatch.setattr(module, name, value)
     copy, images = copied(tiny_dataset), stored(21, encoding)
-    names = write_shards(copy, "train", iter(images), encoding)
-    assert (len(names) > 1) == ("BYTES_PER_SHARD" in bounds)
+    names = write_shards(copy, "train", images, encoding, images_per_shard)
+    assert len(names) == (5 if images_per_shard == 5 else 1)
     split = opened(copy, names, encoding)
     assert split.ids == [image.id for image in images]
     assert split.labels_N.tolist() == [image.label for image in images]
