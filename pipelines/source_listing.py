@@ -121,14 +121,27 @@ def _named_by(manifest: Path, image_column: str) -> list[Path]:
 def _column(manifest: Path, name: str) -> list[Any]:
     suffix = manifest.suffix.lower()
     if suffix == ".parquet":
-        import pyarrow.parquet
-
-        with manifest.open("rb") as stream:
-            table = pyarrow.parquet.read_table(stream)
-        return list(table.column(name).to_pylist()) if name in table.column_names else []
+        return _paths(manifest, name)
     if suffix == ".jsonl":
         with manifest.open("rb") as stream:
             rows = [json.loads(line.decode("utf-8-sig")) for line in stream if line.strip()]
         return [row.get(name) for row in rows if isinstance(row, dict)]
     with manifest.open(newline="", encoding="utf-8-sig") as text:
         return [row.get(name) for row in csv.DictReader(text)]
+
+
+def _paths(table: Path, name: str) -> list[Any]:
+    """A Parquet column of paths, or those in a column of images; the images' bytes are not read."""
+    import pyarrow
+    import pyarrow.parquet
+
+    with pyarrow.parquet.ParquetFile(table) as file:
+        kind = next((field.type for field in file.schema_arrow if field.name == name), None)
+        if kind is None or pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind):
+            return []
+        if not pyarrow.types.is_struct(kind):
+            return list(file.read(columns=[name]).column(0).to_pylist())
+        if kind.get_field_index("path") < 0:
+            return []
+        cells = file.read(columns=[f"{name}.path"]).column(0).to_pylist()
+        return [cell["path"] for cell in cells if cell]

@@ -12,6 +12,7 @@ from components.interchange.errors import listed
 
 METADATA_KEY = b"huggingface"
 NO_LABEL = -1  # What `datasets` writes for a row without a label.
+DAMAGED = "its metadata 'huggingface' are damaged: expected JSON with info.features, and names for each ClassLabel"
 
 log = logging.getLogger("graft")
 
@@ -44,27 +45,46 @@ def with_paths(table: pa.Table, columns: Iterable[str]) -> pa.Table:
         if inside:
             raise ValueError(
                 f"column {column!r} holds the images themselves in {inside} of {len(images)} rows, not their paths. "
-                "Save them as files, in a subfolder a class or with a metadata.csv of file_name and label"
+                "A table of images is read where it is itself the --source, or lies in a folder of such tables"
             )
         table = table.set_column(table.column_names.index(column), column, pc.struct_field(images, "path"))
     return table
 
 
+def image_features(schema: pa.Schema) -> list[str]:
+    """The columns that are an Image by the metadata."""
+    return list(_features(schema.metadata or {}, "Image"))
+
+
+def class_names(schema: pa.Schema, column: str) -> list[str] | None:
+    """The names of a column's classes by the metadata, in the order of its numbers; None where it is no ClassLabel."""
+    return _class_labels(schema.metadata or {}).get(column)
+
+
 def _class_labels(metadata: dict[bytes, bytes]) -> dict[str, list[str]]:
     """The names of classes, by column."""
+    try:
+        return {
+            column: [str(name) for name in feature["names"]]
+            for column, feature in _features(metadata, "ClassLabel").items()
+        }
+    except (LookupError, TypeError):
+        raise ValueError(DAMAGED) from None
+
+
+def _features(metadata: dict[bytes, bytes], kind: str) -> dict[str, dict[str, Any]]:
+    """The features of one kind, by column."""
     if METADATA_KEY not in metadata:
         return {}
     try:
         features: dict[str, Any] = json.loads(metadata[METADATA_KEY]).get("info", {}).get("features") or {}
         return {
-            column: [str(name) for name in feature["names"]]
+            column: feature
             for column, feature in features.items()
-            if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
+            if isinstance(feature, dict) and feature.get("_type") == kind
         }
     except (ValueError, LookupError, TypeError, AttributeError):
-        raise ValueError(
-            "its metadata 'huggingface' are damaged: expected JSON with info.features, and names for each ClassLabel"
-        ) from None
+        raise ValueError(DAMAGED) from None
 
 
 def _check_named(column: str, numbers: pa.ChunkedArray, names: list[str]) -> None:

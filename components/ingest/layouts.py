@@ -3,8 +3,8 @@
 from typing import NamedTuple
 
 from components.ingest.files import SourceFile
-from components.ingest.manifests import Columns, is_manifest, read_manifest
-from components.ingest.trees import Tree, readable
+from components.ingest.manifests import Columns, RowFacts, is_manifest, read_manifest
+from components.ingest.trees import Entry, Tree, readable
 from components.interchange.dataset import SPLITS, SplitName
 from components.interchange.errors import BadInput, listed
 from components.interchange.ledgers import Quarantined
@@ -43,6 +43,13 @@ class Listing(NamedTuple):
     images: list[SourceImage]
     unusable: list[Quarantined]
 
+    def add(self, image: Entry, facts: RowFacts, without_label: str) -> None:
+        """The image of a table's row; one without a label is unusable, and `without_label` says where it is."""
+        if facts.label is None:
+            self.unusable.append(Quarantined(image.path, "wrong label", without_label))
+        else:
+            self.images.append(SourceImage(image.path, facts.label, image.file, *facts[1:]))
+
 
 def read_tree(tree: Tree, columns: Columns) -> Listing:
     """The images of a tree: by its metadata file, by folders of splits, or by a subfolder a class.
@@ -57,7 +64,7 @@ def read_tree(tree: Tree, columns: Columns) -> Listing:
         found = _by_metadata(tree, files, columns)
         if not in_splits:
             return found
-        images = [_of_split(image, by_split.get(image.path.split("/")[0])) for image in found.images]
+        images = [of_split(image, by_split.get(image.path.split("/")[0])) for image in found.images]
         return found._replace(images=images)
     if not in_splits:
         return _by_subfolder(tree, folders, files)
@@ -76,7 +83,7 @@ def read_tree(tree: Tree, columns: Columns) -> Listing:
             images, unusable = _by_metadata(inside, inner_files, columns)
         else:
             images, unusable = _by_subfolder(inside, inner_folders, inner_files)
-        found.images.extend(_of_split(image._replace(path=f"{around}{image.path}"), split) for image in images)
+        found.images.extend(of_split(image._replace(path=f"{around}{image.path}"), split) for image in images)
         found.unusable.extend(entry._replace(path=f"{around}{entry.path}") for entry in unusable)
     return found
 
@@ -94,13 +101,7 @@ def read_table(tree: Tree, name: str, columns: Columns) -> Listing:
     rows = read_manifest(f"{tree.shown}/{name}", data, columns)
     found = Listing([], [])
     for number, row in enumerate(rows, 1):
-        path, source_file = tree.entry(row.image)
-        if row.label is None:
-            detail = f"row {number} of {name} has nothing in column {columns.label!r}"
-            found.unusable.append(Quarantined(path, "wrong label", detail))
-        else:
-            image = SourceImage(path, row.label, source_file, row.split, row.group, row.attributes)
-            found.images.append(image)
+        found.add(tree.entry(row.image), row.facts, f"row {number} of {name} has nothing in column {columns.label!r}")
     return found
 
 
@@ -134,7 +135,7 @@ def _by_metadata(tree: Tree, files: list[str], columns: Columns) -> Listing:
     return found._replace(unusable=found.unusable + unnamed)
 
 
-def _of_split(image: SourceImage, split: SplitName | None) -> SourceImage:
+def of_split(image: SourceImage, split: SplitName | None) -> SourceImage:
     if image.split and split and image.split != split:
         raise BadInput(
             f"{image.path} lies in the folder of {split}, but its metadata say {image.split}: expected one split. "

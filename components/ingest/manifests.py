@@ -1,6 +1,8 @@
 """Manifests: tables (CSV, JSON lines, Parquet) with a column for the image's path, one for its label, maybe more."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple, cast
 
@@ -19,7 +21,8 @@ Cells = list[str | None]
 
 
 class Columns(NamedTuple):
-    """Names of a manifest's columns. Optional ones are used where the manifest has them; `required` must be there.
+    """Names of a manifest's columns. Optional ones are used where the manifest has them; `required` were asked for,
+    and must be there.
 
     `metadata_image` is the image's column in the metadata file of a folder.
     """
@@ -32,14 +35,20 @@ class Columns(NamedTuple):
     metadata_image: str = "file_name"
 
 
-class ManifestRow(NamedTuple):
-    """One row: `image` is relative to the manifest; `attributes` are other filled cells, as a JSON object."""
+class RowFacts(NamedTuple):
+    """What a row says of its image; `attributes` are other filled cells, as a JSON object."""
 
-    image: str
     label: str | None
     split: SplitName | None
     group: str | None
     attributes: str | None
+
+
+class ManifestRow(NamedTuple):
+    """One row: `image` is relative to the manifest."""
+
+    image: str
+    facts: RowFacts
 
 
 class _Table(NamedTuple):
@@ -57,29 +66,39 @@ def is_manifest(name: str) -> bool:
 
 def read_manifest(path: str, data: bytes, columns: Columns) -> list[ManifestRow]:
     """The rows of a manifest, in its order; BadInput on unknown columns, unknown splits and rows without an image."""
+    table = _read(path, data, (columns.image, columns.label, columns.split, columns.group))
+    facts = _facts(path, table, columns, [columns.image, columns.label])
+    images = table.cells[columns.image]
+    _check_filled(PurePosixPath(path).name, columns.image, images)
+    return [ManifestRow(cast(str, image), of_row) for image, of_row in zip(images, facts, strict=True)]
+
+
+def facts_of(path: str, table: pa.Table, columns: Columns) -> list[RowFacts]:
+    """What the rows of a table say of images that are somewhere else; BadInput as `read_manifest`."""
+    with _readable(path):
+        found = _cells_of(with_class_names(table), (columns.label, columns.split, columns.group))
+    return _facts(path, found, columns, [columns.label])
+
+
+def _facts(path: str, table: _Table, columns: Columns, needed: list[str]) -> list[RowFacts]:
     file_name = PurePosixPath(path).name
-    used = (columns.image, columns.label, columns.split, columns.group)
-    names, cells, attributes = _read(path, data, used)
-    for name in [columns.image, columns.label, *sorted(columns.required)]:
+    names = table.names
+    for name in [*needed, *sorted(columns.required - {columns.image, columns.label})]:
         if name not in names:
             otherwise = f" {EXPECTED}" if len(names) == 1 else ""
             raise BadInput(
                 f"{file_name} has no column {name!r}.{near(name, names)} Its columns: {listed(names)}. Name the right "
                 f"ones with --image-column, --label-column, --split-column, --group-column.{otherwise}"
             )
-    num_rows = len(cells[columns.image])
-    if not num_rows:
+    labels = table.cells[columns.label]
+    if not labels:
         raise BadInput(f"there are no images in {path}: the manifest has no rows.")
-    nothing: Cells = [None] * num_rows
-    splits = cells.get(columns.split, nothing)
-    _check_filled(file_name, columns.image, cells[columns.image])
+    nothing: Cells = [None] * len(labels)
+    splits = table.cells.get(columns.split, nothing)
     _check_splits(file_name, columns.split, splits)
-    groups = cells.get(columns.group, nothing)
-    rows = zip(cells[columns.image], cells[columns.label], splits, groups, attributes, strict=True)
-    return [
-        ManifestRow(cast(str, image), label, cast(SplitName | None, split), group, others)
-        for image, label, split, group, others in rows
-    ]
+    groups = table.cells.get(columns.group, nothing)
+    rows = zip(labels, splits, groups, table.attributes, strict=True)
+    return [RowFacts(label, cast(SplitName | None, split), group, others) for label, split, group, others in rows]
 
 
 def read_cells(path: str, data: bytes, names: tuple[str, ...]) -> dict[str, Cells]:
@@ -88,19 +107,28 @@ def read_cells(path: str, data: bytes, names: tuple[str, ...]) -> dict[str, Cell
 
 
 def _read(path: str, data: bytes, used: tuple[str, ...]) -> _Table:
-    try:
+    with _readable(path):
         if path.lower().endswith(".jsonl"):
             return _json_lines(data, used)
-        table = _csv(data) if path.lower().endswith(".csv") else _parquet(data)
-        names = table.column_names
-        twice = [name for name in used if names.count(name) > 1]
-        if twice:
-            raise ValueError(f"it has several columns named {listed(repr(name) for name in twice)}")
-        there = [name for name in dict.fromkeys(used) if name in names]
-        table = with_paths(table, there)
-        cells = {name: _trimmed(table.column(name).cast(pa.string())) for name in there}
+        return _cells_of(_csv(data) if path.lower().endswith(".csv") else _parquet(data), used)
+
+
+@contextmanager
+def _readable(path: str) -> Iterator[None]:
+    try:
+        yield
     except (pa.ArrowException, ValueError) as error:
         raise BadInput(f"{path} cannot be read as a manifest ({error}). {EXPECTED}") from None
+
+
+def _cells_of(table: pa.Table, used: tuple[str, ...]) -> _Table:
+    names = table.column_names
+    twice = [name for name in used if names.count(name) > 1]
+    if twice:
+        raise ValueError(f"it has several columns named {listed(repr(name) for name in twice)}")
+    there = [name for name in dict.fromkeys(used) if name in names]
+    table = with_paths(table, there)
+    cells = {name: _trimmed(table.column(name).cast(pa.string())) for name in there}
     return _Table(names, cells, _attributes(table.drop_columns(list(cells))))
 
 

@@ -13,6 +13,7 @@ from components.ingest.remote import fetched_ahead
 from components.ingest.sources import read_source
 from components.ingest.spec import Reading
 from components.ingest.spool import Shelf
+from components.ingest.table_rows import in_turn
 from components.interchange.ledgers import Quarantined
 from components.interchange.progress import progress
 from components.interchange.s3_objects import SCHEME
@@ -70,14 +71,20 @@ def read_images(
     def read(image: tuple[SourceImage, SourceFile]) -> Picture | Quarantined:
         return read_picture(*image, spec.stored_size_px, spec.interpolation, shelf, chosen)
 
-    files = fetched_ahead(images) if spec.source.startswith(SCHEME) else ((one, one.file) for one in images)
+    files = in_turn(images)
+    if spec.source.startswith(SCHEME):
+        files = fetched_ahead(files)
     return progress(in_order(read, files, num_cores()), "ingest: reading images", total=len(images))
 
 
 def _columns(spec: Reading) -> Columns:
     fields = Reading.model_fields
     # A manifest need not have the optional columns, unless they were asked for by another name.
-    named = {"split_column": spec.split_column, "group_column": spec.group_column}
+    named = {
+        "image_column": spec.image_column,
+        "split_column": spec.split_column,
+        "group_column": spec.group_column,
+    }
     required = frozenset(value for name, value in named.items() if value != fields[name].default)
     metadata = {} if spec.image_column == fields["image_column"].default else {"metadata_image": spec.image_column}
     return Columns(spec.image_column, spec.label_column, spec.split_column, spec.group_column, required, **metadata)

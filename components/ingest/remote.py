@@ -80,9 +80,9 @@ def _found(bucket: Bucket, key: str) -> SourceFile:
     return MISSING if listed is None else S3File(bucket, listed)
 
 
-def fetched_ahead(images: Iterable[SourceImage]) -> Iterator[tuple[SourceImage, SourceFile]]:
+def fetched_ahead(images: Iterable[tuple[SourceImage, SourceFile]]) -> Iterator[tuple[SourceImage, SourceFile]]:
     """Each image with its file, read before it is asked for: IN_FLIGHT at a time."""
-    return in_order(lambda image: (image, _fetch(image.file)), images, IN_FLIGHT, waiting_per_thread=1)
+    return in_order(lambda pair: (pair[0], _fetch(pair[1])), images, IN_FLIGHT, waiting_per_thread=1)
 
 
 def _fetch(file: SourceFile) -> SourceFile:

@@ -7,7 +7,8 @@ from components.ingest.archives import SUFFIXES, Archive, is_archive, open_archi
 from components.ingest.layouts import Listing, read_table, read_tree
 from components.ingest.manifests import MANIFEST_SUFFIXES, Columns, is_manifest
 from components.ingest.remote import S3Tree
-from components.ingest.trees import FolderTree
+from components.ingest.tables import is_table, read_image_table, read_tables
+from components.ingest.trees import FolderTree, Tree
 from components.interchange.errors import BadInput
 from components.interchange.s3_objects import SCHEME, Bucket, ObjectChanged, S3Object, bucket_and_key
 
@@ -17,39 +18,49 @@ EXPECTED = f"a folder, a manifest ({', '.join(MANIFEST_SUFFIXES)}) or an archive
 def read_source(source: str, columns: Columns, scratch: Path) -> Listing:
     """All files of a source, images sorted by path; BadInput when there is no source or fewer than two classes.
 
-    An archive on S3 is downloaded to the folder `scratch`, which must be there as long as the images are read.
+    An archive, or a table of images, on S3 is downloaded to the folder `scratch`, which must be there as long as the
+    images are read.
     """
-    found = _read_s3(source, columns, scratch) if source.startswith(SCHEME) else _read(source, columns)
+    found = _read_s3(source, columns, scratch) if source.startswith(SCHEME) else _read(source, columns, scratch)
     labels = sorted({image.label for image in found.images})
     if len(labels) < 2:
         raise BadInput(f"{source} has one class ({labels[0]}): a classifier needs at least two.")
     return Listing(sorted(found.images, key=lambda image: (image.path, image.label)), found.unusable)
 
 
-def _read(source: str, columns: Columns) -> Listing:
+def _read(source: str, columns: Columns, scratch: Path) -> Listing:
     place = Path(source.removeprefix("file://"))
     if place.is_dir():
-        return read_tree(FolderTree(place), columns)
+        return _of_tree(FolderTree(place), columns, scratch)
     if place.is_file() and is_manifest(place.name):
-        return read_table(FolderTree(place.parent), place.name, columns)
+        return _of_table(FolderTree(place.parent), place.name, columns, scratch)
     if place.is_file() and is_archive(place):
         archive = open_archive(place)
-        return _with(archive, read_tree(unwrapped(archive.tree), columns))
+        return _with(archive, _of_tree(unwrapped(archive.tree), columns, scratch))
     around = next((parent for parent in place.parents if parent.is_file() and is_archive(parent)), None)
     if around and is_manifest(place.name):
-        return _table_in(open_archive(around), place.relative_to(around).as_posix(), columns)
+        return _table_in(open_archive(around), place.relative_to(around).as_posix(), columns, scratch)
     if place.exists():
         raise BadInput(f"--source {source} is a file: expected {EXPECTED}.")
     raise BadInput(f"there is no source at {source}: expected {EXPECTED}; see --source.")
 
 
-def _table_in(archive: Archive, path: str, columns: Columns) -> Listing:
+def _of_tree(tree: Tree, columns: Columns, scratch: Path) -> Listing:
+    return read_tables(tree, columns, scratch) or read_tree(tree, columns)
+
+
+def _of_table(tree: Tree, name: str, columns: Columns, scratch: Path) -> Listing:
+    images = read_image_table(tree, name, columns, scratch) if is_table(name) else None
+    return images or read_table(tree, name, columns)
+
+
+def _table_in(archive: Archive, path: str, columns: Columns, scratch: Path) -> Listing:
     """What a manifest inside an archive names; it means paths relative to its own folder."""
     *folders, name = path.split("/")
     tree = archive.tree
     for folder in folders:
         tree = tree.subtree(folder)
-    return _with(archive, read_table(tree, name, columns))
+    return _with(archive, _of_table(tree, name, columns, scratch))
 
 
 def _with(archive: Archive, found: Listing) -> Listing:
@@ -62,17 +73,17 @@ def _read_s3(source: str, columns: Columns, scratch: Path) -> Listing:
     around = bucket.find_around(key, SUFFIXES) if is_manifest(name) else None
     if around:
         archive = _downloaded(bucket, around, scratch)
-        return _table_in(archive, key.removeprefix(f"{around.key}/"), columns)
+        return _table_in(archive, key.removeprefix(f"{around.key}/"), columns, scratch)
     if is_manifest(name):
-        return read_table(S3Tree(bucket, folder), name, columns)
+        return _of_table(S3Tree(bucket, folder), name, columns, scratch)
     packed = bucket.find(key) if is_archive(Path(name)) else None
     if packed:
         archive = _downloaded(bucket, packed, scratch)
-        return _with(archive, read_tree(unwrapped(archive.tree), columns))
+        return _with(archive, _of_tree(unwrapped(archive.tree), columns, scratch))
     tree = S3Tree(bucket, key)
     if tree.top() == ([], []):
         raise BadInput(f"there is no source at {source}: expected {EXPECTED}; see --source and AWS_ENDPOINT_URL.")
-    return read_tree(tree, columns)
+    return _of_tree(tree, columns, scratch)
 
 
 def _downloaded(bucket: Bucket, packed: S3Object, scratch: Path) -> Archive:

@@ -12,14 +12,15 @@ class Reading(Spec):
     """Where the images are, and how each is decoded: what no other image has a say in."""
 
     source: str = param(
-        "Folder (a subfolder a class, or a metadata file), manifest (.csv, .jsonl, .parquet), or archive of them "
+        "Folder (a subfolder a class, or a metadata file), manifest (.csv, .jsonl, .parquet), Parquet with the images "
+        "inside (a file, or a folder of shards), or archive of folders and manifests "
         "(.zip, .tar, .tar.gz, .tgz); on disk or at s3://BUCKET/PREFIX",
         location=True,
         min_length=1,
     )
     stored_size_px: int = param("Short side of the stored images", default=256, unit="px", ge=8, le=4096)
     interpolation: Literal["bilinear", "bicubic", "lanczos"] = param("Resize filter, antialiased", default="bicubic")
-    image_column: str = param("Manifest column with the image's path", default="image")
+    image_column: str = param("Manifest column with the image's path, or with the image itself", default="image")
     label_column: str = param("Manifest column with the label", default="label")
     split_column: str = param(
         "Manifest column with train, val or test; used where the manifest has it", default="split"

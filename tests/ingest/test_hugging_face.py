@@ -77,12 +77,13 @@ def test_numbers_without_a_name_are_refused_in_words(animals: Path, refused, fea
     assert message in refused(written(animals / "all.parquet", columns(animals), features))
 
 
-def test_images_inside_the_table_are_refused_in_words(animals: Path, refused) -> None:
-    table = columns(animals)
-    inside = [{"bytes": b"PNG", "path": None}, *table["image"].to_pylist()[1:]]
-    table["image"] = pa.array(inside, table["image"].type)
-    message = refused(written(animals / "all.parquet", table, FEATURES))
-    assert "column 'image' holds the images themselves in 1 of 60 rows, not their paths. Save them as" in message
+def test_images_inside_a_metadata_file_are_refused_in_words(animals: Path, refused) -> None:
+    table = columns(animals, "file_name")
+    inside = [{"bytes": b"PNG", "path": None}, *table["file_name"].to_pylist()[1:]]
+    table["file_name"] = pa.array(inside, table["file_name"].type)
+    written(animals / "metadata.parquet", table, FEATURES)
+    message = "column 'file_name' holds the images themselves in 1 of 60 rows, not their paths. A table of images is"
+    assert message in refused(animals)
 
 
 @pytest.mark.parametrize("features", [None, {}, {"label": {"dtype": "int64", "_type": "Value"}}])

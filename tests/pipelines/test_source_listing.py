@@ -68,6 +68,16 @@ def test_a_manifest_counts_with_its_bytes_and_the_files_it_names(images: Path, n
     assert source_listing(str(path), "image") == repainted
 
 
+def test_a_table_of_images_counts_with_its_bytes_and_the_files_it_names(images: Path) -> None:
+    rows = [{"bytes": None, "path": "cat/a.png"}, {"bytes": b"PNG", "path": "b.png"}, None]
+    kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    pq.write_table(pa.table({"image": pa.array(rows, kind), "photo": [b"PNG"] * 3}), images / "all.parquet")
+    before = source_listing(str(images / "all.parquet"), "image")
+    (images / "cat" / "a.png").write_bytes(b"another picture")
+    assert source_listing(str(images / "all.parquet"), "image") != before
+    assert source_listing(str(images / "all.parquet"), "photo")["files"] == 1
+
+
 @pytest.mark.parametrize("kind", ["zip", "tar", "gztar"])
 def test_an_archive_counts_by_size_and_time(images: Path, tmp_path: Path, kind: str) -> None:
     path = shutil.make_archive(str(tmp_path / "archive"), kind, images)
