@@ -58,7 +58,7 @@ def read_tables(tree: Tree, columns: Columns, scratch: Path) -> Listing | None:
     opened, problems = {}, []
     for entry in tables:
         try:
-            opened[entry.path] = _open(entry, columns, scratch)
+            opened[entry.path] = _open(tree.shown, entry, columns, scratch)
         except BadInput as error:
             problems.append(str(error))
     if problems:
@@ -89,7 +89,7 @@ def read_image_table(tree: Tree, name: str, columns: Columns, scratch: Path) -> 
 
     BadInput where the table cannot be read, holds images inside an archive, or has several columns of images.
     """
-    opened = _open(Entry(name, tree.entry(name).file), columns, scratch)
+    opened = _open(tree.shown, Entry(name, tree.entry(name).file), columns, scratch)
     return None if opened is None else _listing(tree, [opened], columns, {})
 
 
@@ -107,7 +107,7 @@ def _files(tree: Tree) -> list[Entry]:
     return sorted(found, key=lambda entry: entry.path)
 
 
-def _open(entry: Entry, columns: Columns, scratch: Path) -> _Table | None:
+def _open(shown: str, entry: Entry, columns: Columns, scratch: Path) -> _Table | None:
     """A table of images; None where it has no column of images, or is not there."""
     path, file = entry
     if isinstance(file, BrokenFile) or ((problem := file.problem()) and problem.reason != "too large"):
@@ -127,10 +127,10 @@ def _open(entry: Entry, columns: Columns, scratch: Path) -> _Table | None:
             others = opened.read(columns=_others(opened.schema_arrow, column, columns), use_threads=False)
         filled = list(table.filled())
     except ObjectChanged as error:
-        raise BadInput(f"{path}: {error}. Start again when it is complete.") from None
+        raise BadInput(f"{shown}/{path}: {error}. Start again when it is complete.") from None
     except (pa.ArrowException, ValueError, OSError, EOFError) as error:
         raise BadInput(
-            f"{path} cannot be read as a manifest or a table of images ({error}). Expected a whole file"
+            f"{shown}/{path} cannot be read as a manifest or a table of images ({error}). Expected a whole file."
         ) from None
     paths: list[str | None] = [None] * len(filled)
     if column.path_leaf:
