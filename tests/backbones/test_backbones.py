@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 import timm
 import torch
@@ -148,3 +149,19 @@ def test_exporting_twice_gives_the_same_bytes(backbone: str, tmp_path: Path) -> 
     for name in ("one", "two"):
         save(to_onnx(classifier.PixelsToLogits(network, preprocessing), size, 17, {}), tmp_path / name)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+@pytest.mark.slow
+def test_fused_attention_with_a_mask_is_exported_without_the_fusion() -> None:
+    torch.manual_seed(0)
+    small = {"img_size": 32, "depth": 1, "embed_dim": 32, "num_heads": 2, "num_classes": 3}
+    network = timm.create_model("beit_base_patch16_224", **small).eval()
+    half = (0.5, 0.5, 0.5)
+    preprocessing = Preprocessing(resize_short_px=32, interpolation="bicubic", crop_px=32, mean=half, std=half)
+    model = classifier.PixelsToLogits(network, preprocessing)
+    session = ort.InferenceSession(to_onnx(model, 32, 17, {}).SerializeToString())
+    pixels_NHWC = np.random.default_rng(0).integers(0, 255, (3, 32, 32, 3), np.uint8)
+    with torch.inference_mode():
+        expected_NC = model(torch.from_numpy(pixels_NHWC)).numpy()
+    np.testing.assert_allclose(logits_of(session, pixels_NHWC), expected_NC, atol=1e-5)
+    assert all(block.attn.fused_attn for block in network.blocks)

@@ -4,9 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
-import timm
 import torch
 from timm.layers import create_conv2d
 from torch import nn
@@ -20,7 +18,7 @@ from components.export_onnx.settings import Setting, batch_sizes, settings
 from components.interchange.cards import read_onnx_card
 from components.interchange.classifier import PixelsToLogits
 from components.interchange.errors import BadInput
-from components.interchange.onnx_model import answer, logits_of, metadata_of, open_model
+from components.interchange.onnx_model import logits_of, metadata_of, open_model
 from components.interchange.preprocessing import Preprocessing
 from components.interchange.scoring import Logits, ece, nll
 
@@ -62,22 +60,6 @@ def test_a_backbone_that_torch_cannot_export_is_refused_in_a_line() -> None:
     ) as refused:
         to_onnx(PixelsToLogits(_Choosy(), preprocessing), 32, 17, {})
     assert "\n" not in str(refused.value)
-
-
-def test_fused_attention_with_a_mask_is_exported_without_the_fusion() -> None:
-    torch.manual_seed(0)
-    small = {"img_size": 32, "depth": 1, "embed_dim": 32, "num_heads": 2, "num_classes": 3}
-    network = timm.create_model("beit_base_patch16_224", **small).eval()
-    half = (0.5, 0.5, 0.5)
-    model = PixelsToLogits(
-        network, Preprocessing(resize_short_px=32, interpolation="bicubic", crop_px=32, mean=half, std=half)
-    )
-    session = ort.InferenceSession(to_onnx(model, 32, 17, {}).SerializeToString())
-    pixels_NHWC = np.random.default_rng(0).integers(0, 255, (3, 32, 32, 3), np.uint8)
-    with torch.inference_mode():
-        expected_NC = model(torch.from_numpy(pixels_NHWC)).numpy()
-    np.testing.assert_allclose(answer(session, pixels_NHWC), expected_NC, atol=1e-5)
-    assert all(block.attn.fused_attn for block in network.blocks)
 
 
 def test_an_intact_file_passes(tiny_onnx_model: Path) -> None:
