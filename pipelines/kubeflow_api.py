@@ -15,7 +15,9 @@ import kfp_server_api as api
 import urllib3
 import yaml
 
+from components.interchange.champion import pointer_key
 from components.interchange.errors import BadInput, listed, near
+from pipelines.parameters import fault_of
 
 PAGE_SIZE = 100
 TIMEOUT_S = 30
@@ -68,8 +70,12 @@ def parameters_of(package: Package, assignments: list[str]) -> dict[str, Any]:
             found[name] = NUMBERS.get(kind, str)(text)
         except ValueError:
             wrong.append(f"{assignment} (expected a {'whole ' if kind == 'NUMBER_INTEGER' else ''}number)")
+            continue
+        if fault := fault_of(name, found[name]):  # The step that it is for may come after hours of training.
+            wrong.append(f"{assignment} ({fault})")
     lacking = [name for name, one in package.parameters.items() if not one.get("isOptional") and name not in found]
     wrong += [f"{name} is required" for name in lacking if not any(one.startswith(f"{name}=") for one in wrong)]
+    pointer_key(found.get("model_name", "model"))  # Refuses a name that is no file name.
     if wrong:
         raise BadInput(f"--param: {listed(wrong)}. Parameters of {package.path}: {', '.join(package.parameters)}.")
     return found

@@ -60,15 +60,34 @@ def _value(spec: type[Spec], name: str, text: str, assignment: str) -> Any:
         flags = [known.replace("_", "-") for known in names]
         known = f"Parameters: {', '.join(flags)}." if flags else "It has no parameters."
         raise BadInput(f"--set {assignment}: unknown parameter.{near(name.replace('_', '-'), flags)} {known}")
-    field = spec.model_fields[name]
-    adapter: TypeAdapter[Any] = TypeAdapter(cast(Any, Annotated[field.annotation, field]))
     faults = []
     for value in _readings(text):
         try:
-            return adapter.validate_python(value)
+            return _adapter(spec, name).validate_python(value)
         except ValidationError as error:
-            faults.append(error.errors()[0]["msg"])
-    raise BadInput(f"--set {assignment}: {faults[0][:1].lower()}{faults[0][1:]}, got {text!r}.")
+            faults.append(_words(error))
+    raise BadInput(f"--set {assignment}: {faults[0]}, got {text!r}.")
+
+
+def _adapter(spec: type[Spec], name: str) -> TypeAdapter[Any]:
+    field = spec.model_fields[name]
+    return TypeAdapter(cast(Any, Annotated[field.annotation, field]))
+
+
+def _words(error: ValidationError) -> str:
+    message = error.errors()[0]["msg"]
+    return message[:1].lower() + message[1:]
+
+
+def fault_of(name: str, value: Any) -> str:
+    """What a step that has a parameter of this name says against a value; empty where none does."""
+    for step in BY_NAME.values():
+        if name in (parameter.name for parameter in parameters(step.spec)):
+            try:
+                _adapter(step.spec, name).validate_python(value)
+            except ValidationError as error:
+                return _words(error)
+    return ""
 
 
 def _readings(text: str) -> Iterable[Any]:

@@ -172,6 +172,22 @@ def test_wrong_parameters_are_listed_before_anything_is_uploaded(cluster: Cluste
     ) in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("pair", "words"),
+    [
+        ("max_p99_ms=-1", "max_p99_ms=-1 (input should be greater than 0)"),
+        ("min_top1=95", "min_top1=95 (input should be less than or equal to 1)"),
+        ("seed=-1", "seed=-1 (input should be greater than or equal to 0)"),
+        ("model_name=a/b", "--model-name 'a/b': expected letters"),
+    ],
+)
+def test_what_a_step_would_refuse_after_hours_is_refused_at_once(
+    cluster: Cluster, package: Path, pair: str, words: str
+) -> None:
+    done = graft(cluster, "submit", package, *NEEDED, "--param", pair)
+    assert done.exit_code == 2 and cluster.calls == [] and words in done.stderr
+
+
 def refusals(package: Path, tmp_path: Path) -> Iterator[tuple[dict[str, Any], list[object], dict[str, str], str]]:
     yield {"token": "secret"}, [], {}, "KF_PIPELINES_TOKEN"
     yield {"multi_user": True}, [], {}, "KF_PIPELINES_NAMESPACE"
