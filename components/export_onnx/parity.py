@@ -6,6 +6,7 @@ image may not depend on what else is in its batch. A tie broken differently is a
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,6 +26,13 @@ class Flip:
     batch: int
     provider: str = CPU_PROVIDER
     optimisation: str = SERVED
+
+
+class CalibrationChange(NamedTuple):
+    """Differences of calibration error and negative log-likelihood (nats); None where a logit is not finite."""
+
+    ece: float | None
+    nll: float | None
 
 
 @dataclass(frozen=True)
@@ -82,13 +90,21 @@ def _agreement(
     setting: Setting, flips: int, labels_N: Labels, temperature: float, reference_NC: Logits, found_NC: Logits
 ) -> Agreement:
     largest = float(np.abs(found_NC - reference_NC).max(initial=0.0))
-    if not np.isfinite(largest):
-        return Agreement(setting, flips, None, None, None)
+    calibration = calibration_change(labels_N, temperature, reference_NC, found_NC)
+    return Agreement(setting, flips, largest if np.isfinite(largest) else None, calibration.ece, calibration.nll)
+
+
+def calibration_change(
+    labels_N: Labels, temperature: float, reference_NC: Logits, found_NC: Logits
+) -> CalibrationChange:
+    """How much worse calibrated the found logits are than the reference, both divided by the temperature."""
+    if not np.isfinite(found_NC - reference_NC).all():
+        return CalibrationChange(None, None)
     ece, nll = (
         score(found_NC / temperature, labels_N) - score(reference_NC / temperature, labels_N)
         for score in (scoring.ece, scoring.nll)
     )
-    return Agreement(setting, flips, largest, ece, nll)
+    return CalibrationChange(ece, nll)
 
 
 def findings(parity: Parity, tolerance: float) -> list[str]:

@@ -18,6 +18,7 @@ from components.export_onnx.export import tidy
 from components.export_onnx.files import remove, save
 from components.export_onnx.images import Images
 from components.export_onnx.losses import Loss, loss, loss_by_class, too_much, within
+from components.export_onnx.parity import CalibrationChange, calibration_change
 from components.export_onnx.settings import batches, onnx_logits
 from components.interchange.cards import Precision
 from components.interchange.onnx_model import MODEL_FILE, as_input, layout_of, variant_file
@@ -44,16 +45,22 @@ class Made:
     path: Path
     losses: dict[str, Loss] = field(default_factory=dict)
     by_class: list[Loss | None] = field(default_factory=list)
+    calibration: dict[str, CalibrationChange] = field(default_factory=dict)
     because: list[str] = field(default_factory=list)
     kept_fp32: list[str] = field(default_factory=list)
     largest: fp16.Reach | None = None
 
 
 class Bench:
-    """The fp32 file and the images that other precisions are held against; its logits are computed once."""
+    """The fp32 file and the images that other precisions are held against; its logits are computed once.
 
-    def __init__(self, full: Path, images: Mapping[JudgedOn, Images], num_calibration: int) -> None:
-        self.full, self.images = full, images
+    int8's ranges are measured on `num_calibration` val images; the `temperature` is that of the classifier.
+    """
+
+    def __init__(
+        self, full: Path, images: Mapping[JudgedOn, Images], num_calibration: int, temperature: float = 1.0
+    ) -> None:
+        self.full, self.images, self.temperature = full, images, temperature
         session = self._session(full)
         self.layout = layout_of(session)
         self.full_NC = {split: self._logits(session, split) for split in images}
@@ -81,6 +88,10 @@ class Bench:
         """The same for each class, None for those without images."""
         return loss_by_class(found_NC, self.full_NC[split], self.images[split].labels_N)
 
+    def calibration_change(self, found_NC: Logits, split: JudgedOn) -> CalibrationChange:
+        """What it changes in calibration, at the temperature that was fitted to fp32's logits."""
+        return calibration_change(self.images[split].labels_N, self.temperature, self.full_NC[split], found_NC)
+
     def few_logits(self, path: Path) -> Logits:
         """Logits of a few val images."""
         return onnx_logits(self._session(path), self.images["val"].pixels_NHWC[:DAMAGE_IMAGES], JUDGING_BATCH)
@@ -96,6 +107,7 @@ def make(precision: Precision, bench: Bench, path: Path, work: Path, metadata: d
     for split in JUDGED_ON:
         found_NC = bench.logits(path, split)
         made.losses[split] = bench.loss(found_NC, split)
+        made.calibration[split] = bench.calibration_change(found_NC, split)
         made.by_class = bench.loss_by_class(found_NC, split)  # Of test, the last one.
     made.because += too_much(precision, made.losses, max_drop)
     changes = " ".join(

@@ -41,6 +41,10 @@ def precision_rows(
                 _difference("top1_difference", loss, f"{name}-fp32", split),
                 Row(name="flips", value=loss.flips, of=f"{name}-fp32", split=split, n=loss.n),
             ]
+        for split, change in other.calibration.items():
+            of, n = f"{name}-fp32", other.losses[split].n
+            rows.append(Row(name="ece_difference", value=change.ece, of=of, split=split, n=n))
+            rows.append(Row(name="nll_difference", value=change.nll, of=of, split=split, unit="nats", n=n))
         rows += [
             _difference("recall_difference", own, f"{name}-fp32/{label}", "test")
             for label, own in zip(classes, other.by_class, strict=True)

@@ -82,7 +82,7 @@ def run(spec: ExportOnnx, context: RunContext) -> dict[str, object]:
     parity = compare(images.ids, images.labels_N, made.temperature, reference_NC, found)
     reasons = findings(parity, spec.tolerance)
 
-    others = _other_precisions(spec, dataset, path, metadata, crop_px)
+    others = _other_precisions(spec, dataset, path, metadata, made)
     for other in others.values():
         valid(other.path)
     sizes_bytes: dict[Precision, int] = {"fp32": size_bytes(path)}
@@ -164,14 +164,15 @@ def _judged(spec: ExportOnnx, card: OnnxCard, because: Mapping[Precision, list[s
 
 
 def _other_precisions(
-    spec: ExportOnnx, dataset: Dataset, full: Path, metadata: dict[str, str], crop_px: int
+    spec: ExportOnnx, dataset: Dataset, full: Path, metadata: dict[str, str], card: ClassifierCard
 ) -> dict[Precision, Made]:
     """Every precision but fp32 that was asked for, in a file of its own; nothing is read where there is none."""
     wanted = dict.fromkeys(name for name in (spec.precision, *spec.variants) if name != "fp32")
     if not wanted:
         return {}
+    crop_px = card.preprocessing.crop_px
     images = {name: first_by_id(dataset.split(name), spec.judged_samples, crop_px) for name in JUDGED_ON}
-    bench = Bench(full, images, spec.calibration_samples)
+    bench = Bench(full, images, spec.calibration_samples, card.temperature)
     made: dict[Precision, Made] = {}
     for name in wanted:
         path = spec.onnx_model / variant_file(name)

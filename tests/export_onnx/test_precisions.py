@@ -68,6 +68,8 @@ def test_other_precisions_lie_beside_the_model_that_ships(
         for split in ("val", "test"):
             row = report.row("top1_difference", f"{one.precision}-fp32", split)
             assert row is not None and row.n == 30 and row.low <= row.value <= row.high
+            found_nll = report.row("nll_difference", f"{one.precision}-fp32", split)
+            assert found_nll is not None and 0 < abs(found_nll.value) < 0.1
         recalls = [report.row("recall_difference", f"{one.precision}-fp32/{name}", "test") for name in card.classes]
         assert [recall.n for recall in recalls if recall is not None] == [10, 10, 10]
     largest = report.row("largest_number", "fp16")
