@@ -78,7 +78,7 @@ class DiskFile(NamedTuple):
             return MISSING.found
         except OSError as error:
             if error.errno in NOT_THERE:
-                return MISSING.found
+                return WITH_BACKSLASHES if "\\" in self.path else MISSING.found
             return Problem("unreadable", error.strerror or type(error).__name__)
         return size_problem(found.st_size) if S_ISREG(found.st_mode) else Problem("not an image", "this is no file")
 
@@ -108,6 +108,9 @@ class BrokenFile(NamedTuple):
         raise BrokenImage(*self.found)
 
 
+WITH_BACKSLASHES = Problem(
+    "missing", "the source names a file that is not there: expected / between folders, found backslashes"
+)
 MISSING = BrokenFile(Problem("missing", "the source names a file that is not there"))
 
 

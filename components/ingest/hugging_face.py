@@ -17,11 +17,11 @@ DAMAGED = "its metadata 'huggingface' are damaged: expected JSON with info.featu
 log = logging.getLogger("graft")
 
 
-def with_class_names(table: pa.Table) -> pa.Table:
+def with_class_names(table: pa.Table, *, told: bool = False) -> pa.Table:
     """A table with names instead of numbers in each column that is a ClassLabel; ValueError on numbers without a name.
 
     The schema's metadata says so: {"info": {"features": {COLUMN: {"_type": "ClassLabel", "names": [NAME, …]}}}}. A row
-    without a label stays one.
+    without a label stays one. The names are logged, unless they were told of another table.
     """
     for column, names in _class_labels(table.schema.metadata or {}).items():
         if table.column_names.count(column) != 1 or not pa.types.is_integer(table.schema.field(column).type):
@@ -30,7 +30,8 @@ def with_class_names(table: pa.Table) -> pa.Table:
         _check_named(column, numbers, names)
         named = pa.chunked_array([pc.take(pa.array(names, pa.string()), numbers.combine_chunks())])
         table = table.set_column(table.column_names.index(column), column, named)
-        log.info("column %r: its numbers are names in the file's Hugging Face metadata: %s", column, listed(names))
+        if not told:
+            log.info("column %r: its numbers are names in the file's Hugging Face metadata: %s", column, listed(names))
     return table
 
 

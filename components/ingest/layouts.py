@@ -161,5 +161,11 @@ def _by_subfolder(tree: Tree, folders: list[str], files: list[str]) -> Listing:
         )
     if len(folders) == 1 and hint:
         raise BadInput(f"{tree.shown} has one subfolder ({folders[0]}): a classifier needs at least two classes.{hint}")
+    inner = tree.subtree(folders[0]).top()[0] if len(folders) == 1 else []
+    if len(inner) > 1:
+        raise BadInput(
+            f"{tree.shown} has one subfolder ({folders[0]}): a classifier needs at least two classes. If those are its "
+            f"subfolders ({listed(map(readable, inner))}), name it: --source {tree.shown}/{folders[0]}"
+        )
     images = [SourceImage(path, readable(folder), file) for folder in folders for path, file in entries[folder]]
     return Listing(images, _beside(files))

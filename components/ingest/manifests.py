@@ -1,5 +1,6 @@
 """Manifests: tables (CSV, JSON lines, Parquet) with a column for the image's path, one for its label, maybe more."""
 
+import codecs
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,10 +74,10 @@ def read_manifest(path: str, data: bytes, columns: Columns) -> list[ManifestRow]
     return [ManifestRow(cast(str, image), of_row) for image, of_row in zip(images, facts, strict=True)]
 
 
-def facts_of(path: str, table: pa.Table, columns: Columns) -> list[RowFacts]:
+def facts_of(path: str, table: pa.Table, columns: Columns, *, names_told: bool = False) -> list[RowFacts]:
     """What the rows of a table say of images that are somewhere else; BadInput as `read_manifest`."""
     with _readable(path):
-        found = _cells_of(with_class_names(table), (columns.label, columns.split, columns.group))
+        found = _cells_of(with_class_names(table, told=names_told), (columns.label, columns.split, columns.group))
     return _facts(path, found, columns, [columns.label])
 
 
@@ -108,6 +109,8 @@ def read_cells(path: str, data: bytes, names: tuple[str, ...]) -> dict[str, Cell
 
 def _read(path: str, data: bytes, used: tuple[str, ...]) -> _Table:
     with _readable(path):
+        if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise ValueError('it is UTF-16, as Excel\'s "Unicode text" is: save it as "CSV UTF-8"')
         if path.lower().endswith(".jsonl"):
             return _json_lines(data, used)
         return _cells_of(_csv(data) if path.lower().endswith(".csv") else _parquet(data), used)

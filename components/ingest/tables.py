@@ -177,16 +177,16 @@ def _listing(tree: Tree, tables: list[_Table], columns: Columns, splits: Mapping
     _check_classes(tables, columns.label)
     found, reader = Listing([], []), RowReader()
     for opened in tables:
-        of_table = _rows(tree, opened, columns, reader)
+        of_table = _rows(tree, opened, columns, reader, names_told=opened is not tables[0])
         split = splits.get(opened.table.name)
         found.images.extend(of_split(image, split) for image in of_table.images)
         found.unusable.extend(of_table.unusable)
     return found
 
 
-def _rows(tree: Tree, opened: _Table, columns: Columns, reader: RowReader) -> Listing:
+def _rows(tree: Tree, opened: _Table, columns: Columns, reader: RowReader, *, names_told: bool) -> Listing:
     table, found = opened.table, Listing([], [])
-    facts = facts_of(table.name, opened.facts, columns)
+    facts = facts_of(table.name, opened.facts, columns, names_told=names_told)
     for row, (path, has_bytes, of_row) in enumerate(zip(opened.paths, opened.filled, facts, strict=True)):
         name = f"{table.name}/{row_name(row, path)}"
         if has_bytes:

@@ -114,6 +114,29 @@ def test_a_wrong_manifest_is_refused_in_words(
     assert message in refused(manifest(animals, lines), *flags)
 
 
+def test_a_table_from_windows_is_told_what_to_change(animals: Path, refused) -> None:
+    lines = ["image,label", *(f"{path},{label}".replace("/", "\\") for path, label in rows(animals))]
+    assert "expected / between folders, found backslashes" in refused(manifest(animals, lines))
+    (animals / "excel.csv").write_bytes("\r\n".join(lines).encode("utf-16"))
+    assert 'excel.csv cannot be read as a manifest (it is UTF-16, as Excel\'s "Unicode text" is' in refused(
+        animals / "excel.csv"
+    )
+
+
+def test_excels_utf8_is_read(animals: Path, ingest) -> None:
+    folder = ingest(animals, to="folder")
+    lines = ["image,label", *(f"{animals / path},{label}" for path, label in rows(animals)), ""]
+    (animals / "excel.csv").write_bytes("\r\n".join(lines).encode("utf-8-sig"))
+    assert ingest(animals / "excel.csv").digest() == folder.digest()
+
+
+def test_classes_in_the_one_subfolder_are_pointed_to(animals: Path, refused, tmp_path: Path) -> None:
+    (tmp_path / "outer").mkdir()
+    animals.rename(tmp_path / "outer" / "animals")
+    message = refused(tmp_path / "outer")
+    assert f"subfolders (cat, dog), name it: --source {tmp_path / 'outer'}/animals" in message
+
+
 def test_what_is_no_manifest_is_refused(animals: Path, refused) -> None:
     (animals / "empty.csv").touch()
     (animals / "latin.csv").write_bytes("image,label\nä,b\n".encode("latin-1"))
