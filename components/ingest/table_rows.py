@@ -4,10 +4,12 @@ Rows are cheap in their order, which is that of their names: `in_turn` asks for 
 reading of its row group up to there.
 """
 
+import bisect
 import os
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
+from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,6 +36,7 @@ class ImageTable:
     def __init__(self, name: str, path: Path, stamp: Stamp | None, column: ImageColumn, metadata: pq.FileMetaData):
         self.name, self.path, self.stamp, self.column, self.metadata = name, path, stamp, column, metadata
         self.group_rows = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+        self._ends = list(accumulate(self.group_rows))
         self._found = _state(path)
 
     @property
@@ -41,6 +44,11 @@ class ImageTable:
         """The number of the leaf of bytes in the Parquet schema."""
         names = [self.metadata.schema.column(number).path for number in range(self.metadata.num_columns)]
         return names.index(self.column.bytes_leaf)
+
+    def group_of(self, row: int) -> tuple[int, int]:
+        """The row group of a row, and the group's first row."""
+        group = bisect.bisect_right(self._ends, row)
+        return group, self._ends[group] - self.group_rows[group]
 
     def batches(self, group: int) -> Iterator[pa.Array]:
         """The images of a row group, some at a time; what pyarrow raises where the table is damaged.
@@ -99,7 +107,7 @@ class RowReader:
         return None
 
     def _advanced(self, table: ImageTable, row: int) -> SourceFile:
-        group, first = _group_of(table, row)
+        group, first = table.group_of(row)
         broken = self._broken.get((table, group))
         if broken and row >= broken[0]:
             return BrokenFile(broken[1])
@@ -180,16 +188,6 @@ def in_turn(images: Iterable[SourceImage]) -> Iterator[tuple[SourceImage, Source
     """Each image with its file; rows of tables are read here, in the order in which they lie, and decoded elsewhere."""
     for image in images:
         yield image, image.file.held() if isinstance(image.file, TableRow) else image.file
-
-
-def _group_of(table: ImageTable, row: int) -> tuple[int, int]:
-    """The row group of a row, and the group's first row."""
-    first = 0
-    for group, num_rows in enumerate(table.group_rows):
-        if row < first + num_rows:
-            return group, first
-        first += num_rows
-    raise IndexError(row)
 
 
 def _state(path: Path) -> tuple[int, int]:
