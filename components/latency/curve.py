@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 440, 300, 48, 44, 22, 78
 LINE = 14  # Between labels, of which none may lie on another.
+LETTER = 7  # Of a label, at most.
+MOST_MARKS = 7  # Of an axis, or their numbers lie on each other.
 
 
 class Point(NamedTuple):
@@ -24,12 +26,18 @@ def ticks(most: float) -> list[float]:
 
 
 def times(least: float, most: float) -> list[float]:
-    """1, 2 and 5 of each power of ten, from `least` or below to `most` or above: marks for an axis of logarithms."""
+    """1, 2 and 5 of each power of ten, from `least` or below to `most` or above: marks for an axis of logarithms.
+
+    Where these are too many, the powers alone between the first and the last.
+    """
     powers = range(math.floor(math.log10(least)), math.ceil(math.log10(most)) + 1)
     marks = [part * 10.0**power for power in powers for part in (1, 2, 5)]
     first = max(mark for mark in marks if mark <= least)
     last = min(mark for mark in marks if mark >= most and mark > first)
-    return [mark for mark in marks if first <= mark <= last]
+    within = [mark for mark in marks if first <= mark <= last]
+    if len(within) <= MOST_MARKS:
+        return within
+    return [first, *(mark for mark in within[1:-1] if mark in [10.0**power for power in powers]), last]
 
 
 def curve(points: list[Point]) -> str:
@@ -60,5 +68,7 @@ def curve(points: list[Point]) -> str:
     for point in sorted(points, key=lambda point: -point.images_per_s):
         lowest = max(y(point.images_per_s) + 4, lowest + LINE)
         parts.append(f'<circle cx="{x(point.p50_ms):.1f}" cy="{y(point.images_per_s):.1f}" r="4"/>')
-        parts.append(text(x(point.p50_ms) + 7, lowest, point.label, "start", soft=False))
+        to_the_left = x(point.p50_ms) + 7 + LETTER * len(point.label) > WIDTH
+        beside = (x(point.p50_ms) - 7, "end") if to_the_left else (x(point.p50_ms) + 7, "start")
+        parts.append(text(beside[0], lowest, point.label, beside[1], soft=False))
     return "".join([*parts, "</svg>"])

@@ -164,3 +164,11 @@ def test_the_plot_names_every_way_of_asking() -> None:
     drawn = curve([Point("batch <1>", 10, 100), Point("4 clients", 30, 180)])
     assert "batch &lt;1&gt;" in drawn and "4 clients" in drawn
     assert drawn.count("<circle") == 2
+
+
+def test_no_label_is_cut_off_and_no_number_lies_on_another() -> None:
+    drawn = curve([Point("1 thread", 15, 68), Point("1000 requests/s", 4430, 22.6)])
+    place, anchor = re.search(r'<text x="([\d.]+)"[^>]*text-anchor="(\w+)"[^>]*>1000 requests/s<', drawn).groups()
+    assert (anchor, float(place) < 360) == ("end", True)
+    assert 'text-anchor="start">1 thread<' in drawn
+    assert times(15, 4430) == pytest.approx([10, 100, 1000, 5000])
