@@ -39,7 +39,7 @@ def _heat(network: PixelsToLogits, pixels_NHWC: Tensor) -> Tensor:
     model = cast(Any, network.model)
     features = model.forward_features(images_NCHW)
     logits_NC = model.forward_head(features)
-    is_map = features.ndim == 4 and features.shape[1] == model.num_features
+    is_map = isinstance(features, Tensor) and features.ndim == 4 and features.shape[1] == model.num_features
     of = features if is_map else images_NCHW
     (gradient,) = torch.autograd.grad(logits_NC.max(dim=1).values.sum(), of)
     heat_Nhw = _grad_cam(features, gradient) if is_map else _patches(images_NCHW, gradient)

@@ -45,6 +45,23 @@ def test_grad_cam_is_warm_where_the_evidence_is():
     assert heat_NHW[0, :32, 32:].max() == 0
 
 
+def test_features_in_several_parts_are_explained_by_the_pixels():
+    class InParts(LooksForRed):
+        """As CrossViT has them."""
+
+        def forward_features(self, images_NCHW):
+            return [super().forward_features(images_NCHW), images_NCHW]
+
+        def forward_head(self, features):
+            return super().forward_head(features[0])
+
+    heat_NHW = heat_maps(PixelsToLogits(InParts(), PREPROCESSING), with_a_red_square(), torch.device("cpu"))
+
+    row, column = np.unravel_index(heat_NHW[0].argmax(), (64, 64))
+    assert 32 <= row < 64
+    assert column < 32
+
+
 def test_an_image_without_evidence_stays_cold():
     grey_NHWC = np.full((1, 64, 64, 3), 128, np.uint8)
 
