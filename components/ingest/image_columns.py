@@ -23,6 +23,8 @@ def image_column(schema: pa.Schema, columns: Columns) -> ImageColumn | None:
 
     ValueError where several might be meant.
     """
+    if schema.names.count(columns.image) > 1:
+        raise ValueError(f"it has several columns named {columns.image!r}")
     if columns.image in schema.names:
         return _holding_images(schema, columns.image)
     if columns.image in columns.required:

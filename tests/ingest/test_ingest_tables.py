@@ -170,6 +170,9 @@ def test_several_columns_of_images_are_named(animals: Path, refused, ingest, tmp
     source = written(tmp_path / "a.parquet", columns, features)
     assert "it has 2 columns of images (left, right): name one with --image-column" in refused(source)
     assert len(ingest(source, "--image-column", "right").samples()) == 60
+    twice = pa.Table.from_arrays([pa.array(cells(images(animals)), STRUCT)] * 2, ["image", "image"])
+    pq.write_table(twice, tmp_path / "twice.parquet")
+    assert "(it has several columns named 'image')" in refused(tmp_path / "twice.parquet")
     columns["label"] = [file.parent.name for file in images(animals)]
     assert "it has 2 columns of images (left, right)" in refused(written(source, columns, {}))
 
