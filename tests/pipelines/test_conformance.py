@@ -16,15 +16,17 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from components.export_onnx.files import save
 from components.export_onnx.golden import write_golden
 from components.export_onnx.spec import ExportOnnx
+from components.interchange.cards import read_onnx_card
 from components.interchange.cli import main
 from components.interchange.errors import BadInput
 from components.interchange.onnx_model import logits_of, open_model
 from components.interchange.pixels import preprocess
 from pipelines.cli import app
 from pipelines.client import ask
-from pipelines.conformance import LEAST_SLACK, check
+from pipelines.conformance import LEAST_SLACK, FloatModel, check
 
 CLIENT = Path(__file__).with_name("serving_client.py")
 
@@ -248,6 +250,17 @@ def test_a_client_that_hangs_ends_with_all_that_it_started(tmp_path):
     assert select.select([reading], [], [], 10)[0]  # The pipe has an end as soon as nobody can write to it.
     assert os.read(reading, 1) == b""
     os.close(reading)
+
+
+def test_weights_that_lie_beside_the_file_are_not_read_into_a_message(model, tmp_path):
+    """Of over 2 GiB they would not fit into one."""
+    parted = tmp_path / "model.onnx"
+    save(onnx.load(model / "model.onnx"), parted, most_bytes=1000)
+    assert parted.with_name("model.onnx.data").is_file()
+    card = read_onnx_card(model)
+    pixels = [np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)]
+
+    np.testing.assert_array_equal(FloatModel(tmp_path, card).logits(pixels), FloatModel(model, card).logits(pixels))
 
 
 def test_golden_samples_that_were_altered_judge_nobody(model, copied):
