@@ -1,5 +1,6 @@
 """How a tree says which image has which label: subfolders, splits of subfolders, metadata files, manifests."""
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 from components.ingest.files import SourceFile
@@ -68,13 +69,7 @@ def read_tree(tree: Tree, columns: Columns) -> Listing:
         return found._replace(images=images)
     if not in_splits:
         return _by_subfolder(tree, folders, files)
-    missing = [split for split in SPLITS if split not in by_split.values()]
-    if missing:
-        raise BadInput(
-            f"the subfolders of {tree.shown} ({listed(folders)}) are splits, and there is none for {listed(missing)}: "
-            "expected train, validation and test. Add it, name one of the subfolders as --source, or write a manifest "
-            "with a split column, which may be empty where Graft may choose."
-        )
+    check_splits(set(by_split.values()), f"the subfolders of {tree.shown} ({listed(folders)})")
     found = Listing([], _beside(files))
     for folder, split in by_split.items():
         inside, around = tree.subtree(folder), f"{readable(folder)}/"
@@ -86,6 +81,17 @@ def read_tree(tree: Tree, columns: Columns) -> Listing:
         found.images.extend(of_split(image._replace(path=f"{around}{image.path}"), split) for image in images)
         found.unusable.extend(entry._replace(path=f"{around}{entry.path}") for entry in unusable)
     return found
+
+
+def check_splits(found: Collection[SplitName | None], whose: str) -> None:
+    """BadInput where there is no train, or nothing beside it: of val and test one can be taken out of train."""
+    if "train" not in found or len(found) < len(SPLITS) - 1:
+        missing = listed(split for split in SPLITS if split not in found)
+        raise BadInput(
+            f"{whose} are splits, and there is none for {missing}: expected train, and validation or test or both. Add "
+            "it, name one split alone as --source, or write a manifest with a split column, which may be empty where "
+            "Graft may choose."
+        )
 
 
 def read_table(tree: Tree, name: str, columns: Columns) -> Listing:

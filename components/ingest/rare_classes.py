@@ -25,7 +25,7 @@ def stand_ins(
     moved: dict[str, SplitName] = {}
     for label, own in movable.items():
         for side in SPLITS:
-            if counts[side][label] or (side == "test" and policy.frozen is not None):
+            if counts[side][label] or not policy.takes(side):
                 continue
             now = {unit: moved.get(unit.ids[0], splits[unit.ids[0]]) for unit in own}
             spare = [unit for unit in own if counts[now[unit]][label] > len(unit.ids)]

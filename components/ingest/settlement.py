@@ -11,6 +11,7 @@ from components.ingest.encoding import Choice, Cost, difference_from, encoded_as
 from components.ingest.findings import check_bad_fraction, details, likeness_rows, rows, warnings
 from components.ingest.kept import Kept, original_of
 from components.ingest.layouts import SourceImage
+from components.ingest.missing_split import with_all_splits
 from components.ingest.originals import copy_originals
 from components.ingest.page import ingest_page
 from components.ingest.pictures import Picture
@@ -71,7 +72,8 @@ def settle(spec: Settling, reading: Reading, found: Found, before: Before, kept:
             "--encoding jpeg, as its shares had, or make them again without."
         )
     pictures = [encoded_as(picture, choice.encoding) for picture in found.pictures]
-    placement = placed(pictures, before.images, _policy(spec, reading, pictures), spec.on_conflict)
+    pictures, policy = with_all_splits(pictures, _policy(spec, reading, pictures))
+    placement = placed(pictures, before.images, policy, spec.on_conflict)
     sides, quarantined = placement.sides, found.broken + placement.quarantined
     counts = count(((split, one.source.label) for split, side in sides.items() for one in side), found.classes)
     check_counts(counts, placement.largest_family)

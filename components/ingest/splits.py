@@ -39,12 +39,17 @@ class Earlier(Protocol):
 
 
 class Policy(NamedTuple):
-    """How images are split; `frozen` are the ids that make up the test set, where it is frozen."""
+    """How images are split; `frozen` are the ids that make up the test set, where it is frozen or given whole."""
 
     val_fraction: float
     test_fraction: float
     max_near_bits: int
     frozen: frozenset[str] | None = None
+    val_is_given: bool = False
+
+    def takes(self, side: SplitName) -> bool:
+        """Whether the hash may put images there."""
+        return not (side == "test" and self.frozen is not None) and not (side == "val" and self.val_is_given)
 
 
 class Unit(NamedTuple):
@@ -169,7 +174,7 @@ def _known_sides(
 
 def _by_hash(key: str, policy: Policy) -> SplitName:
     side = split_of(key, policy.val_fraction, policy.test_fraction)
-    return "train" if side == "test" and policy.frozen is not None else side
+    return side if policy.takes(side) else "train"
 
 
 def _keep_frozen(found: Assignment, members: Sequence[Member], allowed: Collection[str]) -> None:
@@ -179,7 +184,7 @@ def _keep_frozen(found: Assignment, members: Sequence[Member], allowed: Collecti
             alike = (found.family_N == found.family_N[index]).sum() > 1
             reason = "near-duplicate" if alike else "frozen test"
             by = "looks" if alike else f"group {member.group}"
-            detail = f"it belongs to test images (by {by}), and --test-manifest has frozen the test set"
+            detail = f"it belongs to test images (by {by}), and the test set is fixed, by --test-manifest or the source"
             found.quarantined.append(Quarantined(member.path, reason, detail))
             del found.splits[member.id]
 

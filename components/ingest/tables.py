@@ -15,12 +15,12 @@ import pyarrow.parquet as pq
 from components.ingest.files import BrokenFile, DiskFile, Problem, SourceFile
 from components.ingest.hugging_face import class_names
 from components.ingest.image_columns import ImageColumn, image_column, is_bytes
-from components.ingest.layouts import METADATA_FILES, SPLIT_FOLDERS, UNLABELLED, Listing, of_split
+from components.ingest.layouts import METADATA_FILES, SPLIT_FOLDERS, UNLABELLED, Listing, check_splits, of_split
 from components.ingest.manifests import Columns, facts_of
 from components.ingest.remote import S3File
 from components.ingest.table_rows import ImageTable, RowReader, TableRow, open_table, row_name
 from components.ingest.trees import Entry, Tree, readable
-from components.interchange.dataset import SPLITS, SplitName
+from components.interchange.dataset import SplitName
 from components.interchange.errors import BadInput, listed
 from components.interchange.ledgers import Quarantined
 from components.interchange.pixels import BrokenImage
@@ -225,13 +225,7 @@ def _splits(shown: str, paths: Iterable[str]) -> dict[str, SplitName | None]:
             f"Expected {', '.join(SPLIT_FOLDERS)} in the name of each (train-00000-of-00002.parquet) or of its "
             "folder, or in none."
         )
-    missing = [split for split in SPLITS if split not in there]
-    if missing:
-        raise BadInput(
-            f"the tables of {shown} are splits by their names ({listed(sorted(filter(None, there)))}), and there is "
-            f"none for {listed(missing)}: expected train, validation and test. Add it, or rename the tables "
-            "(part-00000.parquet) for Graft to choose the splits."
-        )
+    check_splits(there, f"the tables of {shown}, by their names ({listed(sorted(filter(None, there)))}),")
     return found
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from components.ingest.trees import FolderTree
 from components.interchange.dataset import Dataset
@@ -126,9 +127,32 @@ def test_metadata_and_folders_of_splits_go_together(in_splits: Path, ingest, pla
     assert sides(ingest(in_splits, to="metadata")) == expected
 
 
-def test_a_missing_split_is_named(in_splits: Path, refused) -> None:
+def test_a_missing_train_is_named(in_splits: Path, refused) -> None:
+    shutil.rmtree(in_splits / "train")
+    message = refused(in_splits)
+    assert "(test, validation) are splits, and there is none for train: expected train, and validation or" in message
+
+
+@pytest.mark.parametrize(("missing", "given"), [("val", "test"), ("test", "val")])
+def test_a_missing_split_is_taken_out_of_train(in_splits: Path, ingest, missing: str, given: str) -> None:
+    """And nothing comes into the one that is given, not even what looks like its images."""
+    shutil.rmtree(in_splits / SPLIT_NAMES[missing])
+    found = ingest(in_splits)
+    folders = {path: path.split("/")[0] for path in sides(found)}
+    came_from = {split: {folders[p] for p, (_, s) in sides(found).items() if s == split} for split in SPLIT_NAMES}
+    assert came_from == {"train": {"train"}, missing: {"train"}, given: {SPLIT_NAMES[given]}}
+    assert found.manifest.split_policy["by"] == ["content", "source"]
+
+
+def test_look_alikes_do_not_come_into_a_test_set_that_is_given(in_splits: Path, ingest, tmp_path: Path) -> None:
     shutil.rmtree(in_splits / "validation")
-    assert "(test, train) are splits, and there is none for val: expected train, validation" in refused(in_splits)
+    before = sides(ingest(in_splits, to="before"))
+    original = next(iter(sorted((in_splits / "test" / "cat").iterdir())))
+    with Image.open(original) as image:
+        image.convert("RGB").save(in_splits / "train" / "cat" / "look-alike.jpg", quality=60)
+    after = ingest(in_splits, "--max-bad-fraction", "0.1", to="after")
+    assert sides(after) == before
+    assert [row.reason for row in after.quarantine()] == ["near-duplicate"]
 
 
 def test_a_split_without_classes_is_named(in_splits: Path, refused) -> None:

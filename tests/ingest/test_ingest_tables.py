@@ -198,10 +198,14 @@ def test_classes_and_splits_of_shards_must_agree(animals: Path, shards: Path, re
     ):
         assert found in message
     test.unlink()
-    assert "splits by their names (train, val), and there is none for test: expected train, val" in refused(shards)
     (shards / "data" / "validation-00000-of-00001.parquet").rename(shards / "data" / "extra.parquet")
     assert "1 of 3 tables of" in (message := refused(shards))
     assert "have no split in their names: data/extra.parquet. Expected train, training, val" in message
+    for train in (shards / "data").glob("train-*"):
+        train.unlink()
+    (shards / "data" / "extra.parquet").rename(shards / "data" / "validation.parquet")
+    written(test, table(images(animals)[3::4], "img"), FEATURES_IMG)
+    assert "by their names (test, val), are splits, and there is none for train: expected train, and" in refused(shards)
 
 
 def test_a_table_that_is_cut_is_refused_and_one_that_is_damaged_inside_loses_its_rows(

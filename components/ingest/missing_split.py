@@ -1,0 +1,26 @@
+"""Sources that give train and test alone, or train and val: the third is taken out of train, by hash."""
+
+import logging
+from collections.abc import Sequence
+
+from components.ingest.pictures import Picture
+from components.ingest.splits import Policy
+from components.interchange.dataset import SPLITS
+
+log = logging.getLogger("graft")
+
+
+def with_all_splits(pictures: Sequence[Picture], policy: Policy) -> tuple[list[Picture], Policy]:
+    """The pictures, those of train without a split where one is missing; and a policy that keeps the other as given."""
+    given = {picture.source.split for picture in pictures}
+    if None in given or "train" not in given or len(given) != len(SPLITS) - 1:
+        return list(pictures), policy
+    [missing] = set(SPLITS) - given
+    log.info("the source has no %s: it is taken out of train, by hash", missing)
+    if missing == "test":
+        policy = policy._replace(val_is_given=True)
+    elif policy.frozen is None:
+        policy = policy._replace(frozen=frozenset(one.id for one in pictures if one.source.split == "test"))
+    return [
+        one._replace(source=one.source._replace(split=None)) if one.source.split == "train" else one for one in pictures
+    ], policy
