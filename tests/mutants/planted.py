@@ -453,9 +453,9 @@ MUTANTS = (
     Mutant(
         "a frozen test set that grows",
         "components/ingest/splits.py",
-        'return "train" if side == "test" and policy.frozen is not None else side',
-        "return side",
-        ("tests/ingest/test_ingest_splits.py",),
+        '    return side if policy.takes(side) else "train"\n',
+        "    return side\n",
+        ("tests/ingest/test_ingest_splits.py", "tests/ingest/test_ingest_layouts.py"),
     ),
     Mutant(
         "BatchNorm of several processes without the distance of their means",
