@@ -39,15 +39,15 @@ def latency_finding(evidence: Evidence, max_p99_ms: float) -> Finding:
 
 
 def top1_finding(evidence: Evidence, min_top1: float) -> Finding:
-    """Test top-1 of the selected classifier."""
-    row = evidence.row("evaluate", "top1", evidence.entrant, "test")
-    return at_least("min_top1", row, min_top1, _test_images(row))
+    """Test top-1 of the selected classifier, in the precision that ships."""
+    row = evidence.as_it_ships(evidence.row("evaluate", "top1", evidence.entrant, "test"))
+    return at_least("min_top1", row, min_top1, _shipped(evidence, row))
 
 
 def ece_finding(evidence: Evidence, max_ece: float) -> Finding:
-    """Test ECE of the selected classifier, as it ships: with its temperature."""
-    row = evidence.row("evaluate", "ece", "selected", "test")
-    return at_most("max_ece", row, max_ece, _test_images(row))
+    """Test ECE of the selected classifier, as it ships: with its temperature, and in its precision."""
+    row = evidence.as_it_ships(evidence.row("evaluate", "ece", "selected", "test"))
+    return at_most("max_ece", row, max_ece, _shipped(evidence, row))
 
 
 def gain_finding(evidence: Evidence, min_gain: float, difference: Row | None) -> Finding:
@@ -73,6 +73,10 @@ def gain_finding(evidence: Evidence, min_gain: float, difference: Row | None) ->
 def _no_gain(why: str, min_gain: float) -> Finding:
     row = Row(name="top1_difference", value=None, of="min_gain", split="test")
     return Finding("open", f"a gain of at least {min_gain:.3f} cannot be judged: the model {why}", row)
+
+
+def _shipped(evidence: Evidence, row: Row) -> str:
+    return _test_images(row) + ("" if evidence.precision == "fp32" else f", in {evidence.precision}")
 
 
 def _test_images(row: Row) -> str:

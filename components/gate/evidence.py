@@ -1,12 +1,13 @@
 """What the gate judges: four reports, read and checked to belong to one run."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from components.gate.rules import counted
+from components.gate.rules import bounds, counted, number
 from components.interchange.errors import BadInput, listed
 from components.interchange.report import Report, Row, read_report
 
@@ -148,15 +149,30 @@ class Evidence:
         return found
 
     @property
+    def precision(self) -> str:
+        """Of the file that ships."""
+        return str(self.reports["export_onnx"].spec.get("precision", "fp32"))
+
+    @property
     def precision_differences(self) -> list[Row] | None:
         """Recall differences of the file that ships against the fp32 export; None where it is the fp32 export."""
-        report = self.reports["export_onnx"]
-        precision = report.spec.get("precision", "fp32")
-        if precision == "fp32":
+        if self.precision == "fp32":
             return None
-        return [
-            row for row in report.rows if row.name == "recall_difference" and row.of.startswith(f"{precision}-fp32/")
-        ]
+        rows, of = self.reports["export_onnx"].rows, f"{self.precision}-fp32/"
+        return [row for row in rows if row.name == "recall_difference" and row.of.startswith(of)]
+
+    def as_it_ships(self, row: Row) -> Row:
+        """A share on test of the classifier before its export, moved by what a lower precision changes in it.
+
+        The interval is that of the sum of both (MOVER: Zou and Donner 2008).
+        """
+        if self.precision == "fp32":
+            return row
+        change = self.row("export_onnx", f"{row.name}_difference", f"{self.precision}-fp32", "test")
+        value, moved, (low, high), (less, most) = number(row), number(change), bounds(row), bounds(change)
+        below, above = math.hypot(value - low, moved - less), math.hypot(high - value, most - moved)
+        found = {"value": value + moved, "low": value + moved - below, "high": value + moved + above}
+        return row.model_copy(update={end: min(max(share, 0.0), 1.0) for end, share in found.items()})
 
     def row(self, step: str, name: str, of: str = "", split: str = "") -> Row:
         """A row with a figure; BadInput when the report lacks it."""

@@ -350,3 +350,19 @@ def test_a_model_must_be_better_than_guessing(judged, low, value, high, verdict,
 
     assert outcome[0] == verdict
     assert any(f"balanced accuracy on test {words}" in reason for reason in reasons(outcome))
+
+
+@pytest.mark.parametrize(
+    ("flags", "name", "change", "words"),
+    [
+        (["--min-top1", "0.9"], "top1", (-0.05, -0.07, -0.03), "0.880 [0.844, 0.912] cannot be told from its minimum"),
+        (["--max-ece", "0.04"], "ece", (0.03, None, None), f"{CALIBRATION} 0.060 [0.050, 0.080] is over its budget"),
+    ],
+)
+def test_a_budget_is_held_against_the_precision_that_ships(judged, flags, name, change, words):
+    told = figure(f"{name}_difference", *change, of="int8-fp32", **TEST)
+    outcome = judged(*flags, precision="int8", exported=[told])
+
+    assert outcome[0] != "promote"
+    [reason] = [one for one in reasons(outcome) if words in one]
+    assert reason.endswith("(400 test images, in int8)")
