@@ -42,8 +42,8 @@ def prefect_api(home: Path, drain: Callable[[], None], lasting: bool = False) ->
     """Start a server and yield a function that waits until it answers; import prefect in between.
 
     With PREFECT_API_URL set nothing is started: the run is recorded by the server it names; BadInput where none answers
-    there. `drain` is called before
-    the server stops, to hand over what the client still holds. A `lasting` server also keeps schedules and has the UI.
+    there. `drain` is called before the server stops, to hand over what the client still holds. A `lasting` server also
+    keeps schedules and has the UI.
     """
     os.environ.update(QUIET)
     named = os.environ.get("PREFECT_API_URL")
