@@ -135,7 +135,6 @@ def test_a_missing_train_is_named(in_splits: Path, refused) -> None:
 
 @pytest.mark.parametrize(("missing", "given"), [("val", "test"), ("test", "val")])
 def test_a_missing_split_is_taken_out_of_train(in_splits: Path, ingest, missing: str, given: str) -> None:
-    """And nothing comes into the one that is given, not even what looks like its images."""
     shutil.rmtree(in_splits / SPLIT_NAMES[missing])
     found = ingest(in_splits)
     folders = {path: path.split("/")[0] for path in sides(found)}
