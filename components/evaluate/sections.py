@@ -179,8 +179,9 @@ def method_section(num_resamples: int, seed: int, bins: int, counts: dict[str, i
         f"Brackets are {CONFIDENCE:.0%} intervals over images: of shares (top1, recall, precision, f1) by Wilson, of "
         f"the others by percentile bootstrap ({num_resamples:,} resamples, seed {seed}); differences are paired: both "
         "classifiers are scored on the same resamples; of recall by Tango, of top1 by the wider of both, since a "
-        "bootstrap of few images promises too much; of macro_f1 by the wider of a bootstrap's and one of its classes' "
-        "(MOVER). The intervals tell of the images drawn, not of other seeds or other training runs.",
+        "bootstrap of few images promises too much; of balanced_accuracy from those of its classes (MOVER), of "
+        "macro_f1 by the wider of such a one and a bootstrap's. The intervals tell of the images drawn, not of other "
+        "seeds or other training runs.",
         f"ece: {bins} equal-width bins; with few images it comes out too large, with their resamples even more so: its "
         "interval is moved back by as much. nll in nats.",
         "Baseline and candidate are scored as trained, the champion as it answers in production: with its temperature.",

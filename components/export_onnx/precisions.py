@@ -108,7 +108,8 @@ def make(precision: Precision, bench: Bench, path: Path, work: Path, metadata: d
         found_NC = bench.logits(path, split)
         made.losses[split] = bench.loss(found_NC, split)
         made.calibration[split] = bench.calibration_change(found_NC, split)
-        made.by_class = bench.loss_by_class(found_NC, split)  # Of test, the last one.
+        if split == "test":
+            made.by_class = bench.loss_by_class(found_NC, split)
     made.because += too_much(precision, made.losses, max_drop)
     changes = " ".join(
         f"{split}_top1_change={found.value:+.4f}[{found.low:+.4f},{found.high:+.4f}]"
