@@ -19,6 +19,7 @@ from components.interchange.classifier import PixelsToLogits
 from components.interchange.errors import BadInput
 from components.interchange.onnx_model import INPUT_NAME, OUTPUT_NAME
 
+log = logging.getLogger("graft")
 MOST_WORDS = 300  # Characters of torch's own words for why a backbone cannot be exported.
 IR_VERSION = 8  # The format version that came with opset 17; older runtimes refuse what is newer than they are.
 
@@ -89,6 +90,7 @@ def _program(model: nn.Module, example: Tensor, opset: int) -> Any:
         fused: list[Any] = [module for module in model.modules() if getattr(module, "fused_attn", False)]
         if not fused:
             raise
+        log.info("fused_attention=off: torch cannot export it with this backbone")
         for module in fused:
             module.fused_attn = False
         try:
