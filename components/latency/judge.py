@@ -29,11 +29,6 @@ class Noise(NamedTuple):
         return differs or (self.waiting or 0.0) > MOST_WAITING
 
 
-def runs_for(percent: int) -> int:
-    """Runs that a percentile needs at least: ten beyond it. 20 for p50, 100 for p90, 1,000 for p99."""
-    return round(1000 / (100 - percent))
-
-
 def noise(samples_ms: NDArray[np.float64], waiting: float | None = None) -> Noise:
     """An A/A test: every other block of runs against the blocks between them, and the first half against the second.
 

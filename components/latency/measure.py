@@ -73,12 +73,18 @@ def time_for(call: Call, clock: Clock, seconds: float) -> NDArray[np.float64]:
     return np.array(samples, np.float64)
 
 
-def percentile(samples: NDArray[np.float64], percent: float, confidence: float) -> Estimate:
+def runs_for(percent: int) -> int:
+    """Runs that a percentile needs at least: ten beyond it. 20 for p50, 100 for p90, 1,000 for p99."""
+    return round(1000 / (100 - percent))
+
+
+def percentile(samples: NDArray[np.float64], percent: int, confidence: float) -> Estimate:
     """The smallest sample that `percent` of the samples do not exceed, with an interval that assumes no distribution.
 
     The interval lies between two order statistics: how many of n samples fall below the true percentile is binomial.
-    David and Nagaraja, Order Statistics, 3rd edition, section 7.1. Its coverage is at least `confidence`. A bound that
-    n samples cannot give (p99 of 100 has no upper one) is None.
+    David and Nagaraja, Order Statistics, 3rd edition, section 7.1. Its coverage is at least `confidence`. Fewer
+    samples than `runs_for(percent)` have no upper bound, as that of p99 would hang on the slowest of 400 alone; the
+    lower one is None where they are too few for any.
 
     That holds for samples that do not depend on each other; runs one after the other do, since what slows a machine
     lasts. So a bound lies at least as far out as that of a bootstrap of whole blocks of runs, in their order.
@@ -89,7 +95,7 @@ def percentile(samples: NDArray[np.float64], percent: float, confidence: float) 
     low_rank, high_rank = int(binom.ppf(tail, n, share)), int(binom.ppf(1 - tail, n, share)) + 1
     lowest, highest = _of_blocks(samples, percent, tail)
     low = min(lowest, float(ordered[low_rank - 1])) if low_rank >= 1 else None
-    high = max(highest, float(ordered[high_rank - 1])) if high_rank <= n else None
+    high = max(highest, float(ordered[high_rank - 1])) if n >= runs_for(percent) else None
     return Estimate(value, low, high)
 
 

@@ -22,9 +22,9 @@ from components.interchange.report import CONFIDENCE, Row, write_report
 from components.interchange.step import RunContext
 from components.latency.cold import cold_start
 from components.latency.curve import Point
-from components.latency.judge import noise, runs_for, verdict
+from components.latency.judge import noise, verdict
 from components.latency.loads import concurrent_ms, paced
-from components.latency.measure import Call, Estimate, percentile, throughput, time_for, time_runs, warm_up
+from components.latency.measure import Call, Estimate, percentile, runs_for, throughput, time_for, time_runs, warm_up
 from components.latency.page import page
 from components.latency.precisions import Rival, in_turn, recommended
 from components.latency.pressure import watched

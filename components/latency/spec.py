@@ -16,7 +16,7 @@ class Latency(Spec):
     report: Path = writes("report", "p50, p90 and p99 with intervals, throughput, every sample")
 
     max_p99_ms: float | None = param("Budget for a verdict of its own; the gate has one too", default=None, gt=0)
-    timed_runs: int = param("Timed single-image runs; p99 needs 1,000", default=1000, unit="runs", ge=20)
+    timed_runs: int = param("Timed single-image runs; a p99 that passes needs 1,000", default=1000, unit="runs", ge=20)
     max_warmup_runs: int = param("Warm-up ends here if the times have not settled", default=500, unit="runs", ge=10)
     throughput_batches: tuple[PositiveInt, ...] = param("Batch sizes to measure throughput at", default=(8, 32))
     concurrency: tuple[PositiveInt, ...] = param("Numbers of clients that ask at the same time", default=(2, 4))

@@ -45,7 +45,7 @@ def settings_of_the_run(weights: str, weights_sha256: str) -> list[str]:
         "finetune.base-lr": 5e-3,
         "evaluate.bootstrap-samples": 500,
         "export_onnx.parity-samples": 16,
-        "latency.timed-runs": 500,
+        "latency.timed-runs": 1000,
         "latency.max-warmup-runs": 60,
         "latency.throughput-s": 0.1,
     }

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from components.latency.curve import Point, curve, ticks, times
-from components.latency.judge import noise, runs_for, verdict
+from components.latency.judge import noise, verdict
 from components.latency.loads import concurrent_ms, paced
 from components.latency.measure import Estimate
 from components.latency.precisions import Rival, recommended
@@ -47,10 +47,6 @@ def test_the_whole_interval_decides_and_noise_takes_a_failure_back(
 
 def test_a_median_over_the_budget_fails_whatever_the_noise() -> None:
     assert verdict(Estimate(45, 44, 46), Estimate(60, 55, 90), 40, True) == "fail"
-
-
-def test_the_percentile_says_how_many_runs_it_needs() -> None:
-    assert [runs_for(percent) for percent in (50, 90, 99)] == [20, 100, 1000]
 
 
 @pytest.mark.parametrize("runs", [20, 21, 39, 41])

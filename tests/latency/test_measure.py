@@ -79,17 +79,22 @@ def test_percentiles_of_a_known_sequence(percent: int) -> None:
 
 
 def test_interval_by_hand() -> None:
-    # B ~ binomial(10, 1/2): P(B <= 1) = 11/1024 < 0.025 <= P(B <= 2), so the bounds are the 2nd and the 9th of 10.
-    # Exact coverage 1 - 2 * 11/1024 = 0.979 (tables: David and Nagaraja, n = 10).
-    estimate = percentile(np.arange(1.0, 11.0), 50, 0.95)
-    assert estimate == (5, 2, 9)
+    # B ~ binomial(20, 1/2): P(B <= 5) = 0.0207 < 0.025 <= P(B <= 6), so the bounds are the 6th and the 15th of 20.
+    # Exact coverage 1 - 2 * 0.0207 = 0.959 (tables: David and Nagaraja, n = 20).
+    estimate = percentile(np.arange(1.0, 21.0), 50, 0.95)
+    assert estimate == (10, 6, 15)
 
 
-def test_a_bound_that_the_samples_cannot_give_is_none() -> None:
-    # 0.99^100 = 0.37: more often than not enough no sample at all lies beyond p99.
-    assert percentile(np.arange(100.0), 99, 0.95).high is None
-    assert percentile(np.arange(1000.0), 99, 0.95).high is not None
-    assert percentile(np.arange(3.0), 50, 0.95).low is None
+@pytest.mark.parametrize(("percent", "enough"), [(50, 20), (90, 100), (99, 1000)])
+def test_a_percentile_of_fewer_runs_than_it_needs_has_no_upper_bound(percent: int, enough: int) -> None:
+    samples = np.random.default_rng(0).exponential(1.0, enough)
+    assert None not in percentile(samples, percent, 0.95)
+    fewer = percentile(samples[1:], percent, 0.95)
+    assert fewer.low is not None and fewer.high is None
+
+
+def test_three_samples_give_no_lower_bound_either() -> None:
+    assert percentile(np.arange(3.0), 50, 0.95)[1:] == (None, None)
 
 
 @pytest.mark.parametrize(("percent", "truth"), [(50, np.log(2)), (90, np.log(10)), (99, np.log(100))])

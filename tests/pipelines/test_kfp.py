@@ -51,7 +51,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path) -> Co
         "feature_extraction.weights": tiny_weights,
         "feature_extraction.input-size-px": TINY_INPUT_PX,
         "export_onnx.parity-samples": 8,
-        "latency.timed-runs": 500,
+        "latency.timed-runs": 1000,
         "latency.max-warmup-runs": 60,
         "latency.throughput-s": 0.1,
     }
