@@ -5,9 +5,10 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from components.ingest.layouts import METADATA_FILES, SPLIT_FOLDERS
+from components.ingest.layouts import METADATA_FILES
 from components.ingest.manifests import is_manifest
 from components.ingest.random_access import GzipFile, PlainFile
+from components.ingest.split_names import split_called
 from components.ingest.tars import tar_members
 from components.ingest.trees import Entry, ListedTree, readable
 from components.ingest.zips import zip_members
@@ -60,7 +61,7 @@ def unwrapped(tree: ListedTree) -> ListedTree:
     """The tree inside the one folder that the archive of a folder usually has around it."""
     while True:
         folders, files = tree.top()
-        if len(folders) != 1 or files or folders[0].lower() in SPLIT_FOLDERS:
+        if len(folders) != 1 or files or split_called(folders[0]):
             return tree
         inside = tree.subtree(folders[0])
         inner_folders, inner_files = inside.top()

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from components.ingest.manifests import read_cells
 from components.ingest.pictures import Picture
+from components.ingest.split_names import split_called
 from components.ingest.splits import Earlier
 from components.interchange.champion import current
 from components.interchange.dataset import open_dataset
@@ -70,7 +71,11 @@ def frozen_test(manifest: str, image_column: str, split_column: str, pictures: S
     if column is None:
         raise BadInput(f"--test-manifest {manifest} has no column id, {image_column} or path that names its images.")
     splits = cells.get(split_column, [None] * len(cells[column]))
-    names = [name for name, split in zip(cells[column], splits, strict=True) if name and split in (None, "test")]
+    names = [
+        name
+        for name, split in zip(cells[column], splits, strict=True)
+        if name and (split is None or split_called(split) == "test")
+    ]
     missing = [name for name in names if name not in known]
     if missing or not names:
         raise BadInput(

@@ -1,10 +1,11 @@
 """How a tree says which image has which label: subfolders, splits of subfolders, metadata files, manifests."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from components.ingest.files import SourceFile
 from components.ingest.manifests import Columns, RowFacts, is_manifest, read_manifest
+from components.ingest.split_names import split_called
 from components.ingest.trees import Entry, Tree, readable
 from components.interchange.dataset import SPLITS, SplitName
 from components.interchange.errors import BadInput, listed
@@ -13,15 +14,6 @@ from components.interchange.pixels import BrokenImage
 
 UNLABELLED = "unlabelled"  # The reason of files that the layout gives no label.
 METADATA_FILES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")  # Of Hugging Face's imagefolder.
-SPLIT_FOLDERS: dict[str, SplitName] = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
 
 
 class SourceImage(NamedTuple):
@@ -59,7 +51,7 @@ def read_tree(tree: Tree, columns: Columns) -> Listing:
     missing.
     """
     folders, files = tree.top()
-    by_split = {folder: SPLIT_FOLDERS.get(folder.lower()) for folder in folders}
+    by_split = {folder: split_called(folder) for folder in folders}
     in_splits = bool(folders) and all(by_split.values())
     if _metadata(tree, files):
         found = _by_metadata(tree, files, columns)
@@ -68,6 +60,7 @@ def read_tree(tree: Tree, columns: Columns) -> Listing:
         images = [of_split(image, by_split.get(image.path.split("/")[0])) for image in found.images]
         return found._replace(images=images)
     if not in_splits:
+        _check_classes(tree, by_split)
         return _by_subfolder(tree, folders, files)
     check_splits(set(by_split.values()), f"the subfolders of {tree.shown} ({listed(folders)})")
     found = Listing([], _beside(files))
@@ -91,6 +84,17 @@ def check_splits(found: Collection[SplitName | None], whose: str) -> None:
             f"{whose} are splits, and there is none for {missing}: expected train, and validation or test or both. Add "
             "it, name one split alone as --source, or write a manifest with a split column, which may be empty where "
             "Graft may choose."
+        )
+
+
+def _check_classes(tree: Tree, by_split: Mapping[str, SplitName | None]) -> None:
+    """BadInput where train and another split lie among the folders of classes; `train` alone may be a class."""
+    splits = [folder for folder, split in by_split.items() if split]
+    if {"train", "val"} <= (found := set(by_split.values())) or {"train", "test"} <= found:
+        others = listed(readable(folder) for folder, split in by_split.items() if not split)
+        raise BadInput(
+            f"some subfolders of {tree.shown} are splits ({listed(splits)}), others are not ({others}): expected "
+            "splits alone, or a subfolder a class. Move the others away, or name the images in a manifest."
         )
 
 

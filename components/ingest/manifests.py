@@ -13,7 +13,8 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from components.ingest.hugging_face import with_class_names, with_paths
-from components.interchange.dataset import SPLITS, SplitName
+from components.ingest.split_names import SPLIT_NAMES, split_called
+from components.interchange.dataset import SplitName
 from components.interchange.errors import BadInput, listed, near
 
 MANIFEST_SUFFIXES = (".csv", ".jsonl", ".parquet")
@@ -95,11 +96,10 @@ def _facts(path: str, table: _Table, columns: Columns, needed: list[str]) -> lis
     if not labels:
         raise BadInput(f"there are no images in {path}: the manifest has no rows.")
     nothing: Cells = [None] * len(labels)
-    splits = table.cells.get(columns.split, nothing)
-    _check_splits(file_name, columns.split, splits)
+    splits = _splits(file_name, columns.split, table.cells.get(columns.split, nothing))
     groups = table.cells.get(columns.group, nothing)
     rows = zip(labels, splits, groups, table.attributes, strict=True)
-    return [RowFacts(label, cast(SplitName | None, split), group, others) for label, split, group, others in rows]
+    return [RowFacts(*row) for row in rows]
 
 
 def read_cells(path: str, data: bytes, names: tuple[str, ...]) -> dict[str, Cells]:
@@ -216,10 +216,11 @@ def _check_filled(name: str, column: str, values: Cells) -> None:
         raise BadInput(f"{len(empty)} rows of {name} have nothing in column {column!r}: rows {listed(empty)}.")
 
 
-def _check_splits(name: str, column: str, values: Cells) -> None:
-    unknown = sorted({value for value in values if value is not None and value not in SPLITS})
+def _splits(name: str, column: str, values: Cells) -> list[SplitName | None]:
+    unknown = sorted({value for value in values if value is not None and not split_called(value)})
     if unknown:
         raise BadInput(
             f"column {column!r} of {name} holds {listed(repr(value) for value in unknown)}: "
-            f"expected {', '.join(SPLITS)}, or nothing where Graft may choose."
+            f"expected {', '.join(SPLIT_NAMES)}, or nothing where Graft may choose."
         )
+    return [None if value is None else split_called(value) for value in values]

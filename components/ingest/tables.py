@@ -2,44 +2,23 @@
 
 import posixpath
 import re
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-
-from components.ingest.files import BrokenFile, DiskFile, Problem, SourceFile
-from components.ingest.hugging_face import class_names
-from components.ingest.image_columns import ImageColumn, image_column, is_bytes
-from components.ingest.layouts import METADATA_FILES, SPLIT_FOLDERS, UNLABELLED, Listing, check_splits, of_split
+from components.ingest.files import BrokenFile, Problem
+from components.ingest.layouts import METADATA_FILES, UNLABELLED, Listing, check_splits, of_split
 from components.ingest.manifests import Columns, facts_of
-from components.ingest.remote import S3File
-from components.ingest.table_rows import ImageTable, RowReader, TableRow, open_table, row_name
+from components.ingest.opened_tables import OpenedTable, opened_table
+from components.ingest.split_names import SPLIT_NAMES, split_called
+from components.ingest.table_rows import RowReader, TableRow, row_name
 from components.ingest.trees import Entry, Tree, readable
 from components.interchange.dataset import SplitName
 from components.interchange.errors import BadInput, listed
 from components.interchange.ledgers import Quarantined
-from components.interchange.pixels import BrokenImage
-from components.interchange.s3_objects import ObjectChanged
 
 SUFFIX = ".parquet"
 BESIDE_TABLES = (".md", ".json", ".txt", ".yaml", ".yml", ".py")  # What else repositories of tables hold.
-
-
-class _Table(NamedTuple):
-    """A table whose column of images is known, and what its rows say: [N] paths, where there is one, and whether the
-    row has bytes; all columns that are no bytes; the names of the label's numbers, if any.
-    """
-
-    table: ImageTable
-    paths: list[str | None]
-    filled: list[bool]
-    facts: pa.Table
-    names: list[str] | None
 
 
 def is_table(name: str) -> bool:
@@ -58,7 +37,7 @@ def read_tables(tree: Tree, columns: Columns, scratch: Path) -> Listing | None:
     opened, problems = {}, []
     for entry in tables:
         try:
-            opened[entry.path] = _open(tree.shown, entry, columns, scratch)
+            opened[entry.path] = opened_table(tree.shown, entry, columns, scratch)
         except BadInput as error:
             problems.append(str(error))
     if problems:
@@ -89,7 +68,7 @@ def read_image_table(tree: Tree, name: str, columns: Columns, scratch: Path) -> 
 
     BadInput where the table cannot be read, holds images inside an archive, or has several columns of images.
     """
-    opened = _open(tree.shown, Entry(name, tree.entry(name).file), columns, scratch)
+    opened = opened_table(tree.shown, Entry(name, tree.entry(name).file), columns, scratch)
     return None if opened is None else _listing(tree, [opened], columns, {})
 
 
@@ -107,73 +86,9 @@ def _files(tree: Tree) -> list[Entry]:
     return sorted(found, key=lambda entry: entry.path)
 
 
-def _open(shown: str, entry: Entry, columns: Columns, scratch: Path) -> _Table | None:
-    """A table of images; None where it has no column of images, or is not there."""
-    path, file = entry
-    if isinstance(file, BrokenFile) or ((problem := file.problem()) and problem.reason != "too large"):
-        return None
-    try:
-        if not isinstance(file, DiskFile | S3File):
-            _check_archived(file, columns)
-            return None
-        stamp = file.stamp()
-        place = Path(file.path) if isinstance(file, DiskFile) else _downloaded(file, scratch)
-        with open_table(place) as opened:
-            column = image_column(opened.schema_arrow, columns)
-            if column is None:
-                return None
-            table = ImageTable(path, place, stamp, column, opened.metadata)
-            names = class_names(opened.schema_arrow, columns.label)
-            others = opened.read(columns=_others(opened.schema_arrow, column, columns), use_threads=False)
-        filled = list(table.filled())
-    except ObjectChanged as error:
-        raise BadInput(f"{shown}/{path}: {error}. Start again when it is complete.") from None
-    except (pa.ArrowException, ValueError, OSError, EOFError) as error:
-        raise BadInput(
-            f"{shown}/{path} cannot be read as a manifest or a table of images ({error}). Expected a whole file."
-        ) from None
-    paths: list[str | None] = [None] * len(filled)
-    if column.path_leaf:
-        paths = pc.struct_field(others.column(column.name), "path").cast(pa.string()).to_pylist()
-    facts = others.drop_columns([column.name]) if column.path_leaf else others
-    return _Table(table, paths, filled, facts, names)
-
-
-def _others(schema: pa.Schema, image: ImageColumn, columns: Columns) -> list[str]:
-    """The leaves that are read whole: paths, the columns that are used, and all that are neither bytes nor nested."""
-    used = {columns.label, columns.split, columns.group}
-    plain = [field.name for field in schema if not is_bytes(field.type) and not pa.types.is_nested(field.type)]
-    names = [*plain, *(name for name in used if name in schema.names and name not in plain and name != image.name)]
-    return [*names, image.path_leaf] if image.path_leaf else names
-
-
-def _check_archived(file: SourceFile, columns: Columns) -> None:
-    """ValueError where a member of an archive is a table of images."""
-    try:
-        data = pa.BufferReader(file.read())
-    except BrokenImage as broken:
-        raise ValueError(str(broken)) from None
-    opened = pq.ParquetFile(data)
-    column = image_column(opened.schema_arrow, columns)
-    if column is None:
-        return
-    cells = opened.read(columns=[column.bytes_leaf]).column(column.name)
-    if pa.types.is_struct(cells.type):
-        cells = pc.struct_field(cells, "bytes")
-    if cells.null_count < len(cells):
-        raise ValueError(
-            f"column {column.name!r} holds the images themselves, and the table lies in an archive: unpack it. A table "
-            "of images is read from a folder or S3"
-        )
-
-
-def _downloaded(file: S3File, scratch: Path) -> Path:
-    folder = Path(tempfile.mkdtemp(dir=scratch))
-    file.bucket.download(file.listed, folder / "table.parquet")
-    return folder / "table.parquet"
-
-
-def _listing(tree: Tree, tables: list[_Table], columns: Columns, splits: Mapping[str, SplitName | None]) -> Listing:
+def _listing(
+    tree: Tree, tables: list[OpenedTable], columns: Columns, splits: Mapping[str, SplitName | None]
+) -> Listing:
     _check_classes(tables, columns.label)
     found, reader = Listing([], []), RowReader()
     for opened in tables:
@@ -184,7 +99,7 @@ def _listing(tree: Tree, tables: list[_Table], columns: Columns, splits: Mapping
     return found
 
 
-def _rows(tree: Tree, opened: _Table, columns: Columns, reader: RowReader, *, names_told: bool) -> Listing:
+def _rows(tree: Tree, opened: OpenedTable, columns: Columns, reader: RowReader, *, names_told: bool) -> Listing:
     table, found = opened.table, Listing([], [])
     facts = facts_of(table.name, opened.facts, columns, names_told=names_told)
     for row, (path, has_bytes, of_row) in enumerate(zip(opened.paths, opened.filled, facts, strict=True)):
@@ -199,7 +114,7 @@ def _rows(tree: Tree, opened: _Table, columns: Columns, reader: RowReader, *, na
     return found
 
 
-def _check_classes(tables: list[_Table], label: str) -> None:
+def _check_classes(tables: list[OpenedTable], label: str) -> None:
     """BadInput where the numbers of one table mean other classes than those of another."""
     by_names: dict[str, list[str]] = defaultdict(list)
     for opened in tables:
@@ -222,7 +137,7 @@ def _splits(shown: str, paths: Iterable[str]) -> dict[str, SplitName | None]:
     if without:
         raise BadInput(
             f"{len(without)} of {len(found)} tables of {shown} have no split in their names: {listed(without)}. "
-            f"Expected {', '.join(SPLIT_FOLDERS)} in the name of each (train-00000-of-00002.parquet) or of its "
+            f"Expected {', '.join(SPLIT_NAMES)} in the name of each (train-00000-of-00002.parquet) or of its "
             "folder, or in none."
         )
     check_splits(there, f"the tables of {shown}, by their names ({listed(sorted(filter(None, there)))}),")
@@ -232,7 +147,7 @@ def _splits(shown: str, paths: Iterable[str]) -> dict[str, SplitName | None]:
 def _split_in(path: str) -> SplitName | None:
     *folders, name = path.lower().removesuffix(SUFFIX).split("/")
     for part in (name, *reversed(folders)):
-        said = {SPLIT_FOLDERS[word] for word in re.findall("[a-z]+", part) if word in SPLIT_FOLDERS}
+        said = {split for word in re.findall("[a-z]+", part) if (split := split_called(word))}
         if len(said) == 1:
             return said.pop()
     return None

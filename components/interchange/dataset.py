@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from components.interchange.artifact import digest, read_card
 from components.interchange.errors import BadInput, listed
-from components.interchange.ledgers import Quarantined, Sample, read_quarantine, read_samples
+from components.interchange.ledgers import Sample, read_samples
 from components.interchange.preprocessing import Interpolation
 from components.interchange.stored_images import Encoding, StoredImages, read_shards
 
@@ -101,10 +101,6 @@ class Dataset:
     def samples(self) -> list[Sample]:
         """Every image that was taken, in the order of the shards: train, val, test."""
         return read_samples(self.folder)
-
-    def quarantine(self) -> list[Quarantined]:
-        """Every file that was not taken, with the reason."""
-        return read_quarantine(self.folder)
 
     def originals(self) -> dict[str, Path]:
         """The untouched source files of some test images, by id, sorted."""

@@ -65,11 +65,6 @@ def read_samples(folder: Path) -> list[Sample]:
     return [Sample._make(row) for row in read_table(folder / SAMPLES_FILE, SAMPLES_SCHEMA, ADDED_LATER)]
 
 
-def read_quarantine(folder: Path) -> list[Quarantined]:
-    """Read quarantine.parquet of a dataset; BadInput when it is missing or damaged."""
-    return [Quarantined._make(row) for row in read_table(folder / QUARANTINE_FILE, QUARANTINE_SCHEMA)]
-
-
 def write_table(path: Path, schema: pa.Schema, rows: Iterable[tuple[Any, ...]]) -> None:
     """Write rows whose fields are the schema's columns, as one row group."""
     pq.write_table(pa.Table.from_batches(_batches(schema, rows), schema), path)

@@ -60,12 +60,6 @@ def confusion_matrix(labels_N: Labels, predictions_N: Labels, num_classes: int) 
     return cells.reshape(num_classes, num_classes)
 
 
-def class_counts(confusion_CC: Labels) -> ClassCounts:
-    """Counts per class [C] of a confusion matrix."""
-    as_floats = confusion_CC.astype(np.float64)
-    return ClassCounts(np.diagonal(as_floats), as_floats.sum(axis=0), as_floats.sum(axis=1))
-
-
 def per_class(counts: ClassCounts) -> PerClass:
     """Precision, recall and F1 = 2 TP / (predicted + actual) of every class, [..., C]."""
     return PerClass(

@@ -46,7 +46,8 @@ def test_intervals_are_those_of_a_loop_that_scores_each_resample_afresh(scored):
     for weights_N in np.concatenate(list(resamples(120, 100, seed=4))):
         drawn = np.repeat(np.arange(120), weights_N.astype(int))
         logits, labels = logits_NC[drawn], labels_N[drawn]
-        counts = scoring.class_counts(scoring.confusion_matrix(labels, logits.argmax(1), 7))
+        confusion_CC = scoring.confusion_matrix(labels, logits.argmax(1), 7)
+        counts = scoring.ClassCounts(confusion_CC.diagonal(), confusion_CC.sum(axis=0), confusion_CC.sum(axis=1))
         looped["top1"].append(scoring.top1(logits, labels))
         looped["top5"].append(scoring.topk(logits, labels, 5))
         looped["nll"].append(scoring.nll(logits, labels))

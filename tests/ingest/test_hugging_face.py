@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.quarantine import quarantined
+
 # What datasets 5.2.0 wrote for Features({"image": Image(), "label": ClassLabel(names=["dog", "cat"])}).
 FEATURES = {"image": {"_type": "Image"}, "label": {"names": ["dog", "cat"], "_type": "ClassLabel"}}
 NUMBERS = {"dog": 0, "cat": 1}
@@ -57,7 +59,7 @@ def test_other_columns_get_their_names_and_no_label_stays_none(animals: Path, in
     third, fourth = (samples[file.relative_to(animals).as_posix()] for file in images(animals)[2:4])
     assert (third.label, third.split, third.attributes) == ("cat", "train", '{"loom": "left"}')
     assert (fourth.split, fourth.attributes) == ("val", '{"loom": "right"}')
-    wrong = [(entry.reason, entry.detail) for entry in dataset.quarantine()]
+    wrong = [(entry.reason, entry.detail) for entry in quarantined(dataset)]
     assert wrong == [("wrong label", f"row {row} of all.parquet has nothing in column 'label'") for row in (1, 2)]
 
 

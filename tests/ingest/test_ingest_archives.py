@@ -16,6 +16,7 @@ import pytest
 from components.ingest.archives import open_archive
 from components.ingest.random_access import GzipFile
 from components.interchange.errors import BadInput
+from tests.quarantine import quarantined
 
 KINDS = {"zip": ".zip", "tar": ".tar", "gztar": ".tar.gz"}
 
@@ -70,7 +71,7 @@ def test_an_archive_is_the_dataset_of_its_folder(animals: Path, ingest, kind: st
     assert archive.name.endswith(KINDS[kind])
     packed_dataset = ingest(archive, "--max-bad-fraction", "0.1", to="packed")
     assert packed_dataset.digest() == folder.digest()
-    assert {entry.path: entry.reason for entry in packed_dataset.quarantine()} == {
+    assert {entry.path: entry.reason for entry in quarantined(packed_dataset)} == {
         "dog/Ünïcode 七.png": "duplicate",
         "dog/nested.zip": "not an image",
         "cat/empty.png": "empty",
@@ -113,7 +114,7 @@ def test_an_archive_that_needs_its_manifest_says_so(animals: Path, refused) -> N
 def test_members_that_lead_out_are_quarantined(animals: Path, ingest, kind: str, name: str) -> None:
     path = zip_with(animals, {name: b"x"}) if kind == "zip" else tar_with(animals, (tarfile.TarInfo(name), b"x"))
     dataset = ingest(path)
-    assert [entry[:2] for entry in dataset.quarantine()] == [(name, "unsafe name")]
+    assert [entry[:2] for entry in quarantined(dataset)] == [(name, "unsafe name")]
     assert len(dataset.samples()) == 60
 
 
@@ -133,7 +134,7 @@ def test_links_in_a_tar_stay_inside(animals: Path, ingest) -> None:
         info = tarfile.TarInfo(name)
         info.type, info.linkname = kind, target
         extra.append((info, b""))
-    found = ingest(tar_with(animals, *extra), "--max-bad-fraction", "0.1").quarantine()
+    found = quarantined(ingest(tar_with(animals, *extra), "--max-bad-fraction", "0.1"))
     assert {entry.path: entry.reason for entry in found} == {
         "dog/real.png": "duplicate",
         "dog/soft.png": "duplicate",
@@ -151,7 +152,7 @@ def test_a_link_in_a_zip_is_not_followed(animals: Path, ingest) -> None:
     info.external_attr = 0o120777 << 16
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(info, "/etc/hostname")
-    assert [entry[:2] for entry in ingest(path).quarantine()] == [("cat/link.png", "not an image")]
+    assert [entry[:2] for entry in quarantined(ingest(path))] == [("cat/link.png", "not an image")]
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar"])
@@ -161,7 +162,7 @@ def test_two_members_of_one_name_are_both_quarantined(animals: Path, ingest, kin
     name = "cat/./07.png"
     path = zip_with(animals, {name: again}) if kind == "zip" else tar_with(animals, (tarfile.TarInfo(name), again))
     dataset = ingest(path, "--max-bad-fraction", "0.1")
-    assert [entry[:2] for entry in dataset.quarantine()] == [("cat/07.png", "ambiguous name")] * 2
+    assert [entry[:2] for entry in quarantined(dataset)] == [("cat/07.png", "ambiguous name")] * 2
     assert len(dataset.samples()) == 59
 
 
@@ -191,7 +192,7 @@ def test_a_member_of_a_zip_that_cannot_be_read_is_quarantined(
 ) -> None:
     path = packed(animals, "zip")
     zip_patched(path, "cat/07.png", *offsets, value)
-    assert [entry[:2] for entry in ingest(path).quarantine()] == [("cat/07.png", reason)]
+    assert [entry[:2] for entry in quarantined(ingest(path))] == [("cat/07.png", reason)]
 
 
 def test_a_zip_of_encrypted_members_is_refused(animals: Path, refused) -> None:
@@ -212,7 +213,7 @@ def test_names_of_windows_and_of_unmarked_utf8(animals: Path, ingest, tmp_path: 
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("tiere/cat/??.png", (animals / "cat" / "00.png").read_bytes())
     path.write_bytes(path.read_bytes().replace(b"??.png", "ü.png".encode()))
-    assert [entry.path for entry in ingest(path, to="utf8").quarantine()] == ["cat/ü.png"]
+    assert [entry.path for entry in quarantined(ingest(path, to="utf8"))] == ["cat/ü.png"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -10,10 +10,11 @@ from PIL import Image
 from components.interchange.artifact import file_digest
 from components.interchange.dataset import Dataset
 from tests.ingest.conftest import picture
+from tests.quarantine import quarantined
 
 
 def found(dataset: Dataset) -> dict[str, tuple[str, str]]:
-    return {entry.path: (entry.reason, entry.detail) for entry in dataset.quarantine()}
+    return {entry.path: (entry.reason, entry.detail) for entry in quarantined(dataset)}
 
 
 def test_equal_pixels_in_other_bytes_are_a_copy(animals: Path, ingest) -> None:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from components.ingest.trees import FolderTree
 from components.interchange.dataset import Dataset
+from tests.quarantine import quarantined
 
 SPLIT_NAMES = {"train": "train", "val": "validation", "test": "test"}
 
@@ -66,7 +67,7 @@ def test_json_lines_give_labels_splits_and_groups(animals: Path, ingest) -> None
         ("[" * 100_000, "cannot be read as a manifest (line 1 is no JSON"),
         ('{"image": "a", "label": 0.5}', "column 'label' holds 0.5: expected text or a whole number"),
         ('{"image": "a", "label": "\\ud800"}', "cannot be read as a manifest ("),
-        ('{"image": "a", "label": "x", "split": "dev"}', "column 'split' of all.jsonl holds 'dev'"),
+        ('{"image": "a", "label": "x", "split": "extra"}', "column 'split' of all.jsonl holds 'extra'"),
     ],
 )
 def test_wrong_json_lines_are_refused_in_words(animals: Path, refused, text: str, message: str) -> None:
@@ -127,6 +128,25 @@ def test_metadata_and_folders_of_splits_go_together(in_splits: Path, ingest, pla
     assert sides(ingest(in_splits, to="metadata")) == expected
 
 
+def test_splits_have_the_same_names_as_folders_and_in_a_column(in_splits: Path, ingest) -> None:
+    for name, other in (("train", "Training"), ("validation", "dev"), ("test", "evaluation")):
+        (in_splits / name).rename(in_splits / other)
+    folders = sides(ingest(in_splits, to="folders"))
+    assert {(path.split("/")[0], split) for path, (_, split) in folders.items()} == {
+        ("Training", "train"),
+        ("dev", "val"),
+        ("evaluation", "test"),
+    }
+    table = [{"image": path, "label": label, "split": path.split("/")[0]} for path, (label, _) in folders.items()]
+    assert sides(ingest(json_lines(in_splits / "all.jsonl", [dict(row) for row in table]), to="column")) == folders
+
+
+def test_splits_among_other_folders_are_no_classes(in_splits: Path, refused) -> None:
+    (in_splits / "unlabelled").mkdir()
+    message = refused(in_splits)
+    assert "are splits (test, train, validation), others are not (unlabelled): expected splits alone" in message
+
+
 def test_a_missing_train_is_named(in_splits: Path, refused) -> None:
     shutil.rmtree(in_splits / "train")
     message = refused(in_splits)
@@ -151,7 +171,7 @@ def test_look_alikes_do_not_come_into_a_test_set_that_is_given(in_splits: Path, 
         image.convert("RGB").save(in_splits / "train" / "cat" / "look-alike.jpg", quality=60)
     after = ingest(in_splits, "--max-bad-fraction", "0.1", to="after")
     assert sides(after) == before
-    assert [row.reason for row in after.quarantine()] == ["near-duplicate"]
+    assert [row.reason for row in quarantined(after)] == ["near-duplicate"]
 
 
 def test_a_split_without_classes_is_named(in_splits: Path, refused) -> None:
@@ -194,7 +214,7 @@ def test_linked_folders_are_read_as_if_they_lay_there(animals: Path, ingest, tmp
     (animals / "dog" / "the same batch").symlink_to(elsewhere)
     dataset = ingest(animals, to="linked")
     assert {sample.id for sample in dataset.samples()} == expected
-    assert not list(dataset.quarantine())
+    assert not list(quarantined(dataset))
     assert sum(sample.path.startswith("dog/a batch/") for sample in dataset.samples()) == 10
 
 

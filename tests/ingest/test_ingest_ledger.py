@@ -10,12 +10,13 @@ from PIL import Image
 from components.interchange.dataset import Dataset
 from components.interchange.report import read_report
 from tests.ingest.conftest import picture
+from tests.quarantine import quarantined
 
 
 def account(dataset: Dataset) -> dict[str, str]:
     """What became of every path; fails where one is twice in the ledgers, or the report counts otherwise."""
     taken = [(sample.path, sample.split) for sample in dataset.samples()]
-    left = [(entry.path, entry.reason) for entry in dataset.quarantine()]
+    left = [(entry.path, entry.reason) for entry in quarantined(dataset)]
     assert len(dict(taken + left)) == len(taken + left)
     report = read_report(dataset.folder.with_name(f"{dataset.folder.name}-report"))
     values = {(row.name, row.of): row.value for row in report.rows}

@@ -15,12 +15,13 @@ from components.interchange.dataset import SPLITS, Dataset
 from components.interchange.pixels import preprocess
 from components.interchange.preprocessing import Preprocessing
 from components.interchange.report import read_report
+from tests.quarantine import quarantined
 
 WHOLE = Image.new("RGB", (16, 16), (9, 9, 9))
 
 
 def reasons(dataset: Dataset) -> dict[str, str]:
-    return {entry.path: entry.reason for entry in dataset.quarantine()}
+    return {entry.path: entry.reason for entry in quarantined(dataset)}
 
 
 def test_a_folder_becomes_a_dataset(animals: Path, ingest) -> None:
@@ -176,7 +177,7 @@ def test_broken_files_are_quarantined_with_their_reason(animals: Path, ingest) -
         "cat/02.png": "conflicting label",
         "dog/cat after all.png": "conflicting label",
     }
-    details = {entry.path: entry.detail for entry in dataset.quarantine()}
+    details = {entry.path: entry.detail for entry in quarantined(dataset)}
     assert details["cat/copy of 01.png"] == "the same bytes as cat/01.png"
     assert "are labelled cat, dog: cat/02.png, dog/cat after all.png" in details["cat/02.png"]
     assert not set(reasons(dataset)) & {sample.path for sample in dataset.samples()}

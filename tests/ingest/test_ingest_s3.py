@@ -19,6 +19,7 @@ from tests.ingest.test_ingest_ledger import account
 from tests.ingest.test_ingest_shares import named, outputs, run, share
 from tests.ingest.test_odd_files import held
 from tests.odd_files import write_corpus
+from tests.quarantine import quarantined
 
 
 @pytest.fixture
@@ -93,7 +94,7 @@ def test_objects_that_vanish_or_change_after_the_listing_end_in_the_ledger(
     monkeypatch.setattr(remote.S3Tree, "below", listed_then_touched)
     dataset = ingest(uri, "--max-bad-fraction", "0.1")
     client.close()
-    found = {entry.path: (entry.reason, entry.detail.split(": ")[-1]) for entry in dataset.quarantine()}
+    found = {entry.path: (entry.reason, entry.detail.split(": ")[-1]) for entry in quarantined(dataset)}
     assert found == {
         "dog/00.png": ("changed", "it was there when the source was listed"),
         "dog/01.png": ("changed", "its ETag is another one now"),

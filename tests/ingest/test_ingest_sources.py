@@ -6,6 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.quarantine import quarantined
+
 
 def manifest(animals: Path, lines: list[str], name: str = "all.csv") -> Path:
     (animals / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -65,7 +67,7 @@ def test_a_group_stays_together(animals: Path, ingest) -> None:
 def test_a_missing_file_is_bad_and_named(animals: Path, ingest, refused, caplog: pytest.LogCaptureFixture) -> None:
     lines = ["image,label", *(f"{path},{label}" for path, label in rows(animals)), "cat/gone.png,cat"]
     source = manifest(animals, lines)
-    assert [entry[:2] for entry in ingest(source).quarantine()] == [("cat/gone.png", "missing")]
+    assert [entry[:2] for entry in quarantined(ingest(source))] == [("cat/gone.png", "missing")]
     assert "left out: missing 1" in caplog.text
     message = refused(source, "--max-bad-fraction", "0")
     assert "1 of 61 files cannot be used (missing 1)" in message
@@ -80,7 +82,7 @@ def test_a_manifest_on_a_disk_that_names_uris_is_told_so(animals: Path, refused)
 def test_a_row_twice_is_a_duplicate_and_twice_with_two_labels_a_conflict(animals: Path, ingest) -> None:
     lines = ["image,label", *(f"{path},{label}" for path, label in rows(animals))]
     lines += ["cat/00.png,cat", "cat/01.png,dog"]
-    found = [entry[:2] for entry in ingest(manifest(animals, lines)).quarantine()]
+    found = [entry[:2] for entry in quarantined(ingest(manifest(animals, lines)))]
     assert found == [
         ("cat/00.png", "duplicate"),
         ("cat/01.png", "conflicting label"),
@@ -100,9 +102,9 @@ def test_a_row_twice_is_a_duplicate_and_twice_with_two_labels_a_conflict(animals
         (["image,label"], [], "there are no images in"),
         (["image,label", "a,x", "b,", ",y"], [], "1 rows of all.csv have nothing in column 'image': rows 3."),
         (
-            ["image,label,split", "a,x,valid", "b,y,Train", "c,y,test"],
+            ["image,label,split", "a,x,fold 1", "b,y,Train", "c,y,testset"],
             [],
-            "column 'split' of all.csv holds 'Train', 'valid': expected train, val, test, or nothing",
+            "column 'split' of all.csv holds 'fold 1', 'testset': expected train, training, val, valid, ",
         ),
         (["image,label", "a,x", "b"], [], "cannot be read as a manifest (CSV parse error"),
         (["image,label", "a,x", "b,x"], [], "has one class (x): a classifier needs at least two."),

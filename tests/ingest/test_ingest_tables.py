@@ -24,6 +24,7 @@ from components.interchange.pixels import BrokenImage
 from tests.ingest.test_hugging_face import FEATURES, NUMBERS, images, written
 from tests.ingest.test_ingest_s3 import uploaded as uploaded
 from tests.ingest.test_ingest_shares import named, outputs, run, share
+from tests.quarantine import quarantined
 
 ROOT = Path(__file__).parents[2]
 COLUMNS = Columns("image", "label", "split", "group")
@@ -110,7 +111,7 @@ def test_shards_of_the_hub_have_the_splits_of_their_names(
     dataset = ingest(shards)
     assert sum("its numbers are names" in message for message in caplog.messages) == 1
     assert {sample.path: (sample.label, sample.split) for sample in dataset.samples()} == expected
-    assert [entry[:2] for entry in dataset.quarantine()] == [("README.md", "unlabelled")]
+    assert [entry[:2] for entry in quarantined(dataset)] == [("README.md", "unlabelled")]
     for name in ("validation", "test"):
         (shards / "data" / f"{name}-00000-of-00001.parquet").unlink()
     assert ingest(shards, "--max-bad-fraction", "0.1", to="train alone").manifest.split_policy["by"] == ["content"]
@@ -129,7 +130,7 @@ def test_rows_without_bytes_are_read_by_path_or_quarantined(animals: Path, inges
     columns["label"][6] = -1
     columns["group"] = [f"herd {number // 2}" for number in range(60)]
     dataset = ingest(written(animals / "a.parquet", columns, FEATURES), "--max-bad-fraction", "0.2")
-    found = {entry.path: entry.reason for entry in dataset.quarantine()}
+    found = {entry.path: entry.reason for entry in quarantined(dataset)}
     assert found == {
         "a.parquet/0000002": "empty",
         "a.parquet/0000003": "empty",
@@ -222,9 +223,9 @@ def test_a_table_that_is_cut_is_refused_and_one_that_is_damaged_inside_loses_its
     middle = data.index(images(animals)[4 * 7].read_bytes()) + 30
     source.write_bytes(data[:middle] + b"????" + data[middle + 4 :])
     dataset = ingest(shards, "--max-bad-fraction", "0.2")
-    found = [(entry.path.split("/")[-1][:7], entry.reason) for entry in dataset.quarantine()][1:]
+    found = [(entry.path.split("/")[-1][:7], entry.reason) for entry in quarantined(dataset)][1:]
     assert found == [(f"{row:07d}", "unreadable") for row in range(6, 11)]
-    assert "is damaged from row 6 on (" in dataset.quarantine()[1].detail
+    assert "is damaged from row 6 on (" in quarantined(dataset)[1].detail
     assert len(dataset.samples()) == 55
 
 
@@ -240,7 +241,7 @@ def test_every_cut_and_flipped_byte_is_refused_or_in_the_ledger(whole: Path, ref
         assert code in (0, 2)
         if code == 0:
             dataset = open_dataset(folder / "dataset")
-            assert len(dataset.samples()) + len(dataset.quarantine()) == 60
+            assert len(dataset.samples()) + len(quarantined(dataset)) == 60
 
 
 def test_a_table_of_images_in_an_archive_is_refused_in_words(

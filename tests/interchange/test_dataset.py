@@ -13,10 +13,11 @@ from components.interchange import stored_images as module
 from components.interchange.dataset import Split, open_dataset
 from components.interchange.errors import BadInput
 from components.interchange.ledgers import (
+    QUARANTINE_SCHEMA,
     Quarantined,
     Sample,
-    read_quarantine,
     read_samples,
+    read_table,
     write_quarantine,
     write_samples,
 )
@@ -141,7 +142,7 @@ def test_the_ledgers_come_back(tmp_path: Path) -> None:
     write_samples(place, samples)
     write_quarantine(place, quarantined)
     assert read_samples(place) == samples
-    assert read_quarantine(place) == quarantined[::-1]
+    assert read_table(place / "quarantine.parquet", QUARANTINE_SCHEMA) == quarantined[::-1]
 
 
 def test_a_ledger_of_before_colour_profiles_is_read(tmp_path: Path) -> None:
@@ -156,7 +157,7 @@ def test_a_ledger_of_before_colour_profiles_is_read(tmp_path: Path) -> None:
 def test_empty_ledgers_come_back(tmp_path: Path) -> None:
     write_samples(tmp_path, [])
     write_quarantine(tmp_path, [])
-    assert read_samples(tmp_path) == read_quarantine(tmp_path) == []
+    assert read_samples(tmp_path) == read_table(tmp_path / "quarantine.parquet", QUARANTINE_SCHEMA) == []
 
 
 def test_samples_and_originals_belong_together(tiny_dataset: Path) -> None:
