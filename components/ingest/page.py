@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from statistics import median
 
 from components.ingest.files import SourceFile
@@ -56,7 +57,7 @@ def ingest_page(
         Section("Sizes, formats, colours", _properties(pictures, statistics)),
         Section("Storage", [Text(sentence) for sentence in storage]),
         Section("Left out", left_out if quarantined else [Text("None.")]),
-        Section("One picture under several labels", _sets(placement.conflicts, placement)),
+        Section("One picture under several labels", _sets(_telling(placement.conflicts), placement)),
         Section("Look-alikes", _sets(_telling(placement.families), placement)),
         Section(
             "Copies",
@@ -130,12 +131,20 @@ def _reasons(quarantined: Sequence[Quarantined]) -> Table:
 
 
 def _left_out(quarantined: Sequence[Quarantined]) -> Table:
-    shown = sorted(quarantined, key=lambda entry: (entry.reason, entry.path))[:FILES_SHOWN]
+    """The first of each reason, so that a thousand copies hide no broken file."""
+    by_reason = groupby(sorted(quarantined, key=_by_reason), lambda entry: entry.reason)
+    ranked = [(rank, entry) for _, entries in by_reason for rank, entry in enumerate(entries)]
+    first = sorted(ranked, key=lambda pair: pair[0])[:FILES_SHOWN]
+    shown = sorted((entry for _, entry in first), key=_by_reason)
     rest = len(quarantined) - len(shown)
     caption = f"{rest:,} more are in quarantine.parquet." if rest else ""
     return Table(
         ["file", "reason", "found"], [[one.path, one.reason, one.detail] for one in shown], caption, words=True
     )
+
+
+def _by_reason(entry: Quarantined) -> tuple[str, str]:
+    return entry.reason, entry.path
 
 
 def _left_out_pictures(
@@ -167,13 +176,13 @@ def _glimpse(path: str, file: SourceFile) -> page.Picture | None:
     return None if pixels_HWC is None else page.Picture(page.picture_uri(pixels_HWC, PICTURE_PX), [path])
 
 
-def _telling(families: Sequence[list[Picture]]) -> list[list[Picture]]:
-    """Families of several labels first, each with one picture of another label in the second place."""
+def _telling(sets: Sequence[list[Picture]]) -> list[list[Picture]]:
+    """Sets of several labels first, each with one picture of another label in the second place."""
     found = []
-    for first, *others in families:
+    for first, *others in sets:
         others.sort(key=lambda one: one.source.label == first.source.label)
         found.append([first, *others])
-    return sorted(found, key=lambda family: family[0].source.label == family[1].source.label)
+    return sorted(found, key=lambda alike: alike[0].source.label == alike[1].source.label)
 
 
 def _sets(sets: Sequence[list[Picture]], placement: Placement) -> list[Block]:

@@ -56,6 +56,20 @@ def test_files_of_a_wrong_shape_are_shown_where_they_decode(animals: Path, inges
     assert all(f"{name}</" in left_out for name in ("cat/long.jpg", "dog/tiny.png", "dog/long and cut.png"))
 
 
+def test_many_copies_hide_neither_a_broken_file_nor_another_label(animals: Path, ingest) -> None:
+    for number in range(60):
+        shutil.copy(animals / "cat" / "00.png", animals / "cat" / f"a copy {number}.png")
+        shutil.copy(animals / "dog" / "00.png", animals / "dog" / f"a copy {number}.png")
+    shutil.copy(animals / "cat" / "00.png", animals / "dog" / "zz.png")
+    (animals / "dog" / "broken.png").touch()
+    html = (ingest(animals).folder.with_name("dataset-report") / "report.html").read_text()
+    table = html.split('<table class="words">')[1].split("</table>")[0]
+    assert table.count("<tr>") - 1 == 50 and table.count("<td>duplicate</td>") == 24
+    assert "dog/broken.png" in table
+    conflicts = html.split("One picture under several labels</h2>")[1].split("</section>")[0]
+    assert "cat, left out" in conflicts and "dog, left out" in conflicts
+
+
 def test_no_glimpse_is_taken_of_what_would_fill_the_memory() -> None:
     file = io.BytesIO()
     Image.new("1", (100_000, 400)).save(file, "PNG")
