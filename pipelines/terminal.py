@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.interchange.errors import on_one_line
+
 if TYPE_CHECKING:
     from pipelines.plan import Planned
     from pipelines.predict import Answer
@@ -115,9 +117,8 @@ def as_json(content: Any) -> None:
 
 def _on_one_line(name: str) -> str:
     """A name with what would break the line, or steer the terminal, escaped, and what it has no bytes for."""
-    shown = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in name)
     encoding = sys.stdout.encoding or "utf-8"
-    return shown.encode(encoding, "backslashreplace").decode(encoding)
+    return on_one_line(name).encode(encoding, "backslashreplace").decode(encoding)
 
 
 def columns(names: Sequence[str], rows: Iterable[dict[str, Any]], headings: Sequence[str] = ()) -> None:

@@ -1,11 +1,13 @@
 """What ingest found, as a refusal, as rows and as details of its report."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from components.ingest.layouts import SourceImage
 from components.ingest.placement import Placement
 from components.ingest.splits import Earlier
+from components.interchange.dataset import SPLITS
 from components.interchange.errors import BadInput, listed
 from components.interchange.ledgers import Quarantined, Sample
 from components.interchange.report import Row
@@ -36,6 +38,45 @@ def check_bad_fraction(quarantined: Iterable[Quarantined], num_sources: int, max
             f"{max_bad_fraction:g}: {listed(f'{entry.path} ({entry.reason}: {entry.detail})' for entry in bad)}. "
             "Mend or remove them, or raise --max-bad-fraction."
         )
+
+
+def check_counts(
+    counts: Mapping[str, Mapping[str, int]],
+    largest_family: int,
+    quarantined: Iterable[Quarantined],
+    sources: Iterable[SourceImage],
+) -> None:
+    """BadInput when a class has no image in train, val or test; it says what was left out of the class."""
+    short = [label for label in counts["train"] if not all(counts[split][label] for split in SPLITS)]
+    if not short:
+        return
+    by_path = {entry.path: entry for entry in quarantined}
+    left_out = defaultdict[str, list[Quarantined]](list)
+    for source in sources:
+        if source.path in by_path:
+            left_out[source.label].append(by_path[source.path])
+    found = listed(
+        f"{label} ({', '.join(f'{split} {counts[split][label]}' for split in SPLITS)}{_also_left_out(left_out[label])})"
+        for label in short
+    )
+    number = sum(sum(by_class.values()) for by_class in counts.values())
+    alike = (
+        f" {largest_family} images look alike and stand on one side: a lower --max-near-bits parts them."
+        if largest_family > MAX_FAMILY * number
+        else ""
+    )
+    raise BadInput(
+        f"{len(short)} classes have too few images for the split: {found}. Expected at least one in each of train, "
+        "val and test: add images, change --val-fraction or --test-fraction, or give splits in a manifest."
+        f"{alike}"
+    )
+
+
+def _also_left_out(entries: Sequence[Quarantined]) -> str:
+    if not entries:
+        return ""
+    path, reason, detail = min(entries)
+    return f"; left out {len(entries)}, first {path}: {reason}, {detail}"
 
 
 def rows(

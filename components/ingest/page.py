@@ -6,9 +6,9 @@ from itertools import groupby
 from statistics import median
 
 from components.ingest.files import SourceFile
+from components.ingest.layouts import SourceImage
 from components.ingest.pictures import Picture, stored_pixels
 from components.ingest.placement import Placement
-from components.ingest.reading import ODD_SHAPES
 from components.interchange import page
 from components.interchange.dataset import SPLITS, ChannelStatistics, SplitName
 from components.interchange.ledgers import Quarantined
@@ -17,6 +17,7 @@ from components.interchange.pixels import BrokenImage, glimpse
 
 EXAMPLES, CLASSES_SHOWN, SETS_SHOWN, FILES_SHOWN, PICTURE_PX = 4, 24, 12, 50, 128
 PROFILES_SHOWN = 8
+ODD_SHAPES = ("too small", "too elongated")  # Reasons to refuse a file that may well decode.
 Counts = Mapping[str, Mapping[str, int]]
 
 
@@ -25,7 +26,7 @@ def ingest_page(
     usable: Sequence[Picture],
     placement: Placement,
     quarantined: Sequence[Quarantined],
-    odd: Mapping[str, SourceFile],
+    unusable: Mapping[str, SourceImage],
     counts: Counts,
     val_fraction: float,
     test_fraction: float,
@@ -35,13 +36,13 @@ def ingest_page(
 ) -> str:
     """The page as HTML; the pictures' pixels must still be there to read.
 
-    `usable` are all that could be decoded, also those that were left out then; `odd` are files of wrong shapes, by
-    path. The fractions are those asked for; `storage` says how the images are kept.
+    `usable` are all that could be decoded, also those that were left out then; `unusable` are images that could
+    not, by path. The fractions are those asked for; `storage` says how the images are kept.
     """
     asked = {"train": 1 - val_fraction - test_fraction, "val": val_fraction, "test": test_fraction}
     pictures = [picture for split in SPLITS for picture in placement.sides[split]]
     classes = list(counts["train"])
-    left_out = [_reasons(quarantined), _left_out(quarantined), *_left_out_pictures(quarantined, usable, odd)]
+    left_out = [_reasons(quarantined), _left_out(quarantined), *_left_out_pictures(quarantined, usable, unusable)]
     lead = f"{len(pictures):,} images of {len(classes)} classes; {len(quarantined):,} of {num_files:,} files left out."
     figures = [
         KeyFigure("images", f"{len(pictures):,}"),
@@ -148,18 +149,18 @@ def _by_reason(entry: Quarantined) -> tuple[str, str]:
 
 
 def _left_out_pictures(
-    quarantined: Sequence[Quarantined], usable: Sequence[Picture], odd: Mapping[str, SourceFile]
+    quarantined: Sequence[Quarantined], usable: Sequence[Picture], unusable: Mapping[str, SourceImage]
 ) -> list[Block]:
     """For each reason the first pictures that were left out for it, where they can be decoded."""
     decoded = {one.source.path: one for one in usable}
     by_reason: dict[str, list[str]] = {}
     for entry in sorted(quarantined):
-        if entry.path in decoded or (entry.path in odd and entry.reason in ODD_SHAPES):
+        if entry.path in decoded or (entry.path in unusable and entry.reason in ODD_SHAPES):
             by_reason.setdefault(entry.reason, []).append(entry.path)
     found: list[Block] = []
     for reason, paths in sorted(by_reason.items()):
         shown = [
-            _picture(decoded[path], [path]) if path in decoded else _glimpse(path, odd[path])
+            _picture(decoded[path], [path]) if path in decoded else _glimpse(path, unusable[path].file)
             for path in paths[:EXAMPLES]
         ]
         if pictures := [one for one in shown if one is not None]:

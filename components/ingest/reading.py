@@ -19,20 +19,18 @@ from components.interchange.progress import progress
 from components.interchange.s3_objects import SCHEME
 from components.interchange.stored_images import Encoding
 
-ODD_SHAPES = ("too small", "too elongated")  # Reasons to refuse a file that may well decode.
-
 
 class Found(NamedTuple):
     """All files of a source: pictures that can be used, sorted by path, and files that cannot; its classes, sorted.
 
-    `odd` are the files of wrong shapes, by path: they may well decode.
+    `unusable` are those of `broken` that have a label, by path.
     """
 
     num_files: int
     classes: list[str]
     pictures: list[Picture]
     broken: list[Quarantined]
-    odd: dict[str, SourceFile]
+    unusable: dict[str, SourceImage]
 
 
 def found_in(listing: Listing, entries: Sequence[Picture | Quarantined]) -> Found:
@@ -40,12 +38,12 @@ def found_in(listing: Listing, entries: Sequence[Picture | Quarantined]) -> Foun
     pictures = [entry for entry in entries if isinstance(entry, Picture)]
     broken = listing.unusable + [entry for entry in entries if isinstance(entry, Quarantined)]
     classes = sorted({image.label for image in listing.images})
-    odd = {
-        image.path: image.file
+    unusable = {
+        image.path: image
         for image, entry in zip(listing.images, entries, strict=True)
-        if isinstance(entry, Quarantined) and entry.reason in ODD_SHAPES
+        if isinstance(entry, Quarantined)
     }
-    return Found(len(listing.images) + len(listing.unusable), classes, pictures, broken, odd)
+    return Found(len(listing.images) + len(listing.unusable), classes, pictures, broken, unusable)
 
 
 def listed(spec: Reading, scratch: Path) -> Listing:

@@ -3,12 +3,13 @@
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 from components.ingest.drift import drift_rows, drift_warnings
 from components.ingest.earlier import Before, frozen_test
 from components.ingest.encoding import Choice, Cost, difference_from, encoded_as
-from components.ingest.findings import check_bad_fraction, details, likeness_rows, rows, warnings
+from components.ingest.findings import check_bad_fraction, check_counts, details, likeness_rows, rows, warnings
 from components.ingest.kept import Kept, original_of
 from components.ingest.layouts import SourceImage
 from components.ingest.missing_split import with_all_splits
@@ -20,7 +21,7 @@ from components.ingest.reading import Found
 from components.ingest.seen import Place
 from components.ingest.shards import WrittenSplit, write_split
 from components.ingest.spec import Reading, Settling
-from components.ingest.splits import Policy, check_counts, count
+from components.ingest.splits import Policy, count
 from components.ingest.statistics import channel_statistics
 from components.interchange.artifact import write_card
 from components.interchange.dataset import ORIGINALS_FOLDER, SPLITS, ChannelStatistics, SplitName
@@ -76,7 +77,8 @@ def settle(spec: Settling, reading: Reading, found: Found, before: Before, kept:
     placement = placed(pictures, before.images, policy, spec.on_conflict)
     sides, quarantined = placement.sides, found.broken + placement.quarantined
     counts = count(((split, one.source.label) for split, side in sides.items() for one in side), found.classes)
-    check_counts(counts, placement.largest_family)
+    sources = chain(found.unusable.values(), (picture.source for picture in pictures))
+    check_counts(counts, placement.largest_family, quarantined, sources)
     written = {
         split: write_split(spec.dataset, split, side, found.classes, choice.encoding, kept)
         for split, side in sides.items()
@@ -92,7 +94,7 @@ def settle(spec: Settling, reading: Reading, found: Found, before: Before, kept:
         pictures,
         placement,
         quarantined,
-        found.odd,
+        found.unusable,
         counts,
         spec.val_fraction,
         spec.test_fraction,

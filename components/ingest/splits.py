@@ -212,22 +212,3 @@ def count(labels: Iterable[tuple[SplitName, str]], classes: Sequence[str]) -> di
     for split, label in labels:
         counts[split][label] += 1
     return counts
-
-
-def check_counts(counts: Mapping[str, Mapping[str, int]], largest_family: int) -> None:
-    """BadInput when a class has no image in train, val or test."""
-    short = [label for label in counts["train"] if not all(counts[split][label] for split in SPLITS)]
-    if short:
-        found = listed(
-            f"{label} ({', '.join(f'{split} {counts[split][label]}' for split in SPLITS)})" for label in short
-        )
-        alike = (
-            f" {largest_family} images look alike and stand on one side: a lower --max-near-bits parts them."
-            if largest_family > sum(map(sum, (by_class.values() for by_class in counts.values()))) / 10
-            else ""
-        )
-        raise BadInput(
-            f"{len(short)} classes have too few images for the split: {found}. Expected at least one in each of train, "
-            "val and test: add images, change --val-fraction or --test-fraction, or give splits in a manifest."
-            f"{alike}"
-        )

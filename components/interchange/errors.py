@@ -43,9 +43,14 @@ def what_is_wrong(error: ValueError) -> str:
 
 def listed(offenders: Iterable[object]) -> str:
     """All offenders in one line, capped at five and counted: `a, b, c, d, e and 7 more`."""
-    names = [str(name) for name in offenders]
+    names = [on_one_line(str(name)) for name in offenders]
     shown = ", ".join(names[:SHOWN])
     return shown if len(names) <= SHOWN else f"{shown} and {len(names) - SHOWN} more"
+
+
+def on_one_line(name: str) -> str:
+    """A name with what would break the line, or steer the terminal, escaped."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in name)
 
 
 def near(word: str, known: Iterable[str]) -> str:

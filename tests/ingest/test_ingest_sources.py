@@ -190,6 +190,22 @@ def test_a_class_with_too_few_images_for_the_split_is_named(animals: Path, refus
     assert "Expected at least one in each of train, val and test: add images" in message
 
 
+def test_a_name_with_line_breaks_stays_on_its_line(animals: Path, refused) -> None:
+    (animals / "cat" / "a\nb\x1b[31m.png").touch()
+    assert "cat/a\\nb\\x1b[31m.png (empty: the file has no bytes)" in refused(animals, "--max-bad-fraction", "0")
+
+
+def test_what_was_left_out_of_a_class_that_is_too_small_is_told(animals: Path, refused) -> None:
+    lines = [f"{path},{label}" for path, label in rows(animals)]
+    lines += [f"cat/{number:02d}.png,tiger" for number in range(3)]
+    message = refused(manifest(animals, ["image,label", *lines]))
+    assert "tiger (train 0, val 0, test 0; left out 3, first cat/00.png: conflicting label, the same bytes" in message
+    for file in sorted((animals / "dog").iterdir()):
+        file.write_bytes(b"")
+    message = refused(animals, "--max-bad-fraction", "1")
+    assert "dog (train 0, val 0, test 0; left out 30, first dog/00.png: empty, the file has no bytes)" in message
+
+
 def test_a_small_class_has_an_image_on_every_side(animals: Path, ingest, caplog: pytest.LogCaptureFixture) -> None:
     for file in sorted((animals / "dog").iterdir())[4:]:
         file.unlink()
