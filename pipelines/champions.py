@@ -22,6 +22,10 @@ from pipelines.store import existing_store
 
 def model_folder(model: str, store: str) -> Path:
     """The folder of an onnx_model artifact: the one given, or the champion of `champion:NAME` in a store."""
+    if "://" in model:
+        raise BadInput(
+            f"--model {model}: expected a folder on a disk, or champion:NAME with the --store that it is in."
+        )
     if not model.startswith("champion:"):
         return Path(model)
     name = model.removeprefix("champion:")
@@ -71,7 +75,10 @@ def pull(store: str, model_name: str, to: Path) -> EarlierRecord:
     record, _ = _pointer(blobs, model_name)
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise BadInput(f"--to {to} is there already. Expected a folder that is new or empty.")
-    to.absolute().parent.mkdir(parents=True, exist_ok=True)
+    try:
+        to.absolute().parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"--to {to}: its folder cannot be made ({error.strerror}: {error.filename}).") from None
     blobs.fetch_folder(model_prefix(record.digest), to.absolute())
     found = digest(to)
     if found != record.digest:

@@ -39,7 +39,7 @@ RESUMES = "the same command goes on after the last step that was done"
 @contextmanager
 def exit_codes() -> Iterator[None]:
     """Errors that a user can mend become one line and an exit code; a crash keeps its traceback."""
-    from components.interchange.errors import BadInput, disk_is_full
+    from components.interchange.errors import BadInput, disk_is_full, refused_by_the_system
 
     try:
         yield
@@ -47,9 +47,12 @@ def exit_codes() -> Iterator[None]:
         print(f"graft: {error}", file=sys.stderr)
         raise typer.Exit(2) from None
     except Exception as error:
-        if not disk_is_full(error):
+        words = refused_by_the_system(error)
+        if disk_is_full(error):
+            words = f"no space left on the disk ({error}); nothing was published. Make room."
+        if not words:
             raise
-        print(f"graft: no space left on the disk ({error}); nothing was published. Make room.", file=sys.stderr)
+        print(f"graft: {words}", file=sys.stderr)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
         print(f"graft: interrupted; {RESUMES}", file=sys.stderr)

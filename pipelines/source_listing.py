@@ -82,20 +82,25 @@ def _listed(objects: list[S3Object], folder: str, more: str = "") -> dict[str, A
 
 
 def _folder(place: Path, named: str) -> dict[str, Any]:
-    files = sorted(_files(place, set()))
+    files = sorted(files_below(place))
     if not files:
         raise BadInput(f"{named} is an empty folder. Expected a subfolder with images for every class.")
     return _listing(place, files)
 
 
-def _files(folder: Path, parents: set[str]) -> Iterator[Path]:
-    """All files below; links to folders are followed unless they lead back."""
+def files_below(folder: Path, parents: frozenset[str] = frozenset()) -> Iterator[Path]:
+    """All files below, and folders that cannot be listed; links to folders are followed unless they lead back."""
     here = os.path.realpath(folder)
     if here in parents:
         return
-    for child in folder.iterdir():
-        if child.is_dir():
-            yield from _files(child, {*parents, here})
+    try:
+        children = list(folder.iterdir())
+    except PermissionError:
+        yield folder
+        return
+    for child in children:
+        if os.path.isdir(child):  # noqa: PTH112  Path.is_dir raises where its folder may be listed and not entered.
+            yield from files_below(child, parents | {here})
         else:
             yield child
 
@@ -103,7 +108,7 @@ def _files(folder: Path, parents: set[str]) -> Iterator[Path]:
 def _listing(root: Path, files: list[Path], more: str = "") -> dict[str, Any]:
     lines = hashlib.sha256(more.encode("utf-8", "surrogateescape"))
     for file in files:
-        status = file.stat() if file.exists() else None
+        status = file.stat() if os.path.exists(file) else None  # noqa: PTH110  As above.
         line = f"{os.path.relpath(file, root)}\0{status and status.st_size}\0{status and status.st_mtime_ns}\n"
         lines.update(line.encode("utf-8", "surrogateescape"))
     return {"files": len(files), "listing": lines.hexdigest()}

@@ -37,6 +37,7 @@ def open_archive(path: Path, shown: str | None = None) -> Archive:
     Members with absolute names or `..` are unusable: quarantined under the names they have.
     """
     name = path.name.lower()
+    path.open("rb").close()  # zipfile takes one that we may not read for one that is damaged.
     try:
         if name.endswith(ZIP_SUFFIX):
             files, folders = zip_members(path)

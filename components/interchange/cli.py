@@ -26,7 +26,14 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from components import __version__
 from components.interchange.artifact import RUN_FILE, digest, to_json
 from components.interchange.blobs import open_blobs
-from components.interchange.errors import BadInput, disk_is_full, listed, memory_ran_out, near
+from components.interchange.errors import (
+    BadInput,
+    disk_is_full,
+    listed,
+    memory_ran_out,
+    near,
+    refused_by_the_system,
+)
 from components.interchange.executor_output import given_folders, write_executor_output
 from components.interchange.heartbeat import beating
 from components.interchange.ranks import first_to_say, is_first
@@ -159,7 +166,7 @@ def main(spec_type: type[Spec], argv: Sequence[str] | None = None) -> int:
             words = f"no space left on the disk ({error}); nothing was published. Make room."
         elif memory_ran_out(error):
             words = f"memory ran out ({error}); nothing was published. Take more of it, or a smaller backbone or batch."
-        else:
+        elif not (words := refused_by_the_system(error)):
             raise
     if first_to_say(f"{name}: {words}"):
         print(f"{name}: {words}", file=sys.stderr)

@@ -25,6 +25,14 @@ def disk_is_full(error: BaseException | None) -> bool:
     return False
 
 
+def refused_by_the_system(error: BaseException) -> str:
+    """In a line, which file the system refuses to read or write, and why; empty where an error is another one."""
+    if not isinstance(error, OSError) or error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return ""
+    found = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    return f"{found}. Whoever runs this must be allowed to read, or write, there."
+
+
 def memory_ran_out(error: BaseException) -> bool:
     """Whether an error is for want of memory, the machine's or a GPU's.
 

@@ -16,6 +16,7 @@ import pytest
 from components.ingest.archives import open_archive
 from components.ingest.random_access import GzipFile
 from components.interchange.errors import BadInput
+from tests.permissions import permissions_hold
 from tests.quarantine import quarantined
 
 KINDS = {"zip": ".zip", "tar": ".tar", "gztar": ".tar.gz"}
@@ -256,6 +257,14 @@ def test_what_is_no_archive_is_refused(animals: Path, refused, suffix: str) -> N
     path = animals / f"wrong{suffix}"
     path.write_bytes((animals / "cat" / "00.png").read_bytes())
     assert "cannot be read as an archive (" in refused(path)
+
+
+@pytest.mark.parametrize("kind", ["zip", "gztar"])
+def test_an_archive_that_may_not_be_read_is_not_called_damaged(animals: Path, refused, kind: str) -> None:
+    path = packed(animals, kind)
+    path.chmod(0o000)
+    with permissions_hold():
+        assert refused(path).startswith(f"{path}: Permission denied. Whoever runs this must be allowed to read")
 
 
 def test_archives_of_other_kinds_and_of_archives_are_refused(animals: Path, refused, tmp_path: Path) -> None:

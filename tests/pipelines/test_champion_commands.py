@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from components.interchange.artifact import digest
 from pipelines.cli import app
+from tests.permissions import permissions_hold
 from tests.promote.test_rollback import promoted
 
 
@@ -52,3 +53,22 @@ def test_without_a_champion_every_command_says_so(tmp_path: Path, command: str) 
     assert code == 2
     assert f"--store {tmp_path}/none: there is no such folder." in err
     assert not (tmp_path / "none").exists()
+
+
+def test_what_the_system_refuses_is_a_line(tmp_path: Path) -> None:
+    store = str(tmp_path / "store")
+    promoted(tmp_path, store, "a")
+    (tmp_path / "a file").touch()
+    (tmp_path / "closed").mkdir(mode=0o500)
+    pull = ["champion", "pull", "--store", store, "--to"]
+    code, _, err = graft(*pull, str(tmp_path / "a file" / "out"))
+    assert code == 2 and "its folder cannot be made" in err
+    with permissions_hold():
+        code, _, err = graft(*pull, str(tmp_path / "closed" / "out"))
+    assert code == 2
+    assert f"graft: {tmp_path}/closed/" in err and "Permission denied. Whoever runs this must be allowed" in err
+    assert graft("predict", "x.png", "--model", "s3://bucket/model")[::2] == (
+        2,
+        "graft: --model s3://bucket/model: expected a folder on a disk, or champion:NAME with the --store that it is "
+        "in.\n",
+    )

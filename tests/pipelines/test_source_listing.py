@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.interchange.errors import BadInput
-from pipelines.source_listing import source_listing
+from pipelines.source_listing import files_below, source_listing
+from tests.permissions import permissions_hold
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,19 @@ def images(tmp_path: Path) -> Path:
         (tmp_path / "images" / name).parent.mkdir(parents=True)
         (tmp_path / "images" / name).write_bytes(name.encode())
     return tmp_path / "images"
+
+
+@pytest.mark.parametrize(("mode", "found"), [(0o000, "dog"), (0o444, "dog/b.png")])
+def test_a_folder_that_cannot_be_listed_or_entered_counts_and_leaves_the_others(
+    images: Path, mode: int, found: str
+) -> None:
+    before = source_listing(str(images), "image")
+    (images / "dog").chmod(mode)
+    with permissions_hold():
+        assert {path.relative_to(images).as_posix() for path in files_below(images)} == {"cat/a.png", found}
+        assert source_listing(str(images), "image") != before
+    (images / "dog").chmod(0o755)
+    assert source_listing(str(images), "image") == before
 
 
 def manifest(images: Path, name: str, label: str) -> Path:
