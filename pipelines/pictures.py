@@ -1,12 +1,15 @@
 """Where the images to predict lie: files, folders and s3:// URIs, each read only when it is its turn."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import chain
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
+from components.ingest.trees import is_litter
 from components.interchange.errors import BadInput
 from components.interchange.s3_objects import SCHEME, Bucket, ObjectChanged, S3Object, bucket_and_key
+from pipelines.source_listing import files_below
 
 
 class Picture(NamedTuple):
@@ -17,7 +20,7 @@ class Picture(NamedTuple):
 
 
 def found_in(images: Sequence[str]) -> Iterator[Picture]:
-    """The images of files, folders and URIs, in order; a folder's sorted by path, without hidden ones.
+    """The images of files, folders and URIs, in order; a folder's sorted by path, without what file managers leave.
 
     BadInput at once on none at all and on empty folders; a file that is not there is only found out when it is read.
     """
@@ -30,14 +33,16 @@ def found_in(images: Sequence[str]) -> Iterator[Picture]:
 def _local(path: Path) -> list[Picture]:
     if not path.is_dir():
         return [Picture(str(path), path.read_bytes)]
-    files = [file for file in sorted(path.rglob("*")) if file.is_file() and not _hidden(file.relative_to(path))]
+    files = [file for file in sorted(files_below(path)) if file == path or not is_litter(str(file.relative_to(path)))]
     if not files:
         raise BadInput(f"the folder {path} holds no files. Expected images.")
-    return [Picture(str(file), file.read_bytes) for file in files]
+    return [Picture(str(file), partial(_content, file)) for file in files]
 
 
-def _hidden(path: PurePath) -> bool:
-    return any(part.startswith(".") for part in path.parts)
+def _content(file: Path) -> bytes:
+    if file.is_fifo() or file.is_socket():
+        raise BadInput("this is no file")  # Reading it might never end.
+    return file.read_bytes()
 
 
 def _remote(uri: str) -> list[Picture]:
@@ -45,7 +50,7 @@ def _remote(uri: str) -> list[Picture]:
     bucket, key = bucket_and_key(uri)
     inside = f"{key}/" if key else ""
     listed = [one for one in bucket.objects(inside) if not one.key.endswith("/")]
-    found = [_object(bucket, one) for one in listed if not _hidden(PurePosixPath(one.key.removeprefix(inside)))]
+    found = [_object(bucket, one) for one in listed if not is_litter(one.key.removeprefix(inside))]
     if not found and not key:
         raise BadInput(f"{uri} holds no objects. Expected images, or the URI of one.")
     return found or [Picture(uri, lambda: _as_it_is_now(bucket, key))]

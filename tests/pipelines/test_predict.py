@@ -20,6 +20,7 @@ from components.interchange.errors import BadInput
 from components.interchange.scoring import softmax
 from pipelines.cli import app
 from pipelines.predict import Unreadable, predict
+from tests.permissions import permissions_hold
 
 
 def golden_of(folder: Path) -> list[dict[str, object]]:
@@ -114,13 +115,33 @@ def test_an_unreadable_image_costs_the_others_nothing(tiny_onnx_model: Path, tmp
 
 
 def test_a_folder_gives_every_file_below_it_in_order(tiny_onnx_model: Path, tmp_path: Path) -> None:
-    names = ["b/2.png", "a.png", "b/1.png", ".hidden/no.png", "c/.no.png"]
+    names = ["b/2.png", "a.png", "b/1.png", ".hidden/no.png", "c/.no.png", "c/Thumbs.db"]
     for name in names:
-        picture(tmp_path / "images" / name)
+        (tmp_path / "images" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (60, 50)).save(tmp_path / "images" / name, "PNG")
     single = picture(tmp_path / "z.png")
     found = list(predict(tiny_onnx_model, [str(single), str(tmp_path / "images")], 3))
     expected = [single, *(tmp_path / "images" / name for name in ("a.png", "b/1.png", "b/2.png"))]
     assert [one.name for one in found] == [str(path) for path in expected]
+
+
+def test_a_folder_hides_nothing_that_it_leads_to(tiny_onnx_model: Path, tmp_path: Path) -> None:
+    """Neither what is linked nor what nobody may list is left out without a word, and a pipe has no end."""
+    picture(tmp_path / "elsewhere" / "1.png")
+    images = tmp_path / "images"
+    (images / "closed").mkdir(parents=True, mode=0o000)
+    (images / "linked").symlink_to(tmp_path / "elsewhere")
+    (images / "round").symlink_to(images)
+    os.mkfifo(images / "pipe")
+    with permissions_hold():
+        found = list(predict(tiny_onnx_model, [str(images)]))
+        refused, linked, pipe = [(Path(one.name).name, isinstance(one, Unreadable) and one.reason) for one in found]
+        (alone,) = predict(tiny_onnx_model, [str(images / "closed")])
+    (images / "closed").chmod(0o755)
+    assert refused == ("closed", "Permission denied")
+    assert linked == ("1.png", False)
+    assert pipe == ("pipe", "this is no file")
+    assert isinstance(alone, Unreadable) and alone.reason == "Permission denied"
 
 
 def test_images_of_a_bucket(tiny_onnx_model: Path, tmp_path: Path, s3_store: str) -> None:
