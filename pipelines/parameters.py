@@ -65,8 +65,10 @@ def _value(spec: type[Spec], name: str, text: str, assignment: str) -> Any:
         try:
             return _adapter(spec, name).validate_python(value)
         except ValidationError as error:
-            faults.append(_words(error))
-    raise BadInput(f"--set {assignment}: {faults[0]}, got {text!r}.")
+            faults.append(error)
+    # Of a list the last reading is the one that was meant.
+    told = faults[-1] if faults[0].errors()[0]["type"] == "tuple_type" else faults[0]
+    raise BadInput(f"--set {assignment}: {_words(told)}, got {text!r}.")
 
 
 def _adapter(spec: type[Spec], name: str) -> TypeAdapter[Any]:
@@ -75,7 +77,10 @@ def _adapter(spec: type[Spec], name: str) -> TypeAdapter[Any]:
 
 
 def _words(error: ValidationError) -> str:
-    message = error.errors()[0]["msg"]
+    faults = error.errors()
+    if faults[0]["type"] == "missing":  # The last places of a list that has a fixed length.
+        return f"expected {int(faults[-1]['loc'][-1]) + 1} values"
+    message = faults[0]["msg"]
     return message[:1].lower() + message[1:]
 
 

@@ -210,7 +210,7 @@ def _difference(earlier: Mapping[str, Any] | None, now: Mapping[str, Any]) -> st
             changes += [_change(part, name, was.get(name), value.get(name)) for name in names]
         else:
             changes.append(_change(part, "", was, value))
-    return f"changed: {listed(changes)}" if changes else "not run before"
+    return f"changed: {listed(dict.fromkeys(changes))}" if changes else "not run before"
 
 
 def _change(part: str, name: str, was: Any, now: Any) -> str:

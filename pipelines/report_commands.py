@@ -17,10 +17,14 @@ def report(
 ) -> None:
     """The path of a run's page. Data, training, evaluation, export, latency and the verdict stand on it."""
     with exit_codes():
+        from components.interchange.errors import BadInput
+        from components.interchange.s3_objects import SCHEME
         from pipelines.run_records import page_of
         from pipelines.store import existing_store
 
         path = page_of(existing_store(store), run)
         print(path)
-    if open_it:
-        typer.launch(path)
+        if open_it and path.startswith(SCHEME):
+            raise BadInput("--open: a browser shows pages on a disk only; copy this one there first.")
+        if open_it and typer.launch(path) != 0:
+            raise BadInput("--open: no browser could be started here.")

@@ -30,6 +30,14 @@ def test_the_path_of_the_page_is_printed(store: Store, arguments: list[str], run
     assert report(store, *arguments) == (0, str(store.root / "runs" / run / "report.html"), "")
 
 
+def test_a_page_in_a_bucket_is_not_given_to_a_browser(s3_store: str) -> None:
+    open_store(s3_store).blobs.put(f"runs/{NEWER}/report.html", b"<p>page</p>")
+    done = CliRunner().invoke(app, ["report", "--open", "--store", s3_store])
+    assert done.exit_code == 2
+    assert done.stdout.strip() == f"{s3_store}/runs/{NEWER}/report.html"
+    assert "--open: a browser shows pages on a disk only" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("run", "words"),
     [

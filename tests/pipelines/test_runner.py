@@ -64,6 +64,7 @@ def test_a_source_that_grew_is_read_where_it_is_new(request_: Request, tiny_sour
     ours, store = dataclasses.replace(request_, values=values), open_store(request_.store)
     perform(ours, store, "ingest", {})
     Image.new("RGB", (40, 40), "red").save(source / "red" / "new.png")
+    assert plan(ours, store)[0].why == "changed: source"
     grown = store.artifact(perform(ours, store, "ingest", {}).outputs["dataset"])
     facts = json.loads((grown / "run.json").read_text())
     assert (facts["files_read"], facts["files_known"]) == (1, 90)
