@@ -18,7 +18,7 @@ from components.export_onnx.code import code_digest
 from components.export_onnx.export import opset_of, to_onnx
 from components.export_onnx.files import load_graph, save, size_bytes
 from components.export_onnx.golden import write_golden
-from components.export_onnx.images import first_by_id
+from components.export_onnx.images import first_by_id, for_parity
 from components.export_onnx.parity import compare, findings
 from components.export_onnx.precisions import JUDGED_ON, Bench, Made, make, ship
 from components.export_onnx.rows import parity_rows, precision_rows
@@ -76,7 +76,7 @@ def run(spec: ExportOnnx, context: RunContext) -> dict[str, object]:
     log.info("exported opset=%s nodes=%d seconds=%.1f", opset_of(written), len(written.graph.node), export_s)
 
     _write_card(spec, card)
-    images = first_by_id(dataset.split("test"), spec.parity_samples, crop_px)
+    images = for_parity(dataset, spec.parity_samples, crop_px)
     reference_NC = _reference(pixels_to_logits, images.pixels_NHWC, device)
     found, not_started = in_every_setting(spec.onnx_model, images.pixels_NHWC, sizes)
     parity = compare(images.ids, images.labels_N, made.temperature, reference_NC, found)

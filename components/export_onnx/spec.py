@@ -23,7 +23,9 @@ class ExportOnnx(Spec):
     max_drop: float = param("Top-1 that a lower precision may lose against fp32", default=0.005, ge=0, le=1)
     calibration_samples: int = param("Val images that int8 is calibrated on", default=128, unit="images", ge=1)
     judged_samples: int = param("Val and test images to judge precisions on", default=2000, unit="images", ge=1)
-    parity_samples: int = param("Test images compared with torch", default=256, unit="images", ge=1)
+    parity_samples: int = param(
+        "Images compared with torch: of test, then of val and train", default=256, unit="images", ge=1
+    )
     tolerance: float = param("Largest logit difference that is no finding", default=1e-3, gt=0)
     golden_samples: int = param("Images that travel with the model", default=8, unit="images", ge=1)
     device: Literal["auto", "cpu", "cuda"] = param("Where torch computes the reference", default="auto")

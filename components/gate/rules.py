@@ -138,7 +138,7 @@ def flips(row: Row, max_flips: int, num_samples: int, ids: list[str]) -> Finding
     """Parity samples whose top-1 differs between torch and ONNX."""
     outcome, told = _held_against(row, max_flips)
     which = f": {listed(name[:SHORT_ID] for name in sorted(set(ids)))}" if ids else ""
-    found = f"the exported file answers {number(row):,} of {counted(num_samples, 'test images')} otherwise than torch"
+    found = f"the exported file answers {number(row):,} of {counted(num_samples, 'images')} otherwise than torch"
     return Finding(
         outcome, f"{found}, which {told} the budget of {max_flips:,} flips{which}", of_rule(row, "max_flips")
     )

@@ -156,7 +156,7 @@ def export(export: Report | None) -> list[Section]:
     lines: list[tuple[Tone, str]] = [("bad", f"not eligible: {reason}") for reason in because]
     notes = Notes(lines or [("good", "the file may be promoted")])
     found = {name: export.row(name) for name in ("opset", "parity_samples", "flips", "max_abs_diff", "model_bytes")}
-    labels = ("opset", "test images compared with torch", "answers that differ", "largest logit difference", "size")
+    labels = ("opset", "images compared with torch", "answers that differ", "largest logit difference", "size")
     whole = [[label, shown(row)] for label, row in zip(labels, found.values(), strict=True) if row is not None]
     parity = by_owner(_parity(export), PARITY, "parity with torch")
     blocks: list[Block] = [notes, Table(["", ""], whole), *([parity] if parity.rows else []), *_precisions(export)]

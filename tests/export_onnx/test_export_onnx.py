@@ -10,12 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from components.export_onnx.images import for_parity
 from components.export_onnx.spec import ExportOnnx
 from components.interchange import classifier
 from components.interchange.artifact import digest
 from components.interchange.cards import read_onnx_card
 from components.interchange.cli import main
-from components.interchange.dataset import open_dataset
+from components.interchange.dataset import SPLITS, open_dataset
 from components.interchange.lineage import LineageImage, read_images
 from components.interchange.onnx_model import logits_of, open_model
 from components.interchange.report import read_report
@@ -36,6 +37,17 @@ def test_file_says_opset_17_and_takes_raw_pixels(tiny_onnx_model: Path) -> None:
     for batch in (1, 3, 11):
         answer = session.run(None, {"pixels": np.zeros((batch, 32, 32, 3), np.uint8)})[0]
         assert answer.shape == (batch, 3)
+
+
+def test_a_small_test_set_is_filled_up_with_val_and_train(tiny_dataset: Path) -> None:
+    dataset = open_dataset(tiny_dataset)
+    ids = {name: sorted(dataset.split(name).ids) for name in SPLITS}
+    assert for_parity(dataset, 20, 32).ids == ids["test"][:20]
+    images = for_parity(dataset, 70, 32)
+    assert images.ids == ids["test"] + ids["val"] + ids["train"][:10]
+    assert images.pixels_NHWC.shape == (70, 32, 32, 3) and images.labels_N.shape == (70,)
+    train = dataset.split("train")
+    assert [train.labels_N[train.ids.index(name)] for name in images.ids[60:]] == images.labels_N[60:].tolist()
 
 
 def test_mean_and_std_are_as_wide_as_a_row(tiny_onnx_model: Path) -> None:
@@ -86,7 +98,7 @@ def test_report_of_a_faithful_export(tiny_onnx_model: Path) -> None:
     report = read_report(tiny_onnx_model.parent / "report")
     values = {row.name: row.value for row in report.rows}
     assert values["opset"] == 17
-    assert (values["parity_samples"], values["flips"]) == (30, 0)
+    assert (values["parity_samples"], values["flips"]) == (120, 0)  # Test has 30, val 30, train 60.
     assert 0 < values["max_abs_diff"] < 1e-4
     assert values["model_bytes"] == (tiny_onnx_model / "model.onnx").stat().st_size
     assert report.details["eligible"] is True
@@ -95,7 +107,7 @@ def test_report_of_a_faithful_export(tiny_onnx_model: Path) -> None:
     for setting in ("optimisation all, batch 1", "optimisation all, batch 32", "optimisation none, batch 32"):
         for name, most in (("max_abs_diff", 1e-4), ("ece_difference", 1e-3), ("nll_difference", 1e-4)):
             row = report.row(name, f"CPUExecutionProvider, {setting}")
-            assert row is not None and row.n == 30 and abs(row.value) < most
+            assert row is not None and row.n == 120 and abs(row.value) < most
 
 
 def test_floats_for_servers_that_want_them(

@@ -12,7 +12,7 @@ CALIBRATION, GAIN = "calibration error (ece) on test", "gain in test top1"
 
 def flips_of(found, told, budget):
     which = ": aaaaaaaaaaaa, bbbbbbbbbbbb" if found else ""
-    answers = f"the exported file answers {found} of 256 test images otherwise than torch"
+    answers = f"the exported file answers {found} of 256 images otherwise than torch"
     return f"{answers}, which is {told} the budget of {budget} flips{which}"
 
 
