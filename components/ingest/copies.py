@@ -23,13 +23,22 @@ class Distinct(NamedTuple):
 
 
 def without_copies(
-    pictures: Iterable[Picture], fixed: Mapping[str, SplitName | None], on_conflict: OnConflict
+    pictures: Iterable[Picture],
+    fixed: Mapping[str, SplitName | None],
+    groups_before: Mapping[str, str | None],
+    on_conflict: OnConflict,
 ) -> Distinct:
     """Keep one picture of each content: `duplicate`. Where their labels differ, none: `conflicting label`.
 
-    `fixed` is the split that a path has already, if any: the copy in test is kept before those in val and train, else
-    the first by path. With `on_conflict` `first`, labels that differ make no difference.
+    `fixed` is the split that a path has already, if any: the copy in test is kept before those in val and train, then
+    the one of the group that its id had, if that is known, else the first by path. With `on_conflict` `first`, labels
+    that differ make no difference.
     """
+
+    def place(one: Picture) -> tuple[int, bool, str]:
+        moved = one.source.group != groups_before.get(one.id, one.source.group)
+        return PRECEDENCE[fixed.get(one.source.path)], moved, one.source.path
+
     same: dict[tuple[str, int, int], list[Picture]] = defaultdict(list)
     for picture in pictures:
         same[picture.pixels_sha256, picture.stored_width_px, picture.stored_height_px].append(picture)
@@ -38,7 +47,7 @@ def without_copies(
         if len(alike) == 1:
             found.pictures.append(alike[0])
             continue
-        first, *others = sorted(alike, key=lambda one: (PRECEDENCE[fixed.get(one.source.path)], one.source.path))
+        first, *others = sorted(alike, key=place)
         labels = sorted({picture.source.label for picture in alike})
         if len(labels) > 1:
             found.conflicts.append([first, *others])

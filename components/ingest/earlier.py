@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -83,6 +83,17 @@ def frozen_test(manifest: str, image_column: str, split_column: str, pictures: S
             f"source: {listed(missing)}. Expected a whole test set: bring them back, or take them out of the manifest."
         )
     return frozenset(known[name] for name in names)
+
+
+def check_labels(manifest: str, frozen: Collection[str], conflicts: Iterable[Sequence[Picture]]) -> None:
+    """BadInput where images of a test manifest have several labels, so that they would be missing in the test set."""
+    torn = [alike for alike in conflicts if any(one.id in frozen for one in alike)]
+    if torn:
+        found = listed(" and ".join(f"{one.source.path} ({one.source.label})" for one in alike) for alike in torn)
+        raise BadInput(
+            f"{len(torn)} of the images of --test-manifest {manifest} have several labels in the source: {found}. "
+            "Expected a whole test set: mend the labels, or keep the first of each by --on-conflict first."
+        )
 
 
 def _bytes_of(manifest: str) -> bytes:

@@ -42,7 +42,7 @@ def placed(
         one.source.path: "test" if frozen and one.id in frozen else one.source.split or side_before(one.id, held)
         for one in pictures
     }
-    distinct = without_copies(pictures, fixed, on_conflict)
+    distinct = without_copies(pictures, fixed, {image.id: image.group for image in earlier}, on_conflict)
     members = [
         Member(one.id, one.source.path, one.source.group, one.source.split, one.look.phash) for one in distinct.pictures
     ]

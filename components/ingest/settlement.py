@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from components.ingest.drift import drift_rows, drift_warnings
-from components.ingest.earlier import Before, frozen_test
+from components.ingest.earlier import Before, check_labels, frozen_test
 from components.ingest.encoding import Choice, Cost, difference_from, encoded_as
 from components.ingest.findings import check_bad_fraction, check_counts, details, likeness_rows, rows, warnings
 from components.ingest.kept import Kept, original_of
@@ -75,6 +75,8 @@ def settle(spec: Settling, reading: Reading, found: Found, before: Before, kept:
     pictures = [encoded_as(picture, choice.encoding) for picture in found.pictures]
     pictures, policy = with_all_splits(pictures, _policy(spec, reading, pictures))
     placement = placed(pictures, before.images, policy, spec.on_conflict)
+    if spec.test_manifest is not None and policy.frozen and spec.on_conflict == "quarantine":
+        check_labels(spec.test_manifest, policy.frozen, placement.conflicts)
     sides, quarantined = placement.sides, found.broken + placement.quarantined
     counts = count(((split, one.source.label) for split, side in sides.items() for one in side), found.classes)
     sources = chain(found.unusable.values(), (picture.source for picture in pictures))

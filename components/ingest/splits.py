@@ -158,7 +158,7 @@ def _known_sides(
             is_frozen = frozen is not None and member.id in frozen
             known[member.id] = "test" if is_frozen else member.given or side_before(member.id, held)
     given = {key: {member.given for member in group if member.given} for key, group in together.items()}
-    _check_groups("the source puts images of one group into different splits", given)
+    _check_groups("the source puts images of one group into different splits", given, ", or leave it empty for them")
     before = {
         key: {held[name] for name in (key, *(key_of(member.id, None) for member in group)) if name in held}
         for key, group in together.items()
@@ -199,11 +199,11 @@ def check_given_to_frozen(members: Iterable[Member], frozen: Collection[str]) ->
         )
 
 
-def _check_groups(problem: str, splits: Mapping[str, set[SplitName]]) -> None:
+def _check_groups(problem: str, splits: Mapping[str, set[SplitName]], otherwise: str = "") -> None:
     torn = {key: sorted(found) for key, found in splits.items() if len(found) > 1}
     if torn:
         groups = listed(f"{key.removeprefix('group ')} ({', '.join(found)})" for key, found in sorted(torn.items()))
-        raise BadInput(f"{problem}: {groups}. Give each group one split, or leave the split column empty for it.")
+        raise BadInput(f"{problem}: {groups}. Give each of them one split in the split column{otherwise}.")
 
 
 def count(labels: Iterable[tuple[SplitName, str]], classes: Sequence[str]) -> dict[str, dict[str, int]]:

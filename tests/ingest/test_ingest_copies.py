@@ -48,6 +48,20 @@ def test_the_copy_in_test_is_the_one_that_stays(animals: Path, ingest) -> None:
     assert {sample.path: sample.split for sample in dataset.samples()}[in_test.path] == "test"
 
 
+def test_a_copy_in_another_group_moves_nothing_that_was_there(animals: Path, ingest) -> None:
+    names = [file.relative_to(animals).as_posix() for file in sorted(animals.rglob("*.png"))]
+    lines = ["image,label,group", *(f"{name},{name[:3]},{'' if '/0' in name else name[-5]}" for name in names)]
+    (animals / "all.csv").write_text("\n".join(lines))
+    before = ingest(animals / "all.csv", to="before")
+    side = {sample.path: sample.split for sample in before.samples()}
+    group = next(sample.group for sample in before.samples() if sample.group and sample.split != side["cat/00.png"])
+    shutil.copy(animals / "cat" / "00.png", animals / "a copy.png")
+    (animals / "all.csv").write_text("\n".join([*lines, f"a copy.png,cat,{group}"]))
+    after = ingest(animals / "all.csv", "--previous", str(before.folder), to="after")
+    assert after.samples() == before.samples()
+    assert found(after) == {"a copy.png": ("duplicate", "the same bytes as cat/00.png")}
+
+
 def test_look_alikes_stand_on_one_side_and_are_no_fault(animals: Path, ingest) -> None:
     for number in range(20):
         scene = picture(7000 + number, 64, 48).resize((320, 240), Image.Resampling.BICUBIC)
@@ -74,6 +88,11 @@ def test_the_test_set_of_an_earlier_dataset_can_be_frozen(animals: Path, ingest,
     (tmp_path / "test.csv").write_text("image\ncat/01.png\ndog/none.png\n")
     message = refused(animals, "--test-manifest", str(tmp_path / "test.csv"))
     assert "1 of the 2 images of --test-manifest" in message and "are not in the source: dog/none.png" in message
+    shutil.copy(animals / "cat" / "01.png", animals / "dog" / "a cat.png")
+    (tmp_path / "test.csv").write_text("image\ncat/01.png\ndog/01.png\n")
+    message = refused(animals, "--test-manifest", str(tmp_path / "test.csv"))
+    assert "have several labels in the source: cat/01.png (cat) and dog/a cat.png (dog)." in message
+    (animals / "dog" / "a cat.png").unlink()
     (tmp_path / "test.csv").write_text("image,split\ncat/01.png,\ndog/01.png,test\ndog/02.png,train\n")
     frozen = ingest(animals, "--test-manifest", str(tmp_path / "test.csv"), to="frozen")
     assert [s.path for s in frozen.samples() if s.split == "test"] == sorted(

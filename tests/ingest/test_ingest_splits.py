@@ -66,7 +66,7 @@ def test_a_given_split_wins_over_the_previous_one() -> None:
 def test_torn_groups_are_refused_by_name() -> None:
     with pytest.raises(BadInput, match=r"the source puts images of one group into different splits: g \(test, train\)"):
         splits_of([member(0, "g", "train"), member(1, "g", "test")])
-    with pytest.raises(BadInput, match=r"images of one group were in different splits before: g \(test, val\)"):
+    with pytest.raises(BadInput, match=r"different splits before: g \(test, val\)\. Give .* split column\."):
         splits_of([member(0, "g"), member(1, "g")], [before(0, "val"), before(1, "test")])
 
 
