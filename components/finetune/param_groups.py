@@ -50,7 +50,11 @@ def _layers_of(model: nn.Module, *, coarse: bool) -> tuple[dict[str, int | None]
     """Layer index of every parameter, 0 the stem, None the head; and the number of layers without the head."""
     if not hasattr(model, "group_matcher"):
         raise BadInput(f"{type(model).__name__} cannot group its layers (timm's group_matcher). Take another backbone.")
-    grouped = cast(dict[str, int], group_parameters(model, cast(Any, model).group_matcher(coarse=coarse), reverse=True))
+    try:
+        matcher = cast(Any, model).group_matcher(coarse=coarse)
+    except AssertionError:  # RDNet knows fine groups alone, and says so by this.
+        matcher = cast(Any, model).group_matcher(coarse=False)
+    grouped = cast(dict[str, int], group_parameters(model, matcher, reverse=True))
     found = cast(Any, model).pretrained_cfg["classifier"]
     heads = tuple(f"{name}." for name in ([found] if isinstance(found, str) else found))
     # timm puts what its rules do not name after the last block, where the head is as well.

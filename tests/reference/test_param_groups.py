@@ -79,6 +79,7 @@ def test_every_trainable_parameter_is_in_exactly_one_named_group(backbone: str, 
         ),
         ("mobilenetv3_large_100", {"conv_head": "late", "classifier": "head"}),
         ("convnext_tiny", {"stem": "early", "stages.3": "late", "head.norm": "late", "head.fc": "head"}),
+        ("rdnet_tiny", {"stem": "early", "dense_stages.3": "middle", "dense_stages.6": "late", "head.fc": "head"}),
     ],
 )
 def test_stages_follow_the_depth(backbone: str, expected: dict[str, str]) -> None:
