@@ -22,7 +22,7 @@ def class_change(champion: ChampionFacts, allowed: bool) -> Finding | None:
     row = Row(name="changed_classes", value=len(added) + len(removed), of="allow_class_change")
     if allowed:
         return Finding("holds", f"{words}; allowed by --allow-class-change", row)
-    return Finding("violated", f"{words}; allow it with --allow-class-change true", row)
+    return Finding("violated", f"{words}; allow it with gate's --allow-class-change true", row)
 
 
 def rolled_back(when: str | None, allowed: bool) -> Finding | None:

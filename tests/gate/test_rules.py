@@ -313,7 +313,7 @@ def test_changed_classes_keep_unless_allowed(judged):
 
     assert outcome[0] == "keep"
     assert reasons(outcome) == [
-        "the classes differ from the champion's: new d, gone e, f; allow it with --allow-class-change true"
+        "the classes differ from the champion's: new d, gone e, f; allow it with gate's --allow-class-change true"
     ]
 
 
