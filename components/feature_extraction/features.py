@@ -13,12 +13,16 @@ from torch import Tensor
 
 from components.interchange.classifier import PixelsToLogits
 from components.interchange.dataset import Split
+from components.interchange.errors import BadInput
 from components.interchange.inference import forward
 from components.interchange.progress import progress
 
 
 def extract(model: PixelsToLogits, split: Split, crop_px: int, batch_size: int, device: torch.device) -> Tensor:
-    """What the head would see of each image's centre crop: float32 [N, D] on `device`, in eval and inference mode."""
+    """What the head would see of each image's centre crop: float32 [N, D] on `device`, in eval and inference mode.
+
+    BadInput where that is no finite number.
+    """
     classifier = cast(Any, model.model)
     model.eval().to(device)
     starts = range(0, len(split), batch_size)
@@ -31,4 +35,11 @@ def extract(model: PixelsToLogits, split: Split, crop_px: int, batch_size: int, 
         maps = classifier.forward_features(model.normalise(part_NHWC))
         return cast(Tensor, classifier.forward_head(maps, pre_logits=True).float())
 
-    return torch.cat(forward(features, crops(), device))
+    features_ND = torch.cat(forward(features, crops(), device))
+    lost = int((~features_ND.isfinite().all(dim=1)).sum())
+    if lost:
+        raise BadInput(
+            f"the backbone's features of {lost} of {len(split)} {split.name} images are no finite numbers: its weights "
+            "are damaged, or are not those of this backbone. Take others (--weights)."
+        )
+    return features_ND

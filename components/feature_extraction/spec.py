@@ -26,7 +26,7 @@ class FeatureExtraction(Spec):
     )
     batch_size: int = param("Images a forward pass, halved where memory runs out", default=64, unit="images", ge=1)
     device: Literal["auto", "cpu", "cuda"] = param("Where to compute", default="auto")
-    seed: int = param("Seed of everything random", default=0, ge=0)
+    seed: int = param("Seed of everything random", default=0, ge=0, lt=2**63)
 
     @field_validator("l2_candidates")
     @classmethod

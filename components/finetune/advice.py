@@ -11,8 +11,12 @@ ROSE = 1.5
 
 
 def of_rates(multipliers: Sequence[float], lr_policy: str, layer_decay: float) -> list[str]:
-    """Whether deeper layers learn faster, and the head fastest. Multipliers are of early, middle, late and head."""
+    """Whether deeper layers learn faster, and the head fastest. Multipliers are of early, middle, late and head, those
+    of stages that stay frozen left out.
+    """
     *backbone, head = multipliers
+    if not backbone:
+        return []
     fastest = max(backbone) if lr_policy == "stages" else 1.0
     found = []
     if lr_policy == "stages" and len(set(multipliers)) == 1:

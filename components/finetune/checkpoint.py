@@ -24,7 +24,7 @@ from components.interchange.errors import BadInput, listed
 
 log = logging.getLogger("graft")
 BLOB = "training.safetensors"
-FORMAT = "graft.checkpoint/2"
+FORMAT = "graft.checkpoint/3"
 
 
 class Checkpoints:
@@ -39,6 +39,7 @@ class Checkpoints:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: Future[None] | None = None
         self._saved_at = time.monotonic()
+        self._last = ""
 
     def restore(self, state: State) -> bool:
         """Continue from the checkpoint, if there is one. BadInput when it is another training's, or damaged."""
@@ -55,7 +56,7 @@ class Checkpoints:
             )
         state.load(tensors)
         state.progress = Progress.model_validate(header["progress"])
-        state.saved = self._place(state)
+        self._last, state.saved = self._place(state), self.last
         log.info("resumed=%s epoch=%d batch=%d", self.blobs.uri, state.progress.epoch, state.progress.batch)
         return True
 
@@ -78,15 +79,24 @@ class Checkpoints:
             {"format": FORMAT, "identity": to_json(self.identity), "progress": to_json(state.progress.model_dump())},
         )
         self._saved_at = time.monotonic()
-        state.saved = self._place(state)
-        self._writing = self._thread.submit(self.blobs.put, BLOB, data)
+        self._writing = self._thread.submit(self._write, data, self._place(state))
+        state.saved = self.last
+
+    def _write(self, data: bytes, place: str) -> None:
+        self.blobs.put(BLOB, data)
+        self._last = place
+
+    def last(self) -> str:
+        """Where the last checkpoint is that was written to its end, and of which moment; empty where there is none."""
+        self.finish()
+        return self._last
 
     def finish(self) -> None:
         """Wait until what was saved last is written, or say why it could not be."""
         if self._writing is not None:
             try:
                 self._writing.result()
-            except BadInput as error:
+            except (BadInput, OSError) as error:  # Whatever the disk says, as of a network's share that went away.
                 log.warning("checkpoint not written: %s Training goes on without it.", error)
             self._writing = None
 

@@ -32,7 +32,8 @@ log = logging.getLogger("graft")
 
 @dataclass(frozen=True)
 class Fitted:
-    """`history` holds one record an epoch: epoch (from 1), train_loss, val_top1, val_nll, lr by group at its last step.
+    """`history` holds one record an epoch: epoch (from 1), steps, train_loss, val_top1, val_nll, and lr by group at its
+    last step.
 
     `best_state` is the state dict after `best_epoch`, on the CPU; `seconds` and `images_per_s` are one an epoch, the
     latter None where a restart found all steps taken; `rates` one a step, by group.
@@ -112,6 +113,7 @@ def _close_epoch(state: State, scores: Scores, images_per_s: float | None, plan:
         )
     record = {
         "epoch": at.epoch,
+        "steps": len(at.losses),
         "train_loss": sum(at.losses) / len(at.losses),
         "val_top1": scores.top1,
         "val_nll": scores.nll,

@@ -10,7 +10,7 @@ from components.finetune import advice
 from components.finetune.checkpoint import Checkpoints
 from components.finetune.devices import Hardware, check_compiler, prepared
 from components.finetune.fit import Fitted, fit
-from components.finetune.freezing import freeze_at, untouchable
+from components.finetune.freezing import freeze_at, frozen_stages, untouchable
 from components.finetune.page import training_page
 from components.finetune.param_groups import modules_of, sizes, stages_of
 from components.finetune.spec import Finetune
@@ -84,7 +84,9 @@ def _run(spec: Finetune, context: RunContext, hardware: Hardware) -> dict[str, o
         "warnings": _warnings(spec, model, dataset.manifest, preprocessing.crop_px, fitted),
     }
     page = training_page(details, given_parameters(spec), len(val))
-    write_report(spec.report, spec, _rows(fitted, group_sizes, len(train), len(val)), details, page)
+    write_report(
+        spec.report, spec, _rows(fitted, group_sizes, min(spec.batch_size, len(train)), len(val)), details, page
+    )
     return {
         "device": str(hardware.device),
         "processes": hardware.world.size,
@@ -110,8 +112,9 @@ def _checkpoints(spec: Finetune, dataset: str, weights: str, hardware: Hardware)
 
 
 def _warnings(spec: Finetune, model: nn.Module, manifest: Manifest, crop_px: int, fitted: Fitted) -> list[str]:
+    never = len(frozen_stages(freeze_at(spec.freeze, spec.unfreeze_at, spec.num_epochs)))
     found = [
-        *advice.of_rates(spec.stage_multipliers, spec.lr_policy, spec.layer_decay),
+        *advice.of_rates(spec.stage_multipliers[never:], spec.lr_policy, spec.layer_decay),
         *advice.of_data(manifest.counts["train"], weighed=spec.class_weights != "none"),
         *advice.of_size(crop_px, *classifier.pretrained_size(model)),
         *advice.of_unfreezing(spec.unfreeze_at, len(fitted.history)),
@@ -122,12 +125,13 @@ def _warnings(spec: Finetune, model: nn.Module, manifest: Manifest, crop_px: int
     return found
 
 
-def _rows(fitted: Fitted, groups: list[dict[str, Any]], num_train: int, num_val: int) -> list[Row]:
+def _rows(fitted: Fitted, groups: list[dict[str, Any]], batch: int, num_val: int) -> list[Row]:
     best = fitted.history[fitted.best_epoch - 1]
+    seen = best["steps"] * batch  # Not all of train: the rest of the last batch is left out, and time may be up.
     return [
         Row(name="top1", value=best["val_top1"], of="candidate", split="val", n=num_val),
         Row(name="nll", value=best["val_nll"], unit="nats", of="candidate", split="val", n=num_val),
-        Row(name="train_loss", value=best["train_loss"], unit="nats", of="candidate", split="train", n=num_train),
+        Row(name="train_loss", value=best["train_loss"], unit="nats", of="candidate", split="train", n=seen),
         Row(name="best_epoch", value=fitted.best_epoch),
         Row(name="num_epochs", value=len(fitted.history)),
         Row(name="frozen_unchanged", value=True),

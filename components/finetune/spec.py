@@ -78,7 +78,7 @@ class Training(Spec):
     # Where, and from which seed.
     device: Literal["auto", "cpu", "cuda"] = param("Where to compute", default="auto")
     compile_model: bool = param("Compile the training step with torch.compile; needs a C++ compiler", default=False)
-    seed: int = param("Seed of everything random", default=0, ge=0)
+    seed: int = param("Seed of everything random", default=0, ge=0, lt=2**63)
     checkpoint_uri: str | None = param(
         "Folder or s3://BUCKET/PREFIX where training is saved and, started again, goes on", default=None, location=True
     )

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,8 +46,8 @@ class Progress(BaseModel):
 class State:
     """Model, optimiser, moving average and progress. `best` is the state dict after the best epoch, on the CPU.
 
-    What no checkpoint holds: `fits`, the images that memory has held at once; `saved`, where the last checkpoint is;
-    the losses that nobody has looked at yet; `replay`, where passes are recorded.
+    What no checkpoint holds: `fits`, the images that memory has held at once; `saved`, which says where the last
+    checkpoint is, or nothing; the losses that nobody has looked at yet; `replay`, where passes are recorded.
     """
 
     model: nn.Module
@@ -57,7 +57,7 @@ class State:
     best: dict[str, Tensor] = field(default_factory=dict)
     replay: Replay | None = None
     fits: int = 0
-    saved: str = ""
+    saved: Callable[[], str] = str
     unseen: list[tuple[Tensor, list[str]]] = field(default_factory=list)
     ticked_at: float = field(default_factory=time.monotonic)
 
@@ -90,16 +90,21 @@ class State:
         return self.progress.steps - self.progress.batch + len(self.progress.losses)
 
     def _not_finite(self, loss: float, ids: list[str]) -> str:
-        at = self.progress
-        saved = (
-            f"The last good checkpoint is {self.saved}. Other rates make another training: it needs another "
+        at, saved = self.progress, self.saved()
+        kept = (
+            f"The last good checkpoint is {saved}. Other rates make another training: it needs another "
             "--checkpoint-uri, or none there."
-            if self.saved
+            if saved
             else "No checkpoint was kept."
+        )
+        remedy = (
+            "Lower --base-lr, raise --warmup-fraction, or set --clip-norm."
+            if self._step() > 0
+            else "Nothing was learnt yet: the --weights are damaged, or are not those of this backbone."
         )
         return (
             f"the loss became {loss} at epoch {at.epoch}, batch {len(at.losses)} (step {self._step()}), on the "
-            f"images {listed(ids)}. Lower --base-lr, raise --warmup-fraction, or set --clip-norm. {saved}"
+            f"images {listed(ids)}. {remedy} {kept}"
         )
 
     @property

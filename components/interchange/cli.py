@@ -1,6 +1,6 @@
 """A step's command line, derived from its spec: parse, run, publish whole artifacts or nothing.
 
-Exit codes: 0 done, 1 crash, 2 bad input. Standard error carries one `key=value` line an event.
+Exit codes: 0 done, 1 crash, 2 bad input, 130 Ctrl-C, 143 SIGTERM. Standard error carries one `key=value` line an event.
 """
 
 import importlib
@@ -161,6 +161,9 @@ def main(spec_type: type[Spec], argv: Sequence[str] | None = None) -> int:
         return 0
     except BadInput as error:
         words = str(error)
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted; nothing was published", file=sys.stderr)
+        return 130
     except Exception as error:
         if disk_is_full(error):
             words = f"no space left on the disk ({error}); nothing was published. Make room."

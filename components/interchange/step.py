@@ -17,7 +17,7 @@ ArtifactKind = Literal["dataset", "classifier", "onnx_model", "report", "verdict
 class Spec(BaseModel):
     """Base of every step's spec: frozen, and closed to names it does not declare."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @property
     def part(self) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from components.feature_extraction.features import extract
 from components.feature_extraction.linear_probe import LinearHead
@@ -77,6 +77,16 @@ def test_head_over_features_is_the_model(backbone: str, tiny_dataset: Path, tmp_
     expected = predict_logits(pixels_to_logits, iter([split.center_crops(range(30), 32)]), torch.device("cpu"))
     found = LinearHead(head.weight.detach(), head.bias.detach()).logits(features_ND)
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-5)
+
+
+def test_weights_whose_features_are_no_numbers_are_refused(
+    tiny_dataset: Path, tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = load_file(tiny_weights)
+    weights["layer4.0.conv1.weight"][0] = torch.nan
+    save_file(weights, tmp_path / "damaged.safetensors")
+    assert main(FeatureExtraction, argv(tiny_dataset, tmp_path / "damaged.safetensors", tmp_path)) == 2
+    assert "features of 60 of 60 train images are no finite numbers" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("penalties", ["0,1", "-1"])

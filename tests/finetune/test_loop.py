@@ -159,13 +159,25 @@ def test_two_images_that_do_not_fit_are_said(tiny_dataset: Path) -> None:
 
 def test_a_loss_that_is_no_number_tells_what_its_checkpoint_is_good_for() -> None:
     state = state_of(Limited(limit=1), 8)
-    state.saved = "s3://bucket/checkpoint.safetensors"
+    state.saved = lambda: "s3://bucket/checkpoint.safetensors"
     state.note_loss(torch.tensor(float("nan")), ["one.jpg"])
     state.progress.steps = state.progress.batch = 1
     with pytest.raises(
         BadInput, match=r"s3://bucket/checkpoint\.safetensors\. Other rates .* another --checkpoint-uri"
     ):
         state.see_losses()
+
+
+def test_a_checkpoint_that_was_not_written_is_not_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    state, there = state_of(model("test_resnet"), 8), Checkpoints(str(tmp_path / "there"), 60.0, {})
+    there.save(state)
+    assert state.saved().endswith("there/training.safetensors (epoch 1, batch 0)")
+    (tmp_path / "loop").symlink_to("loop")
+    for place in (__file__, tmp_path / "loop"):  # A refusal that blobs know, and one that they do not.
+        caplog.clear()
+        Checkpoints(str(place), 60.0, {}).save(state)
+        assert state.saved() == ""
+        assert "checkpoint not written" in caplog.text
 
 
 def test_other_errors_of_torch_are_not_taken_for_a_lack_of_memory(tiny_dataset: Path) -> None:

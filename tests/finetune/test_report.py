@@ -102,6 +102,11 @@ def test_good_settings_are_not_warned_of() -> None:
     assert advice.of_unfreezing((2, 4), trained=4) == []
 
 
+@pytest.mark.parametrize("policy", ["stages", "layer-decay"])
+def test_rates_of_a_head_alone_are_not_warned_of(policy: str) -> None:
+    assert advice.of_rates((1.0,), policy, 1.0) == []
+
+
 def test_imbalance_is_warned_of_unless_it_is_weighed() -> None:
     counts = {"common": 1000, "rare": 100}
     (found,) = advice.of_data(counts, weighed=False)

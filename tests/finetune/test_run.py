@@ -1,10 +1,15 @@
 """The finetune step on the tiny dataset: it learns, repeats itself, keeps frozen stages, and stops in words."""
 
+import os
+import signal
+import threading
 from pathlib import Path
 
 import pytest
-from safetensors.torch import load_file
+import torch
+from safetensors.torch import load_file, save_file
 
+from components.finetune.find_lr.spec import FindLr
 from components.finetune.spec import Finetune
 from components.interchange.artifact import digest
 from components.interchange.cards import read_classifier_card
@@ -44,7 +49,7 @@ def test_it_learns_and_gives_the_same_digest_twice(argv: list[str], tmp_path: Pa
 def test_all_but_the_head_frozen_leaves_the_pretrained_backbone(
     argv: list[str], tmp_path: Path, tiny_weights: Path
 ) -> None:
-    assert main(Finetune, [*argv, "--freeze", "late", "--num-epochs", "1"]) == 0
+    assert main(Finetune, [*argv, "--freeze", "late", "--num-epochs", "1", "--batch-size", "7"]) == 0
     pretrained = load_file(tiny_weights)
     trained = load(tmp_path / "c")[0].state_dict()
     assert [name for name in trained if not name.startswith("fc.") and not trained[name].equal(pretrained[name])] == []
@@ -53,6 +58,8 @@ def test_all_but_the_head_frozen_leaves_the_pretrained_backbone(
     assert frozen["digest_before"] == frozen["digest_after"]
     assert frozen["tensors"] == len(trained) - 2
     assert {group["name"] for group in report.details["param_groups"]} == {"head/decay", "head/no_decay"}
+    loss = report.row("train_loss", of="candidate", split="train")
+    assert loss is not None and loss.n == 56  # Of 60 images, which are no whole number of batches.
 
 
 def test_it_stops_early_and_keeps_the_best_epoch(argv: list[str], tmp_path: Path) -> None:
@@ -84,6 +91,48 @@ def test_a_multiplier_of_zero_is_refused(argv: list[str], capsys: pytest.Capture
     argv[argv.index("--stage-multipliers") + 1] = "0,1,1,1"
     assert main(Finetune, argv) == 2
     assert "every multiplier must be above 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "said"),
+    [
+        ("--base-lr", "inf", "--base-lr: input should be a finite number"),
+        ("--seed", str(2**63), "--seed: input should be less than"),
+    ],
+)
+def test_what_no_training_can_do_is_refused_before_it(
+    flag: str, value: str, said: str, argv: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(Finetune, [*argv, flag, value]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_damaged_weights_are_not_blamed_on_the_rate(
+    argv: list[str], tmp_path: Path, tiny_weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = load_file(tiny_weights)
+    weights["layer4.0.conv1.weight"][0] = torch.nan
+    save_file(weights, tmp_path / "damaged.safetensors")
+    damaged = [*argv, "--weights", str(tmp_path / "damaged.safetensors")]
+    assert main(Finetune, damaged) == 2
+    error = capsys.readouterr().err
+    assert "(step 0)" in error and "the --weights are damaged" in error and "Lower" not in error
+    del damaged[damaged.index("--classifier") : damaged.index("--report")]
+    assert main(FindLr, damaged) == 2
+    assert "before the first step: the --weights are damaged" in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_it_in_a_line(argv: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell's background jobs ignore it.
+    interrupt = threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT))
+    interrupt.start()
+    try:
+        assert main(Finetune, [*argv, "--num-epochs", "500", "--patience", "500"]) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
+        interrupt.cancel()
+    assert "finetune: interrupted; nothing was published" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 EVERYTHING = [

@@ -34,6 +34,11 @@ def run(spec: FindLr, context: RunContext) -> dict[str, object]:
         swept = sweep(pixels_to_logits, groups, spec.base_lr, loss, train, plan, hardware, rates)
 
     found = found_in(swept.rates, swept.losses)
+    if not swept.losses:
+        raise BadInput(
+            "the loss is no finite number before the first step: the --weights are damaged, or are not those of this "
+            "backbone."
+        )
     if found is None:
         raise BadInput(
             f"the loss exploded at {shown(swept.exploded_lr)}, after {len(swept.losses)} steps: too few to judge by. "
