@@ -6,8 +6,9 @@ import zlib
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-CHUNK_BYTES = 1 << 16
+CHUNK_BYTES = 1 << 14
 MAX_RESTARTS = 2048  # About 50 kB of memory each.
+RECENT = 8  # As many threads can follow each other through a file without starting over.
 AHEAD_BYTES = 1 << 18
 GZIP_WINDOW_BITS = 31
 
@@ -54,6 +55,7 @@ class GzipFile:
     def __init__(self, path: Path, spacing_bytes: int = 1 << 20) -> None:
         self._path = path
         self._restarts: list[_Restart] = []
+        self._recent: tuple[_Restart, ...] = ()
         packed = plain = 0
         decompressor = zlib.decompressobj(GZIP_WINDOW_BITS)
         with path.open("rb") as stream:
@@ -71,17 +73,24 @@ class GzipFile:
 
     def read_at(self, offset: int, num_bytes: int) -> bytes:
         """The bytes from an offset on; fewer at the end."""
-        nearest = self._restarts[max(0, bisect.bisect_right(self._restarts, offset, key=lambda one: one.plain) - 1)]
-        decompressor, position = nearest.decompressor.copy(), nearest.plain
+        before = self._nearest(offset)
+        decompressor, position = before.decompressor.copy(), before.plain
         found: list[bytes] = []
         with self._path.open("rb") as stream:
-            stream.seek(nearest.packed)
+            stream.seek(before.packed)
             while position < offset + num_bytes and (chunk := stream.read(CHUNK_BYTES)):
+                before = _Restart(position, stream.tell() - len(chunk), decompressor.copy())
                 pieces, decompressor = _inflated(decompressor, chunk)
                 for piece in pieces:
                     found.append(piece[max(0, offset - position) : max(0, offset + num_bytes - position)])
                     position += len(piece)
+        self._recent = (*self._recent[1 - RECENT :], before)  # What another thread adds meanwhile may be lost.
         return b"".join(found)
+
+    def _nearest(self, offset: int) -> _Restart:
+        """The last state before the byte at an offset, of those that were kept and of where reads have come to."""
+        kept = self._restarts[max(0, bisect.bisect_right(self._restarts, offset, key=lambda one: one.plain) - 1)]
+        return max((kept, *(one for one in self._recent if one.plain <= offset)), key=lambda one: one.plain)
 
 
 def _inflated(decompressor: Any, chunk: bytes) -> tuple[list[bytes], Any]:

@@ -1,6 +1,6 @@
 """What a source holds, read once: every file a picture, or the reason why it is none."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ from components.ingest.sources import read_source
 from components.ingest.spec import Reading
 from components.ingest.spool import Shelf
 from components.ingest.table_rows import in_turn
+from components.ingest.tars import TarMember
 from components.interchange.ledgers import Quarantined
 from components.interchange.progress import progress
 from components.interchange.s3_objects import SCHEME
@@ -59,6 +60,16 @@ def all_raw(raw_bytes: int) -> Encoding:
 def all_jpeg(raw_bytes: int) -> Encoding:
     """Every image is put aside as a JPEG."""
     return "jpeg"
+
+
+def as_they_lie(images: Sequence[SourceImage], numbers: Iterable[int]) -> list[int]:
+    """The numbers of some images in the order in which to read them: in a .tar.gz one that never goes back."""
+
+    def offset(number: int) -> int:
+        file = images[number].file
+        return file.offset if isinstance(file, TarMember) else 0
+
+    return sorted(numbers, key=offset)
 
 
 def read_images(

@@ -13,7 +13,7 @@ from components.ingest.garbage import seldom_sought
 from components.ingest.kept import Kept
 from components.ingest.layouts import Listing
 from components.ingest.parallel import num_cores
-from components.ingest.reading import found_in, listed, read_images
+from components.ingest.reading import as_they_lie, found_in, listed, read_images
 from components.ingest.seen import Seen, seen_before, write_seen
 from components.ingest.settlement import settle
 from components.ingest.spec import Ingest
@@ -34,9 +34,10 @@ def run(spec: Ingest, context: RunContext) -> dict[str, object]:
         choice = Choice(spec.encoding, spec.raw_limit_gib)
         seen = _seen(spec, choice, listing, stamps)
         known = seen.entries
-        new = [image for number, image in enumerate(listing.images) if number not in known]
-        with closing(read_images(spec, new, spool, choice.with_another)) as read:
-            entries = [known[number] if number in known else next(read) for number in range(len(stamps))]
+        new = as_they_lie(listing.images, (number for number in range(len(stamps)) if number not in known))
+        with closing(read_images(spec, [listing.images[n] for n in new], spool, choice.with_another)) as read:
+            became = {**known, **dict(zip(new, read, strict=True))}
+        entries = [became[number] for number in range(len(stamps))]
         read_s = time.perf_counter() - started
         settled = settle(spec, spec, found_in(listing, entries), before, seen.kept)
         write_seen(spec.dataset, spec, stamps, entries, settled.stored(), settled.files())

@@ -120,7 +120,7 @@ def listing_digest(listing: Listing) -> str:
 def write_share(
     folder: Path, spec: Reading, number: int, of: int, listing: Listing, entries: Iterable[Picture | Quarantined]
 ) -> Counter[str]:
-    """Write the share that has read `entries` of a listing, one at a time; how many files have which reason."""
+    """Write the share that has read `entries` of a listing, one at a time, in any order; how many have which reason."""
     rows: list[tuple[object, ...]] = []
     with _PixelFiles(folder) as files:
         for entry in entries:
@@ -131,7 +131,7 @@ def write_share(
                 sha256 = entry.pixels_sha256 if entry.encoding == "raw" else bytes_digest(data)
                 stored = (*files.write(data), len(data), entry.encoding, sha256)
                 rows.append((entry.source.path, None, None, *cells_of(entry), *stored))
-    write_table(folder / IMAGES_FILE, SCHEMA, rows)
+    write_table(folder / IMAGES_FILE, SCHEMA, sorted(rows, key=lambda row: str(row[0])))
     names = {name: value for name, value in given_parameters(spec).items() if name in Reading.model_fields}
     card = ShareCard(
         number=number,

@@ -289,3 +289,15 @@ def test_any_part_of_a_gz_of_several_members(tmp_path: Path, spacing: int) -> No
             hashlib.sha256(d).digest() for d in (content.read_at(offset, size), plain[offset : offset + size])
         )
         assert found == expected
+
+
+def test_a_gz_read_from_its_start_to_its_end_is_unpacked_once(tmp_path: Path) -> None:
+    def bytes_read() -> int:
+        return int(Path("/proc/self/io").read_text().split()[1])
+
+    plain = np.random.default_rng(0).bytes(3_000_000)
+    path = tmp_path / "parts.gz"
+    path.write_bytes(gzip.compress(plain, 1))
+    content, before = GzipFile(path, 1 << 30), bytes_read()
+    assert b"".join(content.read_at(offset, 10_000) for offset in range(0, len(plain), 10_000)) == plain
+    assert bytes_read() - before < 5 * len(plain)

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,9 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ImageEnhance
 
+from components.ingest.manifests import Columns
 from components.ingest.merge.spec import IngestMerge
+from components.ingest.reading import as_they_lie
 from components.ingest.share.spec import IngestShare
 from components.ingest.shares import share_of
+from components.ingest.sources import read_source
 from components.ingest.spec import Ingest
 from components.interchange.artifact import digest
 from components.interchange.cli import main
@@ -112,6 +116,19 @@ def test_shares_merge_to_the_bytes_of_one_run(
 def shares(animals: Path, tmp_path: Path) -> list[Path]:
     """Three shares of the animals."""
     return [share(animals, tmp_path / f"share {k}", f"{k}/3") for k in (1, 2, 3)]
+
+
+def test_an_archive_is_read_as_it_lies(animals: Path, ingest, tmp_path: Path) -> None:
+    source = tmp_path / "reversed.tar.gz"
+    with tarfile.open(source, "w:gz") as archive:
+        for file in sorted(animals.rglob("*.png"), reverse=True):
+            archive.add(file, file.relative_to(animals))
+    images = read_source(str(source), Columns("image", "label", "split", "group"), tmp_path).images
+    assert as_they_lie(images, range(1, 60)) == list(reversed(range(1, 60)))
+    assert ingest(source).digest() == ingest(animals, to="folder").digest()
+    packed = [share(source, tmp_path / f"packed {k}", f"{k}/3") for k in (1, 2, 3)]
+    assert run(IngestMerge, source, *named(packed), *outputs(tmp_path / "merged")) == 0
+    assert digest(tmp_path / "merged") == digest(tmp_path / "folder")
 
 
 @pytest.fixture
