@@ -7,8 +7,6 @@ import sys
 from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
-from multiprocessing import resource_tracker
-from multiprocessing.context import SpawnProcess
 from typing import Any
 from uuid import UUID
 
@@ -24,14 +22,14 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import State, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
-from prefect.flow_engine import run_flow_in_subprocess
-from prefect.runner import Runner, _starter_direct
+from prefect.runner import Runner
 from prefect.schedules import Cron
 from prefect.states import Cancelled, Completed, Crashed, Failed
 
 from components.interchange.errors import BadInput
 from pipelines.run_options import NOTIFY, RunOptions
 from pipelines.runner import StepFailed, die_with_parent
+from pipelines.schedule import ctrl_c_held_back
 from pipelines.session import attempt
 from pipelines.terminal import announce, failure_line, tell, verdict_line
 
@@ -74,22 +72,18 @@ def serve(options: RunOptions, cron: str, timezone: str) -> None:
         parameters={"options": asdict(options)},
         enforce_parameter_schema=False,
     )
-    _starter_direct.run_flow_in_subprocess = _deaf_to_ctrl_c  # type: ignore[attr-defined]
-    with suppress(KeyboardInterrupt):
-        asyncio.run(runner.start())
+    with suppress(asyncio.CancelledError, KeyboardInterrupt):
+        asyncio.run(_until_ctrl_c(runner))
     print("graft: the schedule is not served any more; the same command takes it up again", file=sys.stderr)
 
 
-def _deaf_to_ctrl_c(*args: Any, **kwargs: Any) -> SpawnProcess:
-    """Start a run's process that holds Ctrl-C back until `retrain` begins: while it imports, it could only end with a
-    traceback. The runner waits for it, a few seconds.
-    """
-    resource_tracker.ensure_running()  # It would be started below, and let Ctrl-C through again.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        return run_flow_in_subprocess(*args, **kwargs)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+async def _until_ctrl_c(runner: Runner) -> None:
+    """Let it run until Ctrl-C cancels it; then it waits for the run under way, whom the terminal has told as well."""
+    serving = asyncio.ensure_future(runner.start())
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, serving.cancel)
+    with ctrl_c_held_back():  # A run's process imports for seconds, and could only end with a traceback meanwhile.
+        await serving
 
 
 class _Runner(Runner):

@@ -7,7 +7,12 @@ see to it, which no crash leaves behind, and not Prefect's slots, which a reboot
 import importlib.util
 import logging
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
+from threading import Event, Thread
 
 from components.interchange.champion import pointer_key
 from components.interchange.errors import BadInput
@@ -40,3 +45,19 @@ def serve(options: RunOptions, cron: str, timezone: str) -> None:
         where = os.environ["PREFECT_API_URL"].removesuffix("/api")
         print(f"graft: serving {options.model_name!r} at {cron!r} {timezone}; Prefect: {where}", file=sys.stderr)
         served(options, cron, timezone)
+
+
+@contextmanager
+def ctrl_c_held_back() -> Iterator[None]:
+    """Processes that this thread starts meanwhile hold Ctrl-C back until they unblock it. This one still gets it."""
+    resource_tracker.ensure_running()  # It would be started with the first of them, and let Ctrl-C through again.
+    done = Event()
+    receiver = Thread(target=done.wait)  # The system gives a signal to any thread that does not block it.
+    receiver.start()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        done.set()
+        receiver.join()

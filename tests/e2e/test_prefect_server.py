@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -51,6 +52,41 @@ def test_a_configured_server_has_the_scores_the_steps_and_a_link_to_the_page(
     left_out = {one["name"]: one["state"]["message"] for one in of_both if one["state_name"] == "Skipped"}
     drifted = "the images drifted since the champion"
     assert left_out == {row["step"]: drifted for row in steps if row["step"] != "ingest"}
+
+
+def run_under_way(server: "subprocess.Popen[bytes]") -> bool:
+    """Whether `graft serve` has started the process of a run, be it that it still imports."""
+    children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+    return any(b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes() for child in children)
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_a_scheduled_run_starts_ends_in_words(
+    tiny_words: Words, tiny_source: Path, tmp_path: Path
+) -> None:
+    """The terminal tells every process of its group, the run's too, which imports for seconds."""
+    words = [word for word in tiny_words(tiny_source, tmp_path / "store", engine="prefect")[1:] if word != "--json"]
+    with (tmp_path / "serve.log").open("wb") as log:
+        serving = subprocess.Popen(
+            [GRAFT, "serve", "--cron", "* * * * *", *words],
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # Background jobs ignore it.
+        )
+    try:
+        until = time.monotonic() + 180
+        while not run_under_way(serving):
+            assert serving.poll() is None and time.monotonic() < until, (tmp_path / "serve.log").read_text()
+            time.sleep(0.05)
+        time.sleep(0.5)  # It has begun to import, and is not done.
+        os.killpg(serving.pid, signal.SIGINT)
+        assert serving.wait(60) == 0
+    finally:
+        serving.kill()
+    said = (tmp_path / "serve.log").read_text()
+    assert "Traceback" not in said
+    assert said.endswith("graft: the schedule is not served any more; the same command takes it up again\n")
 
 
 @pytest.mark.slow

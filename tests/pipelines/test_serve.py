@@ -1,6 +1,7 @@
 """`graft serve` and `--notify`: what is refused before anything starts, and who is told what a run came to."""
 
 import json
+import multiprocessing
 import os
 import signal
 import sys
@@ -21,6 +22,7 @@ from pipelines.cli import app
 from pipelines.cron import next_time
 from pipelines.lock import only_schedule
 from pipelines.notify import notify
+from pipelines.schedule import ctrl_c_held_back
 
 SUMMARY = {"run_id": "r1", "verdict": "keep"}
 
@@ -62,6 +64,23 @@ def test_a_model_name_has_one_schedule(tmp_path: Path) -> None:
             raise AssertionError("two schedules at once")
     with only_schedule(tmp_path, "a"):
         pass
+
+
+def test_ctrl_c_ends_this_process_and_waits_for_those_that_it_started() -> None:
+    spawn = multiprocessing.get_context("spawn")  # As Prefect starts a run's process.
+    child = spawn.Process(target=signal.raise_signal, args=(signal.SIGINT,))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell's background jobs ignore it.
+    try:
+        with pytest.raises(KeyboardInterrupt), ctrl_c_held_back():
+            child.start()
+            child.join()
+            os.kill(os.getpid(), signal.SIGINT)
+            for _ in range(1000):
+                time.sleep(0.01)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert child.exitcode == 0
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 @contextmanager
