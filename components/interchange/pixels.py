@@ -39,6 +39,7 @@ from components.interchange.preprocessing import Interpolation, Preprocessing
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
 BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"RIFF", b"II*\x00", b"MM\x00*", b"\x00\x00\x00\x0cjP  ")
 AVIF_BRANDS = (b"ftypavif", b"ftypavis")
+BEYOND_PILLOW = ("unknown pixel mode", "cannot handle ")  # No file that was cut off gives these.
 MIN_SIDE_PX = 8
 MAX_PIXELS = 200_000_000  # The largest phone cameras; a bomb claims more.
 MAX_ASPECT = 4
@@ -192,6 +193,8 @@ def _opened(data: bytes) -> Image.Image:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BrokenImage("too large", f"at most {MAX_PIXELS:,} pixels are decoded ({error})") from None
     except UnidentifiedImageError:
+        if beyond := _beyond_pillow(data):
+            raise BrokenImage("unsupported", f"{beyond}; expected 1, 3 or 4 channels of 8 or 16 bit") from None
         why = ""
     except Exception as error:  # A damaged header.
         why = f" ({error})"
@@ -200,6 +203,17 @@ def _opened(data: bytes) -> Image.Image:
     found = seems_to_be(data)
     what = f"it seems to be {found}" if found else "it begins like none that is known"
     raise BrokenImage("not an image", f"{what}{why}; known are {', '.join(FORMATS)}")
+
+
+def _beyond_pillow(data: bytes) -> str | None:
+    """What the decoder says of a TIFF or JPEG that may be whole, and has channels that it does not know."""
+    for plugin in (TiffImagePlugin.TiffImageFile, JpegImagePlugin.JpegImageFile):
+        try:
+            plugin(io.BytesIO(data))
+        except Exception as error:  # Image.open keeps it to itself.
+            if str(error).startswith(BEYOND_PILLOW):
+                return str(error)
+    return None
 
 
 def _load(image: Image.Image, data: bytes) -> None:

@@ -253,6 +253,15 @@ def test_pixels_without_an_agreed_white_are_refused() -> None:
     assert "expected 8 or 16 bit" in refusal(data).detail
 
 
+def test_whole_files_of_channels_that_pillow_does_not_know_are_not_called_truncated() -> None:
+    tiff = encoded(Image.fromarray(np.zeros((16, 16), np.float32)), "TIFF")
+    doubles = tiff.replace(struct.pack("<HHII", 258, 3, 1, 32), struct.pack("<HHII", 258, 3, 1, 64))
+    jpeg = encoded(Image.new("RGB", (32, 16)), "JPEG")
+    twelve_bit = jpeg.replace(b"\xff\xc0\x00\x11\x08", b"\xff\xc0\x00\x11\x0c")
+    for data, found in ((doubles, "unknown pixel mode"), (twelve_bit, "cannot handle 12-bit layers")):
+        assert str(refusal(data)) == f"unsupported: {found}; expected 1, 3 or 4 channels of 8 or 16 bit"
+
+
 @pytest.mark.parametrize(("size", "resized"), [((100, 50), (40, 20)), ((50, 100), (20, 40)), ((33, 47), (20, 28))])
 def test_the_short_side_is_resized_and_the_aspect_ratio_kept(size: tuple[int, int], resized: tuple[int, int]) -> None:
     assert resize_short(Image.new("RGB", size), 20, "bilinear").size == resized
