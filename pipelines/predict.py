@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from components.interchange.cards import OnnxCard
 from components.interchange.cores import num_cores
 from components.interchange.errors import BadInput
+from components.interchange.image_files import BrokenImage
 from components.interchange.onnx_model import logits_of, open_model
-from components.interchange.pixels import BrokenImage, preprocess
+from components.interchange.pixels import preprocess
 from components.interchange.scoring import softmax
 from pipelines.pictures import Picture, found_in
 

@@ -9,7 +9,8 @@ from components.interchange.artifact import file_digest
 
 PACKAGES = ("pillow", "cykooz-resizer", "numpy")
 CODE = ("ingest/colour_profiles.py", "ingest/perceptual.py", "ingest/pictures.py", "ingest/statistics.py",
-        "interchange/file_kinds.py", "interchange/pixels.py", "interchange/stored_images.py")  # fmt: skip
+        "interchange/file_kinds.py", "interchange/image_files.py", "interchange/pixels.py",
+        "interchange/stored_images.py")  # fmt: skip
 
 
 @cache

@@ -7,7 +7,7 @@ import time
 from stat import S_ISREG
 from typing import NamedTuple, Protocol
 
-from components.interchange.pixels import BrokenImage
+from components.interchange.image_files import BrokenImage
 
 MAX_FILE_BYTES = 1 << 30
 JUST_NOW_S = 2  # As coarse as the times of any file system are.

@@ -9,8 +9,8 @@ from components.ingest.split_names import split_called
 from components.ingest.trees import Entry, Tree, readable
 from components.interchange.dataset import SPLITS, SplitName
 from components.interchange.errors import BadInput, listed
+from components.interchange.image_files import BrokenImage
 from components.interchange.ledgers import Quarantined
-from components.interchange.pixels import BrokenImage
 
 UNLABELLED = "unlabelled"  # The reason of files that the layout gives no label.
 METADATA_FILES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")  # Of Hugging Face's imagefolder.

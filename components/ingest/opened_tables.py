@@ -16,7 +16,7 @@ from components.ingest.remote import S3File
 from components.ingest.table_rows import ImageTable, open_table
 from components.ingest.trees import Entry
 from components.interchange.errors import BadInput
-from components.interchange.pixels import BrokenImage
+from components.interchange.image_files import BrokenImage
 from components.interchange.s3_objects import ObjectChanged
 
 

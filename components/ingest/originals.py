@@ -8,7 +8,7 @@ from components.ingest.files import bytes_digest
 from components.ingest.kept import Kept, original_of
 from components.ingest.parallel import in_order, num_cores
 from components.ingest.pictures import Picture
-from components.interchange.pixels import BrokenImage
+from components.interchange.image_files import BrokenImage
 
 
 def copy_originals(folder: Path, test: Iterable[Picture], most: int, kept: Kept) -> list[str]:

@@ -11,9 +11,10 @@ from components.ingest.pictures import Picture, stored_pixels
 from components.ingest.placement import Placement
 from components.interchange import page
 from components.interchange.dataset import SPLITS, ChannelStatistics, SplitName
+from components.interchange.image_files import BrokenImage
 from components.interchange.ledgers import Quarantined
 from components.interchange.page import Block, Cell, Gallery, KeyFigure, Notes, Section, Table, Text
-from components.interchange.pixels import BrokenImage, glimpse
+from components.interchange.pixels import glimpse
 
 EXAMPLES, CLASSES_SHOWN, SETS_SHOWN, FILES_SHOWN, PICTURE_PX = 4, 24, 12, 50, 128
 PROFILES_SHOWN = 8

@@ -16,8 +16,9 @@ from components.ingest.layouts import SourceImage
 from components.ingest.perceptual import Look, perceptual_hash
 from components.ingest.spool import Shelf, StoredBytes
 from components.ingest.statistics import PixelSums, pixel_sums
+from components.interchange.image_files import BrokenImage
 from components.interchange.ledgers import Quarantined
-from components.interchange.pixels import BrokenImage, decode_short
+from components.interchange.pixels import decode_short
 from components.interchange.preprocessing import Interpolation
 from components.interchange.stored_images import Encoding, jpeg_of, pixels_of_jpeg
 

@@ -8,7 +8,7 @@ from components.ingest.files import MISSING, BrokenFile, Problem, SourceFile, St
 from components.ingest.layouts import SourceImage
 from components.ingest.parallel import in_order
 from components.ingest.trees import Entry, ListedTree
-from components.interchange.pixels import BrokenImage
+from components.interchange.image_files import BrokenImage
 from components.interchange.s3_objects import SCHEME, Bucket, ObjectChanged, S3Object, bucket_and_key
 from components.interchange.s3_requests import IN_FLIGHT
 

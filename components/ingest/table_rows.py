@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from components.ingest.files import BrokenFile, Problem, SourceFile, Stamp, size_problem
 from components.ingest.image_columns import ImageColumn
 from components.ingest.layouts import SourceImage
-from components.interchange.pixels import BrokenImage
+from components.interchange.image_files import BrokenImage
 
 BATCH_BYTES = 8 << 20  # As much as two batches of it are in memory, or two images where they are larger.
 BUFFER_BYTES = 1 << 20

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from components.ingest.files import BrokenFile, Problem, SourceFile, size_problem
 from components.ingest.random_access import RandomAccess, SeekableBytes
-from components.interchange.pixels import BrokenImage
+from components.interchange.image_files import BrokenImage
 
 MAX_LINKS = 8
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from components.ingest.files import BrokenFile, Problem, SourceFile, size_problem
 from components.ingest.random_access import PlainFile, SeekableBytes
-from components.interchange.pixels import BrokenImage
+from components.interchange.image_files import BrokenImage
 
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 ENCRYPTED, UTF8_NAME, FROM_DOS = 0x1, 0x800, 0

@@ -7,42 +7,16 @@ Legend: H height, W width, C 3 channels (RGB); pixels are uint8.
 
 import io
 import threading
-import warnings
 from typing import NamedTuple
 
 import numpy as np
 from cykooz_resizer import CropBox, FilterType, ResizeAlg, ResizeOptions, Resizer
 from numpy.typing import NDArray
+from PIL import ExifTags, Image
 
-# Image.open with a closed list of formats finds only plug-ins that are imported already.
-from PIL import (  # noqa: F401
-    AvifImagePlugin,
-    BmpImagePlugin,
-    ExifTags,
-    GifImagePlugin,
-    Image,
-    Jpeg2KImagePlugin,
-    JpegImagePlugin,
-    MpoImagePlugin,
-    PngImagePlugin,
-    PpmImagePlugin,
-    TiffImagePlugin,
-    UnidentifiedImageError,
-    WebPImagePlugin,
-)
-
-from components.interchange.errors import BadInput
-from components.interchange.file_kinds import ends, seems_to_be
+from components.interchange.image_files import FORMATS, BrokenImage, load, opened
 from components.interchange.preprocessing import Interpolation, Preprocessing
 
-# Closed: Pillow's other plug-ins run programs (EPS) or take text for pictures (TGA). A JPEG may turn out as MPO.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
-BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"RIFF", b"II*\x00", b"MM\x00*", b"\x00\x00\x00\x0cjP  ")
-AVIF_BRANDS = (b"ftypavif", b"ftypavis")
-BEYOND_PILLOW = ("unknown pixel mode", "cannot handle ")  # No file that was cut off gives these.
-MIN_SIDE_PX = 8
-MAX_PIXELS = 200_000_000  # The largest phone cameras; a bomb claims more.
-MAX_ASPECT = 4
 GLIMPSE_PIXELS = 1 << 25  # 100 MB when they are decoded.
 DRAFT_FACTOR = 2  # Photographs then differ by less than 1 of 255 on average; pure noise by 3 at most.
 FILTERS: dict[Interpolation, FilterType] = {
@@ -61,20 +35,7 @@ TURNS = {
 }
 SIDEWAYS = {TURNS[orientation] for orientation in (5, 6, 7, 8)}
 
-Image.MAX_IMAGE_PIXELS = MAX_PIXELS
-# Pillow warns from there on and refuses from twice as many on; `_check_size` refuses both, in its own words.
-warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-# Of metadata that it passes over, such as tags beyond a file's end: without the file's name they help nobody.
-warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 _OF_THREAD = threading.local()
-
-
-class BrokenImage(BadInput):
-    """Bytes that are no usable image. `reason` is one of a few words, `detail` says what was found."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason, self.detail = reason, detail
 
 
 class Decoded(NamedTuple):
@@ -96,8 +57,8 @@ def decode(data: bytes) -> Decoded:
     Alpha is laid over white, 16 bit are scaled to 8, of several frames the first counts. Raises BrokenImage with reason
     empty, not an image, truncated, too small, too large, too elongated or unsupported.
     """
-    image = _opened(data)
-    _load(image, data)
+    image = opened(data)
+    load(image, data)
     return _upright(_to_rgb(image), image, image.size)
 
 
@@ -107,11 +68,11 @@ def decode_short(data: bytes, short_px: int, interpolation: Interpolation) -> De
     A JPEG's decoder does that itself, by 2, 4 or 8. The short side stays at least DRAFT_FACTOR * short_px. Raises as
     `decode` does.
     """
-    image = _opened(data)
+    image = opened(data)
     size = image.size
     scale = DRAFT_FACTOR * short_px / min(size)
     drafted = image.draft(None, (int(size[0] * scale), int(size[1] * scale)))
-    _load(image, data)
+    load(image, data)
     # What is reduced is rounded up to whole pixels: the box says how far the picture reaches.
     rgb = _to_rgb(image)
     box: tuple[float, float, float, float] | None = drafted[1] if drafted else None
@@ -173,58 +134,12 @@ def glimpse(data: bytes, longest_px: int) -> NDArray[np.uint8] | None:
             return None
         size = image.size
         image.draft(None, (longest_px, longest_px))
-        _load(image, data)
+        load(image, data)
         small = _to_rgb(image)
         small.thumbnail((longest_px, longest_px))
         return to_array(_upright(small, image, size).image)
     except Exception:  # Nobody needs it: the ledger has said what is wrong.
         return None
-
-
-def _opened(data: bytes) -> Image.Image:
-    if not data:
-        raise BrokenImage("empty", "the file has no bytes")
-    try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-        _check_size(*image.size)
-        return image
-    except BrokenImage:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise BrokenImage("too large", f"at most {MAX_PIXELS:,} pixels are decoded ({error})") from None
-    except UnidentifiedImageError:
-        if beyond := _beyond_pillow(data):
-            raise BrokenImage("unsupported", f"{beyond}; expected 1, 3 or 4 channels of 8 or 16 bit") from None
-        why = ""
-    except Exception as error:  # A damaged header.
-        why = f" ({error})"
-    if data.startswith(BEGINNINGS) or data[4:12] in AVIF_BRANDS:
-        raise BrokenImage("truncated", f"the header does not decode{why}")
-    found = seems_to_be(data)
-    what = f"it seems to be {found}" if found else "it begins like none that is known"
-    raise BrokenImage("not an image", f"{what}{why}; known are {', '.join(FORMATS)}")
-
-
-def _beyond_pillow(data: bytes) -> str | None:
-    """What the decoder says of a TIFF or JPEG that may be whole, and has channels that it does not know."""
-    for plugin in (TiffImagePlugin.TiffImageFile, JpegImagePlugin.JpegImageFile):
-        try:
-            plugin(io.BytesIO(data))
-        except Exception as error:  # Image.open keeps it to itself.
-            if str(error).startswith(BEYOND_PILLOW):
-                return str(error)
-    return None
-
-
-def _load(image: Image.Image, data: bytes) -> None:
-    try:
-        if isinstance(image, JpegImagePlugin.JpegImageFile):
-            image.decodermaxblock = len(data)  # At once: in pieces of 64 kB large photographs take a fifth longer.
-        image.load()
-        if not ends(image.format, data):
-            raise EOFError("no end-of-image marker")
-    except Exception as error:  # Each of Pillow's plug-ins has errors of its own.
-        raise BrokenImage("truncated", f"the {image.format} does not decode to its end ({error})") from None
 
 
 def _upright(rgb: Image.Image, source: Image.Image, size: tuple[int, int]) -> Decoded:
@@ -246,17 +161,6 @@ def _turn(source: Image.Image) -> Image.Transpose | None:
         return TURNS.get(source.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # EXIF that nobody can read, around a picture that everybody can.
         return None
-
-
-def _check_size(width_px: int, height_px: int) -> None:
-    short, long = sorted((width_px, height_px))
-    found = f"{width_px}x{height_px} px"
-    if short < MIN_SIDE_PX:
-        raise BrokenImage("too small", f"{found}; the short side must have at least {MIN_SIDE_PX} px")
-    if width_px * height_px > MAX_PIXELS:
-        raise BrokenImage("too large", f"{found}; at most {MAX_PIXELS:,} pixels are decoded")
-    if long > MAX_ASPECT * short:
-        raise BrokenImage("too elongated", f"{found}; sides may differ by at most {MAX_ASPECT}:1")
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -20,7 +20,7 @@ from components.ingest.trees import FolderTree
 from components.interchange.artifact import digest
 from components.interchange.cli import main
 from components.interchange.dataset import Dataset, open_dataset
-from components.interchange.pixels import BrokenImage
+from components.interchange.image_files import BrokenImage
 from tests.ingest.test_hugging_face import FEATURES, NUMBERS, images, written
 from tests.ingest.test_ingest_s3 import uploaded as uploaded
 from tests.ingest.test_ingest_shares import named, outputs, run, share

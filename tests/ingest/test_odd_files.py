@@ -13,7 +13,8 @@ from PIL import Image
 from components.ingest.manifests import Columns, read_manifest
 from components.ingest.sources import read_source
 from components.interchange.errors import BadInput
-from components.interchange.pixels import BrokenImage, decode_short
+from components.interchange.image_files import BrokenImage
+from components.interchange.pixels import decode_short
 from tests.ingest.test_ingest_ledger import account
 from tests.odd_files import TAKEN, Corpus, add_what_only_a_disk_has, packed, picture, write_corpus
 

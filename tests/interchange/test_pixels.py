@@ -13,15 +13,8 @@ from cykooz_resizer import CpuExtensions, FilterType, ImageData, PixelType, Resi
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from components.interchange.pixels import (
-    BrokenImage,
-    center_crop,
-    decode,
-    decode_short,
-    preprocess,
-    resize_short,
-    to_array,
-)
+from components.interchange.image_files import BrokenImage
+from components.interchange.pixels import center_crop, decode, decode_short, preprocess, resize_short, to_array
 from components.interchange.preprocessing import Preprocessing
 from tests.photographs import photograph
 
