@@ -63,7 +63,10 @@ def without_copies(
         for copy in others:
             what = "bytes" if copy.id == first.id else "pixels"
             labelled = "" if copy.source.label == first.source.label else f", labelled {first.source.label}"
-            detail = f"the same {what} as {first.source.path}{labelled}"
+            again = (
+                "named again" if copy.source.path == first.source.path else f"the same {what} as {first.source.path}"
+            )
+            detail = f"{again}{labelled}"
             found.quarantined.append(Quarantined(copy.source.path, "duplicate", detail))
     found.pictures.sort(key=lambda picture: picture.id)
     return found

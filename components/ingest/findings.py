@@ -1,5 +1,6 @@
 """What ingest found, as a refusal, as rows and as details of its report."""
 
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -141,6 +142,11 @@ def warnings(counts: Mapping[str, Mapping[str, int]], placement: Placement) -> l
             f"The largest class has {ratio:.1f} times the images of the smallest (over {MAX_IMBALANCE:g}): train with "
             "finetune's --class-weights balanced, or add images to the small classes."
         )
+    if same := _spelt_alike(counts["train"]):
+        found.append(
+            f"Classes differ in capitals, spaces or Unicode form alone: {listed(same)}. If they are one, give it one "
+            "name."
+        )
     if placement.stood_in:
         found.append(
             f"{len(placement.stood_in)} of {len(counts['train'])} classes are so small that the hash left a split "
@@ -153,6 +159,13 @@ def warnings(counts: Mapping[str, Mapping[str, int]], placement: Placement) -> l
             "where they are different pictures, lower --max-near-bits."
         )
     return found
+
+
+def _spelt_alike(labels: Iterable[str]) -> list[str]:
+    by_spelling = defaultdict[str, list[str]](list)
+    for label in labels:
+        by_spelling["".join(unicodedata.normalize("NFKC", label).casefold().split())].append(repr(label))
+    return [" and ".join(alike) for alike in by_spelling.values() if len(alike) > 1]
 
 
 def details(quarantined: Sequence[Quarantined], manifest: Mapping[str, Any], num_originals: int) -> dict[str, Any]:

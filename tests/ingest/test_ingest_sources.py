@@ -214,6 +214,22 @@ def test_a_small_class_has_an_image_on_every_side(animals: Path, ingest, caplog:
     assert "1 of 2 classes are so small that the hash left a split" in caplog.text
 
 
+def test_classes_that_are_spelt_alike_are_told(animals: Path, ingest, caplog: pytest.LogCaptureFixture) -> None:
+    labels = ["caf\u00e9", "cafe\u0301", "Dog", "dog "]
+    lines = [f'{path},"{labels[number % 4]}{number % 4}"' for number, (path, _) in enumerate(rows(animals))]
+    ingest(manifest(animals, ["image,label", *lines]), to="apart")
+    assert "Unicode form" not in caplog.text
+    lines = [f"{path},{labels[number % 3]}" for number, (path, _) in enumerate(rows(animals))]
+    ingest(manifest(animals, ["image,label", *lines]))
+    assert "alone: 'cafe\u0301' and 'caf\u00e9'. If they are one, give it one name." in caplog.text
+
+
+def test_a_row_that_comes_twice_is_told(animals: Path, ingest) -> None:
+    lines = [f"{path},{label}" for path, label in rows(animals)]
+    found = quarantined(ingest(manifest(animals, ["image,label", *lines, lines[0]])))
+    assert found == [("cat/00.png", "duplicate", "named again")]
+
+
 def test_other_columns_of_a_manifest_stay_with_their_images(animals: Path, ingest) -> None:
     table = pa.table(
         {
