@@ -71,6 +71,8 @@ class Cluster:
             )
         if self.latency_gpu and self.gpu is None:
             raise BadInput("--latency-gpu: which GPU? Expected --gpu RESOURCE=COUNT as well, like nvidia.com/gpu=1.")
+        if self.s3_endpoint is not None and not self.s3_endpoint.startswith(("http://", "https://")):
+            raise BadInput(f"--s3-endpoint {self.s3_endpoint}: expected an address like http://seaweedfs.graft:8333.")
         if self.user == 0:
             raise BadInput("--user 0: no step runs as root. Expected a user id above 0; the images are made for 1000.")
         other = {"ingest"} if self.ingest_shards > 1 else {step.name for step in SHARDED_STEPS}

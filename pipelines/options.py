@@ -39,7 +39,7 @@ RESUMES = "the same command goes on after the last step that was done"
 @contextmanager
 def exit_codes() -> Iterator[None]:
     """Errors that a user can mend become one line and an exit code; a crash keeps its traceback."""
-    from components.interchange.errors import BadInput, disk_is_full, refused_by_the_system
+    from components.interchange.errors import BadInput, disk_is_full, missing_package, refused_by_the_system
 
     try:
         yield
@@ -47,7 +47,7 @@ def exit_codes() -> Iterator[None]:
         print(f"graft: {error}", file=sys.stderr)
         raise typer.Exit(2) from None
     except Exception as error:
-        words = refused_by_the_system(error)
+        words = refused_by_the_system(error) or missing_package(error)
         if disk_is_full(error):
             words = f"no space left on the disk ({error}); nothing was published. Make room."
         if not words:

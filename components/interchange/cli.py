@@ -31,6 +31,7 @@ from components.interchange.errors import (
     disk_is_full,
     listed,
     memory_ran_out,
+    missing_package,
     near,
     refused_by_the_system,
 )
@@ -169,7 +170,7 @@ def main(spec_type: type[Spec], argv: Sequence[str] | None = None) -> int:
             words = f"no space left on the disk ({error}); nothing was published. Make room."
         elif memory_ran_out(error):
             words = f"memory ran out ({error}); nothing was published. Take more of it, or a smaller backbone or batch."
-        elif not (words := refused_by_the_system(error)):
+        elif not (words := refused_by_the_system(error) or missing_package(error)):
             raise
     if first_to_say(f"{name}: {words}"):
         print(f"{name}: {words}", file=sys.stderr)

@@ -33,6 +33,14 @@ def refused_by_the_system(error: BaseException) -> str:
     return f"{found}. Whoever runs this must be allowed to read, or write, there."
 
 
+def missing_package(error: BaseException) -> str:
+    """In a line, which package of others is not installed; empty where an error is another one."""
+    name = error.name if isinstance(error, ModuleNotFoundError) else None
+    if name is None or name.split(".")[0] in ("components", "pipelines"):
+        return ""
+    return f"the package {name} is not installed. `graft doctor` names what to install for which work."
+
+
 def memory_ran_out(error: BaseException) -> bool:
     """Whether an error is for want of memory, the machine's or a GPU's.
 

@@ -1,5 +1,6 @@
 """The graft command from outside: what it says, what it loads, how it ends."""
 
+import importlib
 import os
 import re
 import subprocess
@@ -9,10 +10,12 @@ from http.server import HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
 
 import pytest
+import typer
 from typer.main import get_command
 from typer.testing import CliRunner
 
 from pipelines.cli import app
+from pipelines.options import exit_codes
 from pipelines.prefect_server import fault_of
 
 ROOT = Path(__file__).parents[2]
@@ -147,3 +150,15 @@ def test_recipes_are_listed_with_sources() -> None:
     rows = [line.rstrip() for line in shown.splitlines() if line.startswith("│")]
     assert len(rows) > 100 and {row[-1] for row in rows} == {"│"}  # Nothing cut at the right.
     assert "finetune.stage_multipliers" in shown and "0.01,0.1,1.0,10.0" in shown
+
+
+@pytest.mark.parametrize(("name", "code"), [("no_such_package", 2), ("components.no_such_module", None)])
+def test_a_package_that_is_not_installed_is_a_line_and_a_module_of_our_own_a_crash(
+    name: str, code: int | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(ModuleNotFoundError if code is None else typer.Exit) as ended, exit_codes():
+        importlib.import_module(name)
+    assert getattr(ended.value, "exit_code", None) == code
+    if code is not None:
+        said = capsys.readouterr().err
+        assert said.startswith("graft: the package no_such_package is not installed. `graft doctor` names")

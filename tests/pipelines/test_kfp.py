@@ -155,6 +155,7 @@ def test_wrong_words_for_the_cluster_are_refused() -> None:
         lambda: Cluster("registry/", "latest"),
         lambda: Cluster("registry/", ""),
         lambda: Cluster("registry/", "1", user=0),
+        lambda: Cluster("registry/", "1", s3_endpoint="seaweedfs:8333"),
         lambda: Cluster("registry/", "1", latency_gpu=True),
         lambda: gpu_of("nvidia.com/gpu"),
         lambda: gpu_of("gpu=0"),
