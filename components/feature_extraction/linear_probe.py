@@ -1,9 +1,10 @@
 """Multinomial logistic regression on cached features, fitted to the optimum.
 
 Minimised: mean cross-entropy + l2 / 2 * |weight|^2 over centred features of mean variance one, the bias free.
-scikit-learn's LogisticRegression(C=1 / (l2 * N)) has the same optimum. All features share one scale: dividing each by
-its own would blow up those that hardly vary. The scaling is folded into weight and bias afterwards, so that the result
-is a plain linear layer on the raw features. Legend: N images, D features, C classes.
+scikit-learn's LogisticRegression(C=1 / (l2 * N)) has the same optimum; of two classes, to which it gives one weight
+vector, with twice that C. All features share one scale: dividing each by its own would blow up those that hardly vary.
+The scaling is folded into weight and bias afterwards, so that the result is a plain linear layer on the raw features.
+Legend: N images, D features, C classes.
 """
 
 from collections.abc import Iterator, Sequence

@@ -14,6 +14,7 @@ from components.finetune.batches import Batch
 from components.finetune.devices import Hardware
 from components.finetune.state import State
 from components.interchange.errors import BadInput, memory_ran_out
+from components.interchange.memory import give_back_freed_memory
 
 log = logging.getLogger("graft")
 SMALLEST = 2  # Mixing pairs images, and BatchNorm needs more than one.
@@ -79,6 +80,7 @@ def leave_gradients(
             model.get_buffer(name).copy_(buffer)
         if hardware.device.type == "cuda":
             torch.cuda.empty_cache()
+        give_back_freed_memory()
 
 
 def _in_parts(model: nn.Module, loss: Loss, batch: Batch, crop_px: int, state: State, hardware: Hardware) -> Tensor:

@@ -8,6 +8,8 @@ from typing import Any
 SHOWN = 5
 # Of the CPU's allocator, of CUDA and torch's own error for it, of cuBLAS and cuDNN.
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED")
+# Of oneDNN; "could not create a primitive descriptor" is another error.
+ONEDNN = ("could not create a primitive", "could not create a memory object")
 
 
 class BadInput(Exception):
@@ -46,8 +48,9 @@ def memory_ran_out(error: BaseException) -> bool:
 
     torch has an error of its own only for what its allocator asked of CUDA, and sentences for the rest.
     """
-    words = isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
-    return words or isinstance(error, MemoryError)
+    said = str(error)
+    words = any(words in said for words in OUT_OF_MEMORY) or said.endswith(ONEDNN)
+    return (isinstance(error, RuntimeError) and words) or isinstance(error, MemoryError)
 
 
 def what_is_wrong(error: ValueError) -> str:

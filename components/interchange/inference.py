@@ -15,6 +15,7 @@ from torch import Tensor
 
 from components.interchange.classifier import PixelsToLogits
 from components.interchange.errors import BadInput, memory_ran_out
+from components.interchange.memory import give_back_freed_memory
 
 log = logging.getLogger("graft")
 IMAGES_IN_CACHE, PARTS_AHEAD = 8, 2
@@ -75,6 +76,7 @@ class _Halving:
             log.warning("out_of_memory batch=%d -> %d", size, self.most)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+        give_back_freed_memory()
 
 
 def predict_logits(

@@ -28,6 +28,13 @@ def keep_freed_memory(heap_bytes: int = HEAP_BYTES) -> bool:
     return kept
 
 
+def give_back_freed_memory() -> None:
+    """Give the system what malloc keeps: where address space ran out, kernels that oneDNN writes need some, too."""
+    libc = _glibc()
+    if libc is not None:
+        libc.malloc_trim(0)
+
+
 def _glibc() -> ctypes.CDLL | None:
     if not sys.platform.startswith("linux"):
         return None
