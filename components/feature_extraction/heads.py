@@ -4,31 +4,39 @@ One layer, a convolution of one tap (ResNetV2), or the several of a backbone tha
 averaged: those get equal weights. Legend: N images, D features, C classes.
 """
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
 from torch import nn
 
 from components.feature_extraction.linear_probe import LinearHead
+from components.interchange.classifier import head_names
 from components.interchange.errors import BadInput
 
 TOLERANCE = 1e-2  # Of the largest logit; what a GPU rounds in its own formats is below.
 
 
-def linear_heads(model: nn.Module) -> list[nn.Module]:
-    """The linear layers of a timm classifier's head; BadInput where it is something else."""
-    found = cast(Any, model).get_classifier()
-    heads = list(found) if isinstance(found, tuple | list) else [found]
+def linear_heads(model: nn.Module, crop_px: int) -> list[nn.Module]:
+    """The linear layers of a timm classifier's head, with random weights; BadInput where its logits are not theirs."""
+    modules = dict(model.named_modules())
+    # A new head may have done away with that of a distillation, which the names still tell of.
+    heads = [modules[name] for name in head_names(model) if name in modules]
     if not heads or not all(_is_linear(head) for head in heads):
         raise _refused(model, f"has no linear head (found {', '.join(type(head).__name__ for head in heads)})")
+    if len({head.get_parameter("weight").shape for head in heads}) > 1:
+        raise _refused(model, f"has {len(heads)} heads, each with features of its own")
+    generator = torch.Generator().manual_seed(0)
+    weight_CD = torch.randn(heads[0].get_parameter("weight").shape[:2], generator=generator)
+    write(model, heads, LinearHead(weight_CD, torch.randn(len(weight_CD), generator=generator)), crop_px)
     return heads
 
 
-def write(model: nn.Module, fitted: LinearHead, crop_px: int) -> None:
-    """Put a fitted head into a classifier in eval mode; BadInput where its logits are not those of the head."""
+def write(model: nn.Module, heads: Sequence[nn.Module], fitted: LinearHead, crop_px: int) -> None:
+    """Put what was fitted into the heads of a classifier in eval mode; BadInput where its logits are not theirs."""
     images_NCHW = torch.randn(2, 3, crop_px, crop_px, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        for head in linear_heads(model):
+        for head in heads:
             weight = head.get_parameter("weight")
             weight.copy_(fitted.weight_CD.view_as(weight))
             head.get_parameter("bias").copy_(fitted.bias_C)

@@ -46,7 +46,7 @@ def run(spec: FeatureExtraction, context: RunContext) -> dict[str, object]:
         spec.backbone, len(dataset.classes), spec.weights, spec.weights_sha256, spec.input_size_px, context.store
     )
     preprocessing = classifier.preprocessing_of(model, dataset.manifest, spec.input_size_px)
-    heads = linear_heads(model)
+    heads = linear_heads(model.eval(), preprocessing.crop_px)
     before = _backbone_digest(model, heads)
 
     started = time.perf_counter()
@@ -64,7 +64,7 @@ def run(spec: FeatureExtraction, context: RunContext) -> dict[str, object]:
     fits = fit_each(features["train"], labels_N, len(dataset.classes), spec.l2_candidates)
     history = [_record(fit, features, train, val) for fit in fits]
     best = max(range(len(fits)), key=lambda one: (history[one]["val_top1"], -history[one]["val_nll"]))
-    write(model, fits[best].head, preprocessing.crop_px)
+    write(model, heads, fits[best].head, preprocessing.crop_px)
     fit_s = time.perf_counter() - extracted
     log.info("l2=%g val_top1=%.3f val_nll=%.3f", fits[best].l2, history[best]["val_top1"], history[best]["val_nll"])
 

@@ -21,6 +21,7 @@ import numpy as np
 from timm.models import group_parameters
 from torch import Tensor, nn
 
+from components.interchange.classifier import head_names
 from components.interchange.errors import BadInput, listed
 
 Stage = Literal["early", "middle", "late", "head"]
@@ -55,8 +56,7 @@ def _layers_of(model: nn.Module, *, coarse: bool) -> tuple[dict[str, int | None]
     except AssertionError:  # RDNet knows fine groups alone, and says so by this.
         matcher = cast(Any, model).group_matcher(coarse=False)
     grouped = cast(dict[str, int], group_parameters(model, matcher, reverse=True))
-    found = cast(Any, model).pretrained_cfg["classifier"]
-    heads = tuple(f"{name}." for name in ([found] if isinstance(found, str) else found))
+    heads = tuple(f"{name}." for name in head_names(model))
     # timm puts what its rules do not name after the last block, where the head is as well.
     unnamed = min((layer for name, layer in grouped.items() if name.startswith(heads)), default=len(grouped))
     layers = {name: None if name.startswith(heads) else min(layer, unnamed - 1) for name, layer in grouped.items()}

@@ -210,7 +210,7 @@ def _fill(model: nn.Module, path: Path, *, by_order: bool = False, headless: boo
     if by_order and len(state) == len(wanted):
         state = dict(zip(wanted, state.values(), strict=True))
     if headless:
-        heads = tuple(f"{name}." for name in _head_names(model))
+        heads = tuple(f"{name}." for name in head_names(model))
         state = {name: tensor for name, tensor in state.items() if not name.startswith(heads)}
         wanted = {name: tensor for name, tensor in wanted.items() if not name.startswith(heads)}
     wrong = [name for name, tensor in wanted.items() if name not in state or state[name].shape != tensor.shape]
@@ -220,7 +220,8 @@ def _fill(model: nn.Module, path: Path, *, by_order: bool = False, headless: boo
     model.load_state_dict(state, strict=not headless)
 
 
-def _head_names(model: nn.Module) -> tuple[str, ...]:
+def head_names(model: nn.Module) -> tuple[str, ...]:
+    """Names of the layers that are the head, as the weights' configuration has them: `fc`, or several."""
     name = cast(dict[str, Any], model.pretrained_cfg)["classifier"]
     return (name,) if isinstance(name, str) else tuple(name)
 

@@ -18,21 +18,24 @@ from components.interchange.errors import BadInput
         ("resnetv2_18", 1),
         ("deit_tiny_distilled_patch16_224", 2),
         ("swiftformer_xs", 2),
+        ("repvit_m1", 2),  # A new head's BatchNorm leaves features as they are.
+        ("cpubone_nano", 1),
     ],
 )
 def test_the_classifier_answers_with_what_was_fitted(backbone: str, num_heads: int) -> None:
     torch.manual_seed(0)
     model = timm.create_model(backbone, num_classes=3).eval()
-    fitted = LinearHead(torch.randn(3, model.num_features), torch.randn(3))
-    assert len(linear_heads(model)) == num_heads
-    write(model, fitted, 224)
-    for head in linear_heads(model):
+    heads = linear_heads(model, 224)
+    assert len(heads) == num_heads
+    fitted = LinearHead(torch.randn(3, heads[0].get_parameter("weight").shape[1]), torch.randn(3))
+    write(model, heads, fitted, 224)
+    for head in heads:
         assert torch.equal(head.get_parameter("weight").flatten(1), fitted.weight_CD)
 
 
-def test_a_head_that_is_more_than_linear_is_refused() -> None:
-    with pytest.raises(BadInput, match=r"RepVit has no linear head \(found RepVitClassifier\).*--strategy finetune"):
-        linear_heads(timm.create_model("repvit_m1", num_classes=3))
+def test_heads_that_see_features_of_their_own_are_refused() -> None:
+    with pytest.raises(BadInput, match=r"EfficientViM has 4 heads, each with features of its own.*--strategy finetune"):
+        linear_heads(timm.create_model("efficientvim_m1", num_classes=3).eval(), 224)
 
 
 def test_a_classifier_that_changes_its_heads_answers_is_refused() -> None:
@@ -40,9 +43,7 @@ def test_a_classifier_that_changes_its_heads_answers_is_refused() -> None:
         def __init__(self) -> None:
             super().__init__()
             self.fc = nn.Linear(3, 2)
-
-        def get_classifier(self) -> nn.Module:
-            return self.fc
+            self.pretrained_cfg = {"classifier": "fc"}
 
         def forward_features(self, images_NCHW: torch.Tensor) -> torch.Tensor:
             return images_NCHW.mean((2, 3))
@@ -54,4 +55,11 @@ def test_a_classifier_that_changes_its_heads_answers_is_refused() -> None:
             return self.forward_head(self.forward_features(images_NCHW))
 
     with pytest.raises(BadInput, match="Scaled does not answer with its head's logits alone"):
-        write(Scaled(), LinearHead(torch.ones(2, 3), torch.ones(2)), 8)
+        linear_heads(Scaled(), 8)
+
+
+def test_a_head_that_is_no_linear_layer_is_refused() -> None:
+    model = timm.create_model("test_resnet", num_classes=3).eval()
+    model.fc = nn.Sequential(nn.Linear(model.num_features, 3))
+    with pytest.raises(BadInput, match=r"ResNet has no linear head \(found Sequential\)"):
+        linear_heads(model, 32)
