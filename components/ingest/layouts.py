@@ -110,8 +110,9 @@ def read_table(tree: Tree, name: str, columns: Columns) -> Listing:
         raise BadInput(f"{tree.shown}/{name} cannot be read as a manifest ({broken}).") from None
     rows = read_manifest(f"{tree.shown}/{name}", data, columns)
     found = Listing([], [])
-    for number, row in enumerate(rows, 1):
-        found.add(tree.entry(row.image), row.facts, f"row {number} of {name} has nothing in column {columns.label!r}")
+    images = tree.entries([row.image for row in rows])
+    for number, (image, row) in enumerate(zip(images, rows, strict=True), 1):
+        found.add(image, row.facts, f"row {number} of {name} has nothing in column {columns.label!r}")
     return found
 
 

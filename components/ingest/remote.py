@@ -1,7 +1,7 @@
 """Sources on S3: a prefix as a tree of its objects, fetched many at a time, each as it was listed or not at all."""
 
 import posixpath
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from components.ingest.files import MISSING, BrokenFile, Problem, SourceFile, Stamp, size_problem
@@ -9,8 +9,11 @@ from components.ingest.layouts import SourceImage
 from components.ingest.parallel import in_order
 from components.ingest.trees import Entry, ListedTree
 from components.interchange.image_files import BrokenImage
+from components.interchange.progress import progress
 from components.interchange.s3_objects import SCHEME, Bucket, ObjectChanged, S3Object, bucket_and_key
 from components.interchange.s3_requests import IN_FLIGHT
+
+ELSEWHERE = (SCHEME, "../")  # How names of objects begin that lie outside the source's prefix.
 
 
 class S3File(NamedTuple):
@@ -62,22 +65,32 @@ class S3Tree(ListedTree):
             f"{SCHEME}{bucket.name}/{prefix}".rstrip("/"),
             [Entry(one.key.removeprefix(inside), S3File(bucket, one)) for one in found],
         )
-        self._bucket, self._prefix = bucket, prefix
+        self._buckets, self._bucket, self._prefix = {bucket.name: bucket}, bucket, prefix
 
     def entry(self, path: str) -> Entry:
         """An object of the listing, or one elsewhere."""
-        if path.startswith(SCHEME):
-            bucket, key = bucket_and_key(path)
-            return Entry(path, _found(bucket, key))
-        name = posixpath.normpath(path)
-        if name.startswith("../"):
-            return Entry(name, _found(self._bucket, posixpath.normpath(posixpath.join(self._prefix, name))))
-        return super().entry(path)
+        name = _name(path)
+        return Entry(name, self._found(name)) if name.startswith(ELSEWHERE) else super().entry(name)
+
+    def entries(self, paths: Sequence[str]) -> list[Entry]:
+        """Objects of the listing, or elsewhere: of those each is asked for once, many at a time."""
+        names = list(map(_name, paths))
+        elsewhere = [name for name in dict.fromkeys(names) if name.startswith(ELSEWHERE)]
+        asked = in_order(self._found, elsewhere, IN_FLIGHT)
+        found = dict(zip(elsewhere, progress(asked, "ingest: looking for objects", total=len(elsewhere)), strict=True))
+        return [Entry(name, found[name]) if name in found else super(S3Tree, self).entry(name) for name in names]
+
+    def _found(self, name: str) -> SourceFile:
+        bucket, key = self._bucket, posixpath.normpath(posixpath.join(self._prefix, name))
+        if name.startswith(SCHEME):
+            bucket, key = bucket_and_key(name)
+            bucket = self._buckets.setdefault(bucket.name, bucket)  # One client for all of its objects.
+        listed = bucket.find(key)
+        return MISSING if listed is None else S3File(bucket, listed)
 
 
-def _found(bucket: Bucket, key: str) -> SourceFile:
-    listed = bucket.find(key)
-    return MISSING if listed is None else S3File(bucket, listed)
+def _name(path: str) -> str:
+    return path if path.startswith(SCHEME) else posixpath.normpath(path)
 
 
 def fetched_ahead(images: Iterable[tuple[SourceImage, SourceFile]]) -> Iterator[tuple[SourceImage, SourceFile]]:

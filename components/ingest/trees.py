@@ -3,7 +3,7 @@
 import os
 import posixpath
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -37,6 +37,9 @@ class Tree(Protocol):
 
     def entry(self, path: str) -> Entry:
         """The file that a manifest at the top calls `path`; one that is not there says so in its problem."""
+
+    def entries(self, paths: Sequence[str]) -> list[Entry]:
+        """`entry` of each, in their order."""
 
 
 def is_litter(path: str) -> bool:
@@ -100,6 +103,10 @@ class FolderTree(NamedTuple):
             )
         file = self.root / path
         return Entry(Path(os.path.relpath(file, self.root)).as_posix(), DiskFile(str(file.absolute())))
+
+    def entries(self, paths: Sequence[str]) -> list[Entry]:
+        """`entry` of each."""
+        return [self.entry(path) for path in paths]
 
 
 def _folders(top: str) -> Iterator[tuple[str, list[str], OSError | None]]:
@@ -176,6 +183,10 @@ class ListedTree:
         """A file of the listing."""
         name = posixpath.normpath(path)
         return Entry(name, self._by_path().get(name, MISSING))
+
+    def entries(self, paths: Sequence[str]) -> list[Entry]:
+        """`entry` of each."""
+        return [self.entry(path) for path in paths]
 
     def _by_path(self) -> dict[str, SourceFile]:
         if not hasattr(self, "_index"):

@@ -10,7 +10,11 @@ import boto3
 import pytest
 
 from components.ingest import remote
+from components.ingest.files import MISSING
+from components.ingest.manifests import Columns
 from components.ingest.merge.spec import IngestMerge
+from components.ingest.remote import S3File
+from components.ingest.sources import read_source
 from components.ingest.trees import Entry
 from components.interchange.artifact import digest
 from components.interchange.dataset import SPLITS
@@ -65,6 +69,21 @@ def test_a_prefix_and_a_manifest_give_the_datasets_of_the_folder(
     table = ingest(f"{uri}/all.csv", "--reuse", str(prefix.folder), to="s3 table")
     assert ingest(animals / "all.csv", to="disk table").digest() == table.digest()
     assert json.loads((table.folder / "run.json").read_text())["files_read"] == 0
+
+
+def test_a_manifest_names_objects_elsewhere_with_one_client(animals: Path, uploaded, tmp_path: Path) -> None:
+    files = [file.relative_to(animals).as_posix() for file in sorted(animals.rglob("*.png"))]
+    lists, uri = animals / "lists", uploaded(animals)
+    lists.mkdir()
+    lines = [f"{f'{uri}/{name}' if number % 2 else f'../{name}'},{name[:3]}" for number, name in enumerate(files)]
+    (lists / "all.csv").write_text("\n".join(["image,label", *lines, "../cat/gone.png,cat"]))
+    uploaded(animals)
+    listing = read_source(f"{uri}/lists/all.csv", Columns("image", "label", "split", "group"), tmp_path)
+    found = {image.path: image.file for image in listing.images}
+    assert found.pop("../cat/gone.png") == MISSING
+    assert len(found) == 60 and all(isinstance(file, S3File) for file in found.values())
+    assert len({id(file.bucket) for file in found.values()}) == 1
+    assert found["../dog/00.png"].read() == (animals / "dog" / "00.png").read_bytes()
 
 
 def test_archives_are_read_without_unpacking(animals: Path, ingest, uploaded, tmp_path: Path) -> None:
