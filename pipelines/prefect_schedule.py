@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import sys
 from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
@@ -72,9 +71,8 @@ def serve(options: RunOptions, cron: str, timezone: str) -> None:
         parameters={"options": asdict(options)},
         enforce_parameter_schema=False,
     )
-    with suppress(asyncio.CancelledError, KeyboardInterrupt):
+    with suppress(asyncio.CancelledError):
         asyncio.run(_until_ctrl_c(runner))
-    print("graft: the schedule is not served any more; the same command takes it up again", file=sys.stderr)
 
 
 async def _until_ctrl_c(runner: Runner) -> None:

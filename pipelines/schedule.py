@@ -10,11 +10,12 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from threading import Event, Thread
 
 from components.interchange.champion import pointer_key
+from components.interchange.cli import terminated_by_exception
 from components.interchange.errors import BadInput
 from components.interchange.s3_objects import SCHEME
 from pipelines.cron import next_time
@@ -38,13 +39,19 @@ def serve(options: RunOptions, cron: str, timezone: str) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     store = open_store(options.store)
     home = store.root / "prefect"
-    with only_schedule(store.root, options.model_name), prefect_api(home, lambda: None, lasting=True) as wait_until_up:
+    with (
+        only_schedule(store.root, options.model_name),
+        suppress(KeyboardInterrupt, SystemExit),  # Before Prefect hears of either, too, which takes seconds.
+        terminated_by_exception(),
+        prefect_api(home, lambda: None, lasting=True) as wait_until_up,
+    ):
         from pipelines.prefect_schedule import serve as served
 
         wait_until_up()
         where = os.environ["PREFECT_API_URL"].removesuffix("/api")
         print(f"graft: serving {options.model_name!r} at {cron!r} {timezone}; Prefect: {where}", file=sys.stderr)
         served(options, cron, timezone)
+    print("graft: the schedule is not served any more; the same command takes it up again", file=sys.stderr)
 
 
 @contextmanager

@@ -90,6 +90,26 @@ def test_ctrl_c_while_a_scheduled_run_starts_ends_in_words(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+def test_serving_that_ends_before_it_has_begun_ends_in_words(
+    tiny_words: Words, tiny_source: Path, tmp_path: Path, by: signal.Signals
+) -> None:
+    words = [word for word in tiny_words(tiny_source, tmp_path / "store", engine="prefect")[1:] if word != "--json"]
+    with subprocess.Popen(
+        [GRAFT, "serve", "--cron", "0 0 1 1 *", *words],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as serving:
+        assert serving.stderr is not None
+        assert serving.stderr.readline().startswith("graft: serving ")
+        serving.send_signal(by)
+        said = serving.stderr.read()
+    assert said == "graft: the schedule is not served any more; the same command takes it up again\n"
+    assert serving.returncode == 0
+
+
+@pytest.mark.slow
 def test_a_scheduled_run_that_sigterm_ends_is_recorded_and_told(
     tiny_words: Words, tiny_source: Path, tmp_path: Path
 ) -> None:
