@@ -73,8 +73,8 @@ def settle(spec: Settling, reading: Reading, found: Found, before: Before, kept:
             "--encoding jpeg, as its shares had, or make them again without."
         )
     pictures = [encoded_as(picture, choice.encoding) for picture in found.pictures]
-    pictures, policy = with_all_splits(pictures, _policy(spec, reading, pictures))
-    placement = placed(pictures, before.images, policy, spec.on_conflict)
+    pictures, policy, earlier = with_all_splits(pictures, _policy(spec, reading, pictures), before.images)
+    placement = placed(pictures, earlier, policy, spec.on_conflict)
     if spec.test_manifest is not None and policy.frozen and spec.on_conflict == "quarantine":
         check_labels(spec.test_manifest, policy.frozen, placement.conflicts)
     sides, quarantined = placement.sides, found.broken + placement.quarantined

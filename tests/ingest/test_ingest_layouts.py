@@ -163,6 +163,20 @@ def test_a_missing_split_is_taken_out_of_train(in_splits: Path, ingest, missing:
     assert found.manifest.split_policy["by"] == ["content", "source"]
 
 
+@pytest.mark.parametrize(("missing", "given"), [("val", "test"), ("test", "val")])
+def test_what_moves_out_of_a_given_split_into_train_leaves_it(
+    in_splits: Path, ingest, missing: str, given: str
+) -> None:
+    shutil.rmtree(in_splits / SPLIT_NAMES[missing])
+    before = ingest(in_splits, to="before")
+    for label in ("cat", "dog"):
+        moved = sorted((in_splits / SPLIT_NAMES[given] / label).iterdir())[0]
+        moved.rename(in_splits / "train" / label / f"moved {moved.name}")
+    after = sides(ingest(in_splits, "--previous", str(before.folder), to="after"))
+    assert {path.split("/")[0] for path, (_, split) in after.items() if split == given} == {SPLIT_NAMES[given]}
+    assert {path: side for path, side in after.items() if "moved" not in path}.items() <= sides(before).items()
+
+
 def test_look_alikes_do_not_come_into_a_test_set_that_is_given(in_splits: Path, ingest, tmp_path: Path) -> None:
     shutil.rmtree(in_splits / "validation")
     before = sides(ingest(in_splits, to="before"))
