@@ -4,6 +4,7 @@ import os
 import posixpath
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -169,8 +170,7 @@ class ListedTree:
 
     def below(self, folder: str) -> list[Entry]:
         """All files under a folder."""
-        inside = f"{folder}/"
-        return [entry for entry in self._entries if entry.path.startswith(inside) and not is_litter(entry.path)]
+        return [entry for entry in self._by_folder.get(folder, []) if not is_litter(entry.path)]
 
     def subtree(self, folder: str) -> "ListedTree":
         """A folder of the top."""
@@ -182,16 +182,25 @@ class ListedTree:
     def entry(self, path: str) -> Entry:
         """A file of the listing."""
         name = posixpath.normpath(path)
-        return Entry(name, self._by_path().get(name, MISSING))
+        return Entry(name, self._by_path.get(name, MISSING))
 
     def entries(self, paths: Sequence[str]) -> list[Entry]:
         """`entry` of each."""
         return [self.entry(path) for path in paths]
 
+    @cached_property
     def _by_path(self) -> dict[str, SourceFile]:
-        if not hasattr(self, "_index"):
-            self._index: dict[str, SourceFile] = dict(self._entries)
-        return self._index
+        return dict(self._entries)
+
+    @cached_property
+    def _by_folder(self) -> dict[str, list[Entry]]:
+        """By folder of the top: one pass, however many classes there are."""
+        found: dict[str, list[Entry]] = defaultdict(list)
+        for entry in self._entries:
+            folder, below, _ = entry.path.partition("/")
+            if below:
+                found[folder].append(entry)
+        return found
 
 
 def _tidy(names: Iterable[str]) -> list[str]:
