@@ -34,6 +34,7 @@ from pipelines.options import (
     SetOption,
     StoreOption,
     StrategyOption,
+    WithSteps,
     exit_codes,
 )
 from pipelines.run_options import DEFAULT_STORE, NOTIFY, Engine, OnDrift, RunOptions
@@ -82,7 +83,7 @@ MetricsOption = Annotated[
 SeedOption = Annotated[int | None, typer.Option(metavar="N", min=0, help="Seed of every step that has one.")]
 
 
-@app.command()
+@app.command(cls=WithSteps)
 def demo(
     store: StoreOption = DEFAULT_STORE,
     set: SetOption = None,
@@ -106,7 +107,7 @@ def demo(
         _run(options, json)
 
 
-@app.command()
+@app.command(cls=WithSteps)
 def run(
     source: Annotated[
         str, typer.Option(metavar="SOURCE", help="Folder, manifest or archive of images; see the README.")
@@ -227,7 +228,7 @@ app.command()(conformance_commands.conformance)
 app.command()(recommend_commands.recommend)
 app.command()(find_lr_commands.find_lr)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(serve_commands.serve)
-app.command("compile")(cluster_commands.compile_pipeline)
+app.command("compile", cls=WithSteps)(cluster_commands.compile_pipeline)
 app.command()(cluster_commands.submit)
 app.command()(cluster_commands.schedule)
 app.command()(doctor_commands.doctor)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Annotated
 
 import typer
+from typer.core import TyperCommand
 
 from pipelines.run_options import Runner, Strategy
 
@@ -31,6 +32,22 @@ ImageTagOption = Annotated[
     str | None,
     typer.Option(metavar="TAG", envvar="GRAFT_IMAGE_TAG", help="Of the images: the tag that make images has printed."),
 ]
+
+
+class WithSteps(TyperCommand):
+    """A command with --set: of an option that is a step's it says how it is given here."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        """As every command; an unknown option keeps its error."""
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            from pipelines.parameters import settings_of
+
+            known = settings_of(getattr(error, "option_name", ""))
+            if known:
+                error.possibilities = known  # type: ignore[attr-defined]
+            raise
 
 
 RESUMES = "the same command goes on after the last step that was done"

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from components.interchange.errors import BadInput, listed, near
 from components.interchange.step import Spec, parameters, ports
 from pipelines.recipes import RECIPES, Recipe
-from pipelines.steps import BY_NAME, Step
+from pipelines.steps import BY_NAME, STEPS, Step
 
 Values = dict[str, Any]
 
@@ -93,6 +93,13 @@ def fault_of(name: str, value: Any) -> str:
             except ValidationError as error:
                 return _words(error)
     return ""
+
+
+def settings_of(flag: str) -> list[str]:
+    """How `--set` gives what is an option of steps by this flag: `--set ingest.encoding=VALUE`."""
+    name = flag.removeprefix("--").replace("-", "_")
+    owners = [step.name for step in STEPS if name in (parameter.name for parameter in parameters(step.spec))]
+    return [f"--set {owner}.{name.replace('_', '-')}=VALUE" for owner in owners]
 
 
 def _readings(text: str) -> Iterable[Any]:

@@ -162,3 +162,19 @@ def test_a_package_that_is_not_installed_is_a_line_and_a_module_of_our_own_a_cra
     if code is not None:
         said = capsys.readouterr().err
         assert said.startswith("graft: the package no_such_package is not installed. `graft doctor` names")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["run", "--encoding", "raw"], "--encoding (Possible options: --set ingest.encoding=VALUE)"),
+        (["run", "--weights=store"], "--set feature_extraction.weights=VALUE, --set finetune.weights=VALUE)"),
+        (["serve", "--cron", "* * * * *", "--max_drop", "0.1"], "--set export_onnx.max-drop=VALUE)"),
+        (["compile", "--min-top1", "0.9"], "--set gate.min-top1=VALUE)"),
+        (["run", "--sorce", "x"], "--source"),
+    ],
+)
+def test_of_an_option_of_a_step_it_is_said_how_it_is_given(words: list[str], said: str) -> None:
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 2
+    assert said in done.stderr
