@@ -16,6 +16,7 @@ from components.finetune.param_groups import ParamGroup
 from components.finetune.rates import Ledger
 from components.finetune.replay import Replay
 from components.interchange.errors import BadInput, listed
+from components.interchange.ranks import is_first
 
 
 class Progress(BaseModel):
@@ -91,6 +92,12 @@ class State:
 
     def _not_finite(self, loss: float, ids: list[str]) -> str:
         at, saved = self.progress, self.saved()
+        found = (
+            f"the loss became {loss} at epoch {at.epoch}, batch {len(at.losses)} (step {self._step()}), on the images "
+            f"{listed(ids)}."
+        )
+        if not is_first():  # The first of several processes, which has other images, knows of checkpoints.
+            return found
         kept = (
             f"The last good checkpoint is {saved}. Other rates make another training: it needs another "
             "--checkpoint-uri, or none there."
@@ -102,10 +109,7 @@ class State:
             if self._step() > 0
             else "Nothing was learnt yet: the --weights are damaged, or are not those of this backbone."
         )
-        return (
-            f"the loss became {loss} at epoch {at.epoch}, batch {len(at.losses)} (step {self._step()}), on the "
-            f"images {listed(ids)}. {remedy} {kept}"
-        )
+        return f"{found} {remedy} {kept}"
 
     @property
     def shipped(self) -> nn.Module:

@@ -158,7 +158,7 @@ def test_two_images_that_do_not_fit_are_said(tiny_dataset: Path) -> None:
         gradient(Limited(limit=1), batch_of(tiny_dataset, 8), 8)
 
 
-def test_a_loss_that_is_no_number_tells_what_its_checkpoint_is_good_for() -> None:
+def test_a_loss_that_is_no_number_tells_what_its_checkpoint_is_good_for(monkeypatch: pytest.MonkeyPatch) -> None:
     state = state_of(Limited(limit=1), 8)
     state.saved = lambda: "s3://bucket/checkpoint.safetensors"
     state.note_loss(torch.tensor(float("nan")), ["one.jpg"])
@@ -166,6 +166,11 @@ def test_a_loss_that_is_no_number_tells_what_its_checkpoint_is_good_for() -> Non
     with pytest.raises(
         BadInput, match=r"s3://bucket/checkpoint\.safetensors\. Other rates .* another --checkpoint-uri"
     ):
+        state.see_losses()
+    monkeypatch.setenv("RANK", "1")
+    state.saved = str  # As in a process that writes none.
+    state.note_loss(torch.tensor(float("nan")), ["two.jpg"])
+    with pytest.raises(BadInput, match=r"on the images two\.jpg\.$"):
         state.see_losses()
 
 
