@@ -153,10 +153,10 @@ def _whole(gradient: Tensor, image: Tensor, weight: Tensor, shape: _Shape) -> Te
 
 def _in_strips(gradient: Tensor, image: Tensor, weight: Tensor, shape: _Shape) -> Tensor:
     """The weights' gradient, three columns of taps at a time: those of the image moved sideways, without padding."""
-    width = weight.shape[3]
-    if width <= STRIP:
+    width, (down, across) = weight.shape[3], shape.padding
+    if width <= STRIP or image.shape[3] < width - across:  # So narrow an image has no columns to cut off.
         return _whole(gradient, image, weight, shape)
-    (down, across), found = shape.padding, torch.empty_like(weight)
+    found = torch.empty_like(weight)
     for start in range(0, width, STRIP):
         end = min(start + STRIP, width)
         moved = torch.nn.functional.pad(image, (across - start, across - (width - end)))  # Below zero it cuts off.

@@ -60,20 +60,21 @@ def test_compiling_without_a_compiler_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("channels", "groups", "stride", "kernel", "padding"),
+    ("channels", "groups", "stride", "kernel", "padding", "size"),
     [
-        (3, 1, 2, 3, 1),
-        (3, 1, (2, 3), 1, 0),
-        (8, 4, 1, 5, 2),
-        (8, 8, 1, 3, 1),
-        (8, 8, 2, 3, 1),
-        (8, 8, 1, 5, 2),
-        (8, 8, 2, 5, 2),
-        (8, 8, 2, 4, 0),
-        (8, 8, 2, 1, 0),
-        (8, 8, (3, 2), 3, (2, 0)),
-        (8, 8, 4, 3, 1),
-        (8, 8, 1, (1, 7), (0, 3)),
+        (3, 1, 2, 3, 1, 12),
+        (3, 1, (2, 3), 1, 0, 12),
+        (8, 4, 1, 5, 2, 12),
+        (8, 8, 1, 3, 1, 12),
+        (8, 8, 2, 3, 1, 12),
+        (8, 8, 1, 5, 2, 12),
+        (8, 8, 2, 5, 2, 12),
+        (8, 8, 2, 4, 0, 12),
+        (8, 8, 2, 1, 0, 12),
+        (8, 8, (3, 2), 3, (2, 0), 12),
+        (8, 8, 4, 3, 1, 12),
+        (8, 8, 1, (1, 7), (0, 3), 12),
+        *((8, 8, 1, 7, 3, size) for size in (1, 2, 3, 4)),
     ],
 )
 def test_slow_gradients_are_taken_another_way(
@@ -82,10 +83,11 @@ def test_slow_gradients_are_taken_another_way(
     stride: int | tuple[int, int],
     kernel: int | tuple[int, int],
     padding: int | tuple[int, int],
+    size: int,
 ) -> None:
     torch.manual_seed(0)
     conv = torch.nn.Conv2d(channels, 8, kernel, stride, padding, groups=groups)
-    images_NCHW = torch.randn(2, channels, 12, 12, requires_grad=True)
+    images_NCHW = torch.randn(2, channels, size, size, requires_grad=True)
 
     def gradients(*contexts: AbstractContextManager[object]) -> list[torch.Tensor]:
         with ExitStack() as stack:
