@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from components.interchange.artifact import write_card
 from components.interchange.cards import ClassifierCard, Weights, read_classifier_card
 from components.interchange.dataset import Manifest
-from components.interchange.errors import BadInput, listed, near
+from components.interchange.errors import BadInput, listed, memory_ran_out, near
 from components.interchange.hub import hub_errors, wait_for_hub
 from components.interchange.normalisation import normalise_rows
 from components.interchange.preprocessing import Preprocessing
@@ -113,6 +113,8 @@ def build(
     if input_size_px is not None and _input_size_is_built_in(backbone):
         _set_input_size(model, backbone, input_size_px)
     model.reset_classifier(num_classes)
+    if input_size_px is not None and input_size_px < pretrained_size(model)[0]:
+        _check_passes(model, backbone, input_size_px)
     return model, found
 
 
@@ -135,6 +137,21 @@ def _check_patches(model: Any, input_size_px: int) -> None:
             f"--input-size-px {input_size_px}: for {type(model).__name__} it is no multiple of its patch size, "
             f"{patch_px} px. Take {near_px}."
         )
+
+
+def _check_passes(model: nn.Module, backbone: str, input_size_px: int) -> None:
+    """BadInput where images of this size shrink to less than a kernel inside the model."""
+    try:
+        with torch.no_grad():
+            model.eval()(torch.zeros(1, 3, input_size_px, input_size_px))
+    except RuntimeError as error:
+        if memory_ran_out(error):
+            raise
+        raise BadInput(
+            f"--input-size-px {input_size_px}: {backbone} cannot take images so small ({str(error).splitlines()[0]}). "
+            f"Take more, up to {pretrained_size(model)[0]}, or another --backbone."
+        ) from None
+    model.train()
 
 
 def from_hub(backbone: str) -> Any:
