@@ -6,11 +6,12 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from components.interchange.artifact import file_digest
 from components.interchange.errors import BadInput
-from components.interchange.s3_objects import SCHEME, S3Object, bucket_and_key
+from components.interchange.s3_objects import SCHEME, Bucket, ObjectChanged, S3Object, bucket_and_key
 
 MANIFEST_SUFFIXES = (".csv", ".jsonl", ".parquet")
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
@@ -27,7 +28,7 @@ def source_listing(source: str, image_column: str, option: str = "--source") -> 
     `source` is a manifest inside it, on disk and on S3. BadInput where there is nothing.
     """
     if source.startswith(SCHEME):
-        return _objects(source, option)
+        return _objects(source, image_column, option)
     place = existing_place(source, option)
     if place.is_dir():
         return _folder(place, f"{option} {source}")
@@ -35,7 +36,9 @@ def source_listing(source: str, image_column: str, option: str = "--source") -> 
         return _listing(archive.parent, [archive], place.relative_to(archive).as_posix())
     if place.suffix.lower() not in MANIFEST_SUFFIXES:
         return _listing(place.parent, [place])
-    return _listing(place.parent, [place, *_named_by(place, image_column)], file_digest(place))
+    return _listing(
+        place.parent, [place, *(place.parent / name for name in _names(place, image_column))], file_digest(place)
+    )
 
 
 def existing_place(source: str, option: str = "--source") -> Path:
@@ -58,8 +61,8 @@ def _archive_of(place: Path) -> Path | None:
     return next((parent for parent in place.parents if parent.is_file()), None)
 
 
-def _objects(source: str, option: str) -> dict[str, Any]:
-    """A manifest counts with all objects beside and below it, whichever it names."""
+def _objects(source: str, image_column: str, option: str) -> dict[str, Any]:
+    """A manifest counts with all objects beside and below it, whichever it names, and with those it names elsewhere."""
     bucket, key = bucket_and_key(source)
     is_manifest = key.lower().endswith(MANIFEST_SUFFIXES)
     archive = bucket.find_around(key, ARCHIVE_SUFFIXES) if is_manifest else None
@@ -71,7 +74,27 @@ def _objects(source: str, option: str) -> dict[str, Any]:
         found = [single]
     if not found:
         raise BadInput(f"{option} {source}: there is no such object or prefix. Is AWS_ENDPOINT_URL right?")
-    return _listed(found, folder)
+    manifest = next((one for one in found if is_manifest and one.key == key), None)
+    elsewhere = _elsewhere(bucket, folder, found, manifest, image_column) if manifest else []
+    listing = _listed(found, folder, "".join(elsewhere))
+    return {**listing, "files": len(found) + len(elsewhere)}
+
+
+def _elsewhere(
+    bucket: Bucket, folder: str, objects: list[S3Object], manifest: S3Object, image_column: str
+) -> list[str]:
+    """A line an object that a manifest names outside its folder: address, size and ETag, or that there is none."""
+    from components.ingest.remote import S3Tree  # Loads pyarrow.
+
+    with TemporaryDirectory(prefix="graft-manifest-") as scratch:
+        table = Path(scratch) / f"manifest{Path(manifest.key).suffix}"
+        try:
+            bucket.download(manifest, table)
+        except ObjectChanged as error:
+            raise BadInput(f"{SCHEME}{bucket.name}/{manifest.key}: {error}. Start again when it is complete.") from None
+        names = _names(table, image_column)
+    found = S3Tree(bucket, folder, objects).elsewhere(names)
+    return [f"{name}\0{file.stamp()}\n" for name, file in found.items()]
 
 
 def _listed(objects: list[S3Object], folder: str, more: str = "") -> dict[str, Any]:
@@ -114,13 +137,13 @@ def _listing(root: Path, files: list[Path], more: str = "") -> dict[str, Any]:
     return {"files": len(files), "listing": lines.hexdigest()}
 
 
-def _named_by(manifest: Path, image_column: str) -> list[Path]:
-    """The files that a manifest names, relative to its folder; none where it cannot be read, which ingest refuses."""
+def _names(manifest: Path, image_column: str) -> list[str]:
+    """What a manifest calls its images; nothing where it cannot be read, which ingest refuses."""
     try:
         names = _column(manifest, image_column)
     except (ValueError, csv.Error, RecursionError):
         return []
-    return [manifest.parent / str(name).strip() for name in names if name]
+    return [str(name).strip() for name in names if name]
 
 
 def _column(manifest: Path, name: str) -> list[Any]:

@@ -58,9 +58,10 @@ class FetchedFile(NamedTuple):
 class S3Tree(ListedTree):
     """The objects under a prefix. A manifest may also name objects elsewhere: `../key` or `s3://bucket/key`."""
 
-    def __init__(self, bucket: Bucket, prefix: str) -> None:
+    def __init__(self, bucket: Bucket, prefix: str, objects: Sequence[S3Object] | None = None) -> None:
+        """`objects` are those under the prefix, where they are listed already."""
         inside = f"{prefix}/" if prefix else ""
-        found = [one for one in bucket.objects(inside) if not one.key.endswith("/")]
+        found = [one for one in objects or bucket.objects(inside) if not one.key.endswith("/")]
         super().__init__(
             f"{SCHEME}{bucket.name}/{prefix}".rstrip("/"),
             [Entry(one.key.removeprefix(inside), S3File(bucket, one)) for one in found],
@@ -73,12 +74,15 @@ class S3Tree(ListedTree):
         return Entry(name, self._found(name)) if name.startswith(ELSEWHERE) else super().entry(name)
 
     def entries(self, paths: Sequence[str]) -> list[Entry]:
-        """Objects of the listing, or elsewhere: of those each is asked for once, many at a time."""
-        names = list(map(_name, paths))
-        elsewhere = [name for name in dict.fromkeys(names) if name.startswith(ELSEWHERE)]
-        asked = in_order(self._found, elsewhere, IN_FLIGHT)
-        found = dict(zip(elsewhere, progress(asked, "ingest: looking for objects", total=len(elsewhere)), strict=True))
+        """Objects of the listing, or elsewhere."""
+        names, found = list(map(_name, paths)), self.elsewhere(paths)
         return [Entry(name, found[name]) if name in found else super(S3Tree, self).entry(name) for name in names]
+
+    def elsewhere(self, paths: Iterable[str]) -> dict[str, SourceFile]:
+        """Those of some paths that lead out of the listing, by name: each is asked for once, many at a time."""
+        outside = [name for name in dict.fromkeys(map(_name, paths)) if name.startswith(ELSEWHERE)]
+        asked = in_order(self._found, outside, IN_FLIGHT)
+        return dict(zip(outside, progress(asked, "ingest: looking for objects", total=len(outside)), strict=True))
 
     def _found(self, name: str) -> SourceFile:
         bucket, key = self._bucket, posixpath.normpath(posixpath.join(self._prefix, name))

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pyarrow as pa
@@ -135,3 +136,25 @@ def test_a_prefix_on_s3_is_known_by_the_etags_of_its_objects(s3_store: str) -> N
     assert source_listing(f"{s3_store}/some.zip/labels.csv", "image") != inside
     with pytest.raises(BadInput, match="no such object or prefix"):
         source_listing(f"{s3_store}/nowhere", "image")
+
+
+def test_a_manifest_on_s3_counts_with_objects_that_it_names_elsewhere(s3_store: str) -> None:
+    bucket, prefix = s3_store.removeprefix("s3://").split("/", 1)
+    client = boto3.session.Session().client("s3")
+
+    def listed_with(key: str, data: bytes) -> dict[str, Any]:
+        client.put_object(Bucket=bucket, Key=f"{prefix}/{key}", Body=data)
+        return source_listing(f"{s3_store}/labels/all.csv", "image")
+
+    rows = f"image,label\n../pool/1.png,a\n{s3_store}/pool/2.png,b\n3.png,b\n{s3_store}/pool/gone.png,b\n"
+    first = listed_with("labels/all.csv", rows.encode())
+    assert first["files"] == 4 and source_listing(f"{s3_store}/labels/all.csv", "image") == first
+    seen = [
+        first,
+        listed_with("pool/1.png", b"one"),
+        listed_with("pool/2.png", b"two"),
+        listed_with("pool/2.png", b"2"),
+    ]
+    assert len({one["listing"] for one in seen}) == 4
+    assert listed_with("pool/unnamed.png", b"other") == seen[-1]
+    client.close()
