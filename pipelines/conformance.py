@@ -4,7 +4,7 @@ The client gets the golden source files, and pictures made of them that show wha
 fault that is known is computed with the model itself: the one whose answers are the client's is what it does. That a
 fault explains a departure convicts a client however small the departure is: chance does not point in a fault's
 direction. One that shows on few images is sought on those (`telling.py`). What nothing explains convicts it from
-`slack` on, which is what another decoder may do.
+`slack` on, which is what another decoder may do, or where it is far beyond that on some images.
 Legend: N images, C classes.
 """
 
@@ -27,7 +27,7 @@ from pipelines import faults, rescaling
 from pipelines.answer_scale import Logits, Scale, rms, scale_of
 from pipelines.client import Answers, ask
 from pipelines.probes import golden, made_of
-from pipelines.telling import left_of_it, rms_by_image
+from pipelines.telling import far_off, left_of_it, rms_by_image
 
 SLACK = 5.0  # Times the effect of rounding; libjpeg's fast and inexact decoder has four times.
 LEAST_SLACK = 1e-3  # What other processors and runtimes do to the last digits.
@@ -48,6 +48,7 @@ class Conformance:
     distance: float
     slack: float
     decimals: int | None  # That the client rounds its answers to.
+    far: int  # Images whose answers are far beyond what another decoder may do to them.
 
     def words(self) -> str:
         """The finding in one line."""
@@ -56,7 +57,8 @@ class Conformance:
         if self.conforms:
             return f"conforms ({basis})"
         told = "; or ".join(f"{subject}: {words}" for subject, words in self.departs)
-        return f"departs: {told or 'in a way that no single known fault explains'} ({basis})"
+        where = f", on {self.far} images alone" if self.far and self.distance <= self.slack else ""
+        return f"departs: {told or f'in a way that no single known fault explains{where}'} ({basis})"
 
 
 class FloatModel:
@@ -109,7 +111,8 @@ def _judged(network: FloatModel, card: OnnxCard, files: Sequence[bytes], answers
     slack_N = np.maximum(LEAST_SLACK, SLACK * np.max([rms_by_image(moves_NC) for moves_NC in moves_KNC], axis=0))
     slack_N = np.maximum(slack_N, ROUNDING * scale.rounding(logits_NC))
     flips = int((said_NC.argmax(axis=1) != right_NC.argmax(axis=1)).sum())
-    basis = len(files), flips, distance, slack, scale.decimals
+    far = far_off(said_NC, right_NC, slack_N)
+    basis = len(files), flips, distance, slack, scale.decimals, far
     # What is left of the departure if the client's decoder or resize is one of those that may round otherwise.
     unexplained = min(distance, *(rms(said_NC - right_NC - moves_NC) for moves_NC in moves_KNC))
     if unexplained <= LEAST_SLACK:
@@ -135,7 +138,7 @@ def _judged(network: FloatModel, card: OnnxCard, files: Sequence[bytes], answers
         for left, subject, words in found
         if left <= enough and left <= max(AS_WELL * best, LEAST_SLACK)
     ]
-    return Conformance(distance <= slack and not departs, departs, *basis)
+    return Conformance(distance <= slack and not far and not departs, departs, *basis)
 
 
 def _as_others(network: FloatModel, contract: Preprocessing, files: Sequence[bytes]) -> list[Logits]:

@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 
 from pipelines.answer_scale import Logits, rms
 
+BEYOND = (
+    3.0  # Times an image's slack: other decoders take one image to 0.7 times, libjpeg's fast one four times as far.
+)
+LEAST_BEYOND = 2  # Images.
 LEAST_TELLING = 3  # Images; on fewer, chance may point in the direction of one of the faults.
 
 
@@ -29,3 +33,9 @@ def left_of_it(said_NC: Logits, right_NC: Logits, faulty_NC: Logits, slack_N: ND
         return math.inf
     departure = rms((said_NC - right_NC)[telling_N])
     return rms((said_NC - faulty_NC)[telling_N]) / departure if departure > 0 else math.inf
+
+
+def far_off(said_NC: Logits, right_NC: Logits, slack_N: NDArray[np.float64]) -> int:
+    """On how many images a client departs far beyond their slack, whatever it does to them; 0 on fewer than two."""
+    found = int((rms_by_image(said_NC - right_NC) > BEYOND * slack_N).sum())
+    return found if found >= LEAST_BEYOND else 0

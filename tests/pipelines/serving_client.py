@@ -35,10 +35,10 @@ def pixels(path: str, short: int, crop: int) -> np.ndarray:
     else:
         image = image.resize(size, Image.Resampling.NEAREST if FAULT == "other filter" else Image.Resampling.BICUBIC)
     left, top = ((side - crop) // 2 for side in image.size)
-    if FAULT == "crop to even":
+    if FAULT.endswith("crop to even"):
         left, top = (round((side - crop) / 2) for side in image.size)
     array = np.asarray(image.crop((left, top, left + crop, top + crop))).astype(np.float32)
-    if FAULT == "BGR":
+    if FAULT.startswith("BGR"):
         array = array[..., ::-1]
     if FAULT == "wrong mean":
         array = array - 255 * 0.12

@@ -55,3 +55,8 @@ def test_a_fault_is_named(model: Path, fault: str, subject: str, words: str) -> 
     found = judged(fault, model)
     assert not found.conforms, found.words()
     assert found.departs[0][0] == subject and found.departs[0][1].startswith(words), found.words()
+
+
+def test_two_small_faults_at_once_depart(model: Path) -> None:
+    found = judged("BGR, crop to even", model)  # Each shows on mosaics alone, and neither explains the other.
+    assert not found.conforms, found.words()
