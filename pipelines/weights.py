@@ -20,7 +20,8 @@ def fetch(backbone: str, store: str) -> tuple[WeightsRecord, bool]:
         return there, False
     from safetensors.torch import save_file
 
-    from components.interchange.classifier import from_hub, hub_origin, licence_of, pretrained_name, savable
+    from components.interchange.classifier import from_hub, savable
+    from components.interchange.pretrained import hub_origin, licence_of, pretrained_name
 
     model = from_hub(backbone)
     with tempfile.TemporaryDirectory(prefix="graft-weights-") as folder:

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from components.feature_extraction.linear_probe import LinearHead
-from components.interchange.classifier import head_names
 from components.interchange.errors import BadInput
+from components.interchange.pretrained import head_names
 
 TOLERANCE = 1e-2  # Of the largest logit; what a GPU rounds in its own formats is below.
 

@@ -21,8 +21,8 @@ import numpy as np
 from timm.models import group_parameters
 from torch import Tensor, nn
 
-from components.interchange.classifier import head_names
 from components.interchange.errors import BadInput, listed
+from components.interchange.pretrained import head_names
 
 Stage = Literal["early", "middle", "late", "head"]
 STAGES: tuple[Stage, ...] = ("early", "middle", "late", "head")

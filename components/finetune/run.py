@@ -18,6 +18,7 @@ from components.finetune.training import loss_of, param_groups_of, plan_of, star
 from components.interchange import classifier
 from components.interchange.cards import ClassifierCard
 from components.interchange.dataset import Manifest, open_dataset
+from components.interchange.pretrained import pretrained_size
 from components.interchange.report import Row, write_report
 from components.interchange.step import RunContext, given_parameters
 
@@ -116,7 +117,7 @@ def _warnings(spec: Finetune, model: nn.Module, manifest: Manifest, crop_px: int
     found = [
         *advice.of_rates(spec.stage_multipliers[never:], spec.lr_policy, spec.layer_decay),
         *advice.of_data(manifest.counts["train"], weighed=spec.class_weights != "none"),
-        *advice.of_size(crop_px, *classifier.pretrained_size(model)),
+        *advice.of_size(crop_px, *pretrained_size(model)),
         *advice.of_unfreezing(spec.unfreeze_at, len(fitted.history)),
         *advice.of_course(fitted.history, fitted.best_epoch, spec.num_epochs),
     ]

@@ -61,7 +61,7 @@ class S3Tree(ListedTree):
     def __init__(self, bucket: Bucket, prefix: str, objects: Sequence[S3Object] | None = None) -> None:
         """`objects` are those under the prefix, where they are listed already."""
         inside = f"{prefix}/" if prefix else ""
-        found = [one for one in objects or bucket.objects(inside) if not one.key.endswith("/")]
+        found = [one for one in (bucket.objects(inside) if objects is None else objects) if not one.key.endswith("/")]
         super().__init__(
             f"{SCHEME}{bucket.name}/{prefix}".rstrip("/"),
             [Entry(one.key.removeprefix(inside), S3File(bucket, one)) for one in found],

@@ -25,6 +25,7 @@ from components.interchange.errors import BadInput, listed, memory_ran_out, near
 from components.interchange.hub import hub_errors, wait_for_hub
 from components.interchange.normalisation import normalise_rows
 from components.interchange.preprocessing import Preprocessing
+from components.interchange.pretrained import head_names, hub_origin, licence_of, pretrained_name, pretrained_size
 from components.interchange.weights import weights_file
 
 WEIGHTS_FILE = "weights.safetensors"
@@ -172,22 +173,6 @@ def from_hub(backbone: str) -> Any:
         ) from None
 
 
-def pretrained_name(model: Any) -> str:
-    """timm's full name of a model's pretrained weights, like `resnet18.a1_in1k`: the preprocessing hangs on it."""
-    config = model.pretrained_cfg
-    return f"{config['architecture']}.{config['tag']}" if config.get("tag") else str(config["architecture"])
-
-
-def hub_origin(model: Any) -> str:
-    """Where timm takes a model's pretrained weights from."""
-    return f"hub:{model.pretrained_cfg.get('hf_hub_id') or model.pretrained_cfg.get('url')}"
-
-
-def licence_of(model: Any) -> str | None:
-    """Licence of a model's pretrained weights, as timm states it."""
-    return cast(str | None, model.pretrained_cfg.get("license"))
-
-
 def _check_known(backbone: str) -> None:
     name, _, tag = backbone.partition(".")
     if not timm.is_model(name):
@@ -237,12 +222,6 @@ def _fill(model: nn.Module, path: Path, *, by_order: bool = False, headless: boo
     model.load_state_dict(state, strict=not headless)
 
 
-def head_names(model: nn.Module) -> tuple[str, ...]:
-    """Names of the layers that are the head, as the weights' configuration has them: `fc`, or several."""
-    name = cast(dict[str, Any], model.pretrained_cfg)["classifier"]
-    return (name,) if isinstance(name, str) else tuple(name)
-
-
 def state_digest(state: Mapping[str, Tensor]) -> str:
     """sha256 over names, shapes, types and bytes of a state dict, in the order of names."""
     total = hashlib.sha256()
@@ -269,12 +248,6 @@ def preprocessing_of(model: nn.Module, manifest: Manifest, input_size_px: int | 
         mean=tuple(config["mean"]),
         std=tuple(config["std"]),
     )
-
-
-def pretrained_size(model: nn.Module) -> tuple[int, bool]:
-    """Input size of the pretraining in pixels, and whether another size needs resampled position embeddings."""
-    config = cast(dict[str, Any], model.pretrained_cfg)
-    return int(config["input_size"][-1]), bool(config.get("fixed_input_size"))
 
 
 def save(folder: Path, model: nn.Module, card: ClassifierCard) -> None:
