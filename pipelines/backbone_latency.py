@@ -139,8 +139,9 @@ def time_model(file: Path, result: Path, seconds: float) -> None:
     from components.interchange.onnx_model import answer
     from components.interchange.providers import with_fallback
     from components.interchange.report import CONFIDENCE
+    from components.latency.intervals import percentile
     from components.latency.judge import MOST_WAITING
-    from components.latency.measure import percentile, time_for, warm_up
+    from components.latency.measure import time_for, warm_up
     from components.latency.pressure import watched
     from components.latency.session import choose_provider, session_options
 

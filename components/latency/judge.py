@@ -5,7 +5,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from components.latency.measure import BLOCK_RUNS, Estimate
+from components.latency.intervals import Estimate
+from components.latency.measure import BLOCK_RUNS
 
 Verdict = Literal["pass", "fail", "inconclusive"]
 MOST_P50_DIFFERENCE = 0.05

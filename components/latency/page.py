@@ -66,11 +66,12 @@ def _trust(details: dict[str, Any]) -> list[tuple[Tone, str]]:
             f"{noise['p50_difference']:.1%} and p99 by {noise['p99_difference']:.1%}{_waiting(noise['waiting'])}.",
         )
     ]
-    runs = f"{details['warmup_runs']:,} warm-up runs"
+    processes = "a fresh process" if details["processes"] == 1 else f"each of {details['processes']:,} fresh processes"
+    runs = f"{details['warmup_runs']:,} warm-up runs in all"
     if details["warmup_settled"]:
-        lines.append(("good", f"The times had settled after {runs}."))
+        lines.append(("good", f"The times had settled in {processes}, after {runs}."))
     else:
-        lines.append(("unsure", f"The times had not settled after {runs}."))
+        lines.append(("unsure", f"The times had not settled in {processes}, after {runs}."))
     lines += [("bad", f"{details['overload']}.")] if details["overload"] else []
     lines += [("plain", f"{name} did not start: {why}") for name, why in details["providers_not_started"].items()]
     return lines

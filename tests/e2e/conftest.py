@@ -74,7 +74,7 @@ def tiny_words(tiny_weights: Path) -> Words:
         "latency.timed-runs": 200,
         "latency.max-warmup-runs": 100,
         "latency.throughput-s": 0.1,
-        "latency.cold-starts": 1,
+        "latency.processes": 1,
         "latency.end-to-end-runs": 5,
         "latency.concurrency": 2,
     }

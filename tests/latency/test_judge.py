@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from components.latency.curve import Point, curve, ticks, times
+from components.latency.intervals import Estimate
 from components.latency.judge import noise, verdict
 from components.latency.loads import concurrent_ms, paced
-from components.latency.measure import Estimate
 from components.latency.precisions import Rival, recommended
 from components.latency.pressure import watched
 

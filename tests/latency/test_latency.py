@@ -14,8 +14,11 @@ import pytest
 
 from components.export_onnx.spec import ExportOnnx
 from components.interchange.cli import main
+from components.interchange.dataset import open_dataset
 from components.interchange.providers import CUDA_PROVIDER, OPENVINO_PROVIDER
 from components.interchange.report import read_report
+from components.latency.fresh import fresh_processes, together
+from components.latency.served import serve
 from components.latency.session import choose_provider
 from components.latency.spec import Latency
 
@@ -36,7 +39,7 @@ def latency_argv(model: Path, dataset: Path, report: Path, *more: str) -> list[s
         "60",
         "--throughput-s",
         "0.05",
-        "--cold-starts",
+        "--processes",
         "2",
         *more,
     ]
@@ -85,7 +88,7 @@ def test_a_budget_a_pace_and_the_precisions_of_a_float_model(
     places = ["--onnx-model", str(tmp_path / "onnx_model"), "--report", str(tmp_path / "exported")]
     argv = [*places, "--dataset", str(tiny_dataset), "--selected", str(tiny_classifier), "--input", "float32-nchw"]
     assert main(ExportOnnx, [*argv, "--variants", "int8", "--max-drop", "0", "--calibration-samples", "2"]) == 0
-    more = ["--max-p99-ms", "100000", "--rate", "200", "--timed-runs", "1000", "--cold-starts", "0"]
+    more = ["--max-p99-ms", "100000", "--rate", "200", "--timed-runs", "1000", "--processes", "3"]
     assert main(Latency, latency_argv(tmp_path / "onnx_model", tiny_dataset, tmp_path / "report", *more)) == 0
     report = read_report(tmp_path / "report")
     verdict, paced, int8 = report.row("verdict"), report.row("p99_ms", "200 requests/s"), report.row("p50_ms", "int8")
@@ -95,6 +98,24 @@ def test_a_budget_a_pace_and_the_precisions_of_a_float_model(
     assert report.details["overload"] is None and report.row("images_per_s", "200 requests/s") is not None
     assert int8 is not None and int8.n == 100
     assert "Medians in turn: fp32" in report.details["advice"]
+
+
+def test_more_processes_than_runs_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    places = ["--onnx-model", str(tmp_path), "--dataset", str(tmp_path), "--report", str(tmp_path / "report")]
+    assert main(Latency, [*places, "--timed-runs", "20", "--processes", "21"]) == 2
+    assert "processes is 21, timed_runs is 20: expected a run or more for each" in capsys.readouterr().err
+
+
+def test_processes_share_the_runs_after_a_cold_start_each(tiny_onnx_model: Path, tiny_dataset: Path) -> None:
+    served = serve(tiny_onnx_model, open_dataset(tiny_dataset), "CPUExecutionProvider", 1)
+    processes = list(fresh_processes(served, 2, 25, 40))
+    assert [len(each.samples_ms) for each in processes] == [13, 12]
+    for each in processes:
+        assert 0 < each.cold["load_ms"] + each.cold["first_answer_ms"] < each.cold["process_ms"]
+        assert each.cold["peak_rss_bytes"] > 0
+    both = together(processes)
+    assert (both.warm.runs, len(both.samples_ms)) == (sum(each.warm.runs for each in processes), 25)
+    assert both.samples_ms.tolist() == [*processes[0].samples_ms, *processes[1].samples_ms]
 
 
 @pytest.mark.parametrize("flag", ["--concurrency", "--throughput-batches", "--threads-to-try"])

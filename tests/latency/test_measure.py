@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from components.latency.measure import percentile, throughput, time_for, time_runs, warm_up
+from components.latency.intervals import percentile, throughput
+from components.latency.measure import time_for, time_runs, warm_up
 
 
 class Clock:
@@ -115,6 +116,25 @@ def test_what_lasts_for_many_runs_widens_the_interval() -> None:
     assert estimate.low < 10.2 and estimate.high > 11.8
     assert shuffled.value == estimate.value and shuffled.low is not None and shuffled.high is not None
     assert shuffled.high - shuffled.low < (estimate.high - estimate.low) / 2
+
+
+def test_processes_that_differ_are_covered_as_often_as_the_interval_says() -> None:
+    rng, rounds, truth = np.random.default_rng(3), 200, 10.0
+    bounds = []
+    for _ in range(rounds):
+        of_processes = np.repeat(rng.normal(truth, 0.3, 10), 100)
+        bounds.append(percentile(of_processes + rng.normal(0, 0.1, 1000), 50, 0.95, 10)[1:])
+    covered = np.mean([low <= truth <= high for low, high in bounds])  # type: ignore[operator]
+    assert 0.9 <= covered <= 0.995  # 3 standard errors are 0.05.
+
+
+def test_the_interval_of_two_processes_by_hand() -> None:
+    # Student's t with 1 degree of freedom is 12.706. Of 40 samples k lie below x, all in one part of 20: their share is
+    # k / 40, its interval reaches 12.706 * sqrt(2 * 2 * (k / 2) ** 2) / 40. That leaves 0.5 out for k = 1, not for 2.
+    samples = np.concatenate([np.arange(10.0, 30.0), np.arange(110.0, 130.0)])
+    assert percentile(samples, 50, 0.95, 2) == (29, 11, 128)
+    one, other = throughput(samples, 1, 0.95, 2), throughput(samples, 1, 0.95, 40)
+    assert one.value == other.value and one.high is None and other.high is not None
 
 
 def test_throughput_counts_images_over_all_batches() -> None:

@@ -257,10 +257,17 @@ MUTANTS = (
     ),
     Mutant(
         "percentile off by one rank",
-        "components/latency/measure.py",
+        "components/latency/intervals.py",
         'np.percentile(ordered, percent, method="inverted_cdf")',
         'np.percentile(ordered, percent - 1, method="inverted_cdf")',
         ("tests/latency",),
+    ),
+    Mutant(
+        "processes that differ left out of a percentile's interval",
+        "components/latency/intervals.py",
+        "    if len(parts) > 1:",
+        "    if len(parts) > 1000:",
+        ("tests/latency/test_measure.py",),
     ),
     Mutant(
         "warm-up counted as measurement",
