@@ -5,13 +5,12 @@ becomes a parameter of the component.
 """
 
 import inspect
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from kfp import dsl
 
-from components.interchange.step import parameters, ports
+from components.interchange.step import flag, flag_words, parameters, ports
 from pipelines.steps import Step
 
 ARTIFACTS = {
@@ -35,22 +34,23 @@ def component(
     """
     signature = _signature(step, run_time)
     known = {parameter.name for parameter in parameters(step.spec)}
-    fixed = {name: value for name, value in values.items() if name in known and name not in run_time}
+    settled = known - run_time.keys()
+    fixed = {name: value for name, value in values.items() if name in settled and value is not None}
 
     def body(*placeholders: Any) -> dsl.ContainerSpec:
         given = dict(zip((parameter.name for parameter in signature), placeholders, strict=True))
-        words: list[Any] = [word for name, value in fixed.items() if value is not None for word in _pair(name, value)]
+        words: list[Any] = [word for name, value in fixed.items() for word in flag_words(name, value)]
         for port in [*ports(step.spec, "in"), *ports(step.spec, "out")]:
             if port.name in given and not port.many:  # The step finds those of a list in --executor-input.
                 place = given[port.name] if port.kind == "verdict" else given[port.name].path
-                words += [_flag(port.name), place]
+                words += [flag(port.name), place]
         for name, annotation in run_time.items():
-            pair = [_flag(name), given[name]]
+            pair = [flag(name), given[name]]
             words += [dsl.IfPresentPlaceholder(name, pair)] if _is_optional(annotation) else pair
         if "checkpoint_uri" in known:  # One a run, so that a retried pod goes on where the last one ended.
             place = dsl.ConcatPlaceholder([given["store"], "/checkpoints/", given["run_id"]])
-            words += [_flag("checkpoint_uri"), place]
-        words += [_flag("executor_input"), dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER]
+            words += [flag("checkpoint_uri"), place]
+        words += [flag("executor_input"), dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER]
         return dsl.ContainerSpec(image=image, command=_command(step, processes), args=words)
 
     body.__name__ = step.name
@@ -98,11 +98,3 @@ def _command(step: Step, processes: int) -> list[str]:
 
 def _is_optional(annotation: Any) -> bool:
     return type(None) in getattr(annotation, "__args__", ())
-
-
-def _pair(name: str, value: Any) -> list[str]:
-    return [_flag(name), json.dumps(value) if isinstance(value, bool | list | tuple) else str(value)]
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"

@@ -8,7 +8,7 @@ from typing import Annotated, Any, cast
 from pydantic import TypeAdapter, ValidationError
 
 from components.interchange.errors import BadInput, listed, near
-from components.interchange.step import Spec, parameters, ports
+from components.interchange.step import Spec, flag, parameters, ports
 from pipelines.recipes import RECIPES, Recipe
 from pipelines.steps import BY_NAME, STEPS, Step
 
@@ -163,7 +163,7 @@ def spec_of(step: Step, values: Values, paths: Mapping[str, Path], options: Iter
         for fault in error.errors():
             name, said = ".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Value error, ")
             if name in owned:
-                faults.append(f"--{name.replace('_', '-')}: {said[:1].lower()}{said[1:]}, got {fault['input']!r}")
+                faults.append(f"{flag(name)}: {said[:1].lower()}{said[1:]}, got {fault['input']!r}")
             elif name:
                 faults.append(f"{step.name}.{name.replace('_', '-')}: {said}. Change it with --set")
             else:

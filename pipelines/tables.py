@@ -6,7 +6,7 @@ import types
 import typing
 from pathlib import Path
 
-from components.interchange.step import Parameter, Port, Spec, parameters, ports, step_name
+from components.interchange.step import Parameter, Port, Spec, flag, parameters, ports, step_name
 from pipelines.steps import CLUSTER_STEPS, SHARDED_STEPS, STEPS
 
 BEGIN, END = "<!-- steps: written by `make docs` -->", "<!-- end of steps -->"
@@ -30,17 +30,13 @@ def _step(spec: type[Spec]) -> str:
 
 def _artifact(port: Port, verb: str) -> str:
     more = ", optional" if port.optional else ", several" if port.many else ""
-    return f"| {verb} `--{_flag(port.name)}` | {port.kind}{more} | {port.help} |"
+    return f"| {verb} `{flag(port.name)}` | {port.kind}{more} | {port.help} |"
 
 
 def _parameter(parameter: Parameter) -> str:
     default = "required" if parameter.required else _value(parameter.default)
     unit = f" ({parameter.unit})" if parameter.unit else ""
-    return f"| `--{_flag(parameter.name)}` | {_type(parameter.annotation)}{unit} | {default} | {parameter.help} |"
-
-
-def _flag(name: str) -> str:
-    return name.replace("_", "-")
+    return f"| `{flag(parameter.name)}` | {_type(parameter.annotation)}{unit} | {default} | {parameter.help} |"
 
 
 def _value(value: object) -> str:

@@ -39,7 +39,17 @@ from components.interchange.executor_output import given_folders, write_executor
 from components.interchange.heartbeat import beating
 from components.interchange.ranks import first_to_say, is_first
 from components.interchange.run_reports import keep_report
-from components.interchange.step import RunContext, Spec, given_parameters, input_folders, ports, step_name, task_name
+from components.interchange.step import (
+    RunContext,
+    Spec,
+    flag,
+    flag_words,
+    given_parameters,
+    input_folders,
+    ports,
+    step_name,
+    task_name,
+)
 from components.interchange.step_help import step_help
 
 log = logging.getLogger("graft")
@@ -98,11 +108,11 @@ def _check_text(argv: Sequence[str]) -> None:
 
 def _check_flags(spec_type: type[Spec], command: str, argv: Sequence[str]) -> None:
     """In a line what argparse would say after twenty of usage."""
-    known = ["--help", *map(_flag, [*spec_type.model_fields, *RunContext.model_fields])]
+    known = ["--help", *map(flag, [*spec_type.model_fields, *RunContext.model_fields])]
     given = [word.partition("=")[0] for word in argv if word.startswith("--")]
-    unknown = [flag for flag in given if flag not in known]
+    unknown = [word for word in given if word not in known]
     if unknown:
-        told = "; ".join(f"unknown flag {flag}.{near(flag, known)}" for flag in unknown)
+        told = "; ".join(f"unknown flag {word}.{near(word, known)}" for word in unknown)
         raise BadInput(f"{told} `{command} --help` lists them all.")
 
 
@@ -112,13 +122,9 @@ def _lists(spec_type: type[Spec], argv: Sequence[str]) -> list[str]:
         executor_input = argv[argv.index("--executor-input") + 1]
     except (ValueError, IndexError):
         return []
-    absent = [port.name for port in ports(spec_type, "in") if port.many and _flag(port.name) not in argv]
-    found = [(_flag(name), given_folders(executor_input, name)) for name in absent]
-    return [word for flag, folders in found for word in (flag, json.dumps([str(folder) for folder in folders]))]
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+    absent = [port.name for port in ports(spec_type, "in") if port.many and flag(port.name) not in argv]
+    found = [(name, list(map(str, given_folders(executor_input, name)))) for name in absent]
+    return [word for name, folders in found for word in flag_words(name, folders)]
 
 
 def _package(spec_type: type[Spec]) -> str:
@@ -127,12 +133,12 @@ def _package(spec_type: type[Spec]) -> str:
 
 def _sentence(error: ValidationError) -> str:
     def one(problem: Any) -> str:
-        flag = _flag(".".join(str(part) for part in problem["loc"]))
+        name = flag(".".join(str(part) for part in problem["loc"]))
         message = problem["msg"].removeprefix("Value error, ")
         message = message[:1].lower() + message[1:]
         if problem["type"] == "missing":
-            return f"{flag} is required"
-        return f"{flag}: {message}, got {problem['input']!r}" if problem["loc"] else message
+            return f"{name} is required"
+        return f"{name}: {message}, got {problem['input']!r}" if problem["loc"] else message
 
     return "; ".join(one(problem) for problem in error.errors())
 
@@ -140,13 +146,7 @@ def _sentence(error: ValidationError) -> str:
 def argv_of(spec: Spec, context: RunContext | None = None) -> list[str]:
     """The flags that make `parse` return this spec again."""
     values = {**spec.model_dump(mode="json"), **(context.model_dump(mode="json") if context else {})}
-    flags = []
-    for name, value in values.items():
-        if value is None:
-            continue
-        text = json.dumps(value) if isinstance(value, bool | list | dict) else str(value)
-        flags += [_flag(name), text]
-    return flags
+    return [word for name, value in values.items() if value is not None for word in flag_words(name, value)]
 
 
 def main(spec_type: type[Spec], argv: Sequence[str] | None = None) -> int:

@@ -3,6 +3,7 @@
 The command line, the Kubeflow component, the Prefect task and the README's tables are derived from it.
 """
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,6 +120,16 @@ def parameters(spec: type[Spec]) -> list[Parameter]:
         for name, field in spec.model_fields.items()
         if "artifact" not in _extra(field)
     ]
+
+
+def flag(name: str) -> str:
+    """The command-line flag of a port or parameter: `--base-lr` for `base_lr`."""
+    return f"--{name.replace('_', '-')}"
+
+
+def flag_words(name: str, value: Any) -> list[str]:
+    """A flag and its value as a command line has them: text as it is, truth values and lists as JSON."""
+    return [flag(name), json.dumps(value) if isinstance(value, bool | list | tuple) else str(value)]
 
 
 def step_name(spec: type[Spec]) -> str:

@@ -8,7 +8,7 @@ import types
 import typing
 from typing import Any
 
-from components.interchange.step import Parameter, RunContext, Spec, parameters, ports
+from components.interchange.step import Parameter, RunContext, Spec, flag, parameters, ports
 
 WORDS = {str: "TEXT", int: "N", float: "X", bool: "true|false"}
 GLUE = "\0"
@@ -29,7 +29,7 @@ def step_help(spec: type[Spec], command: str) -> str:
         group = parser.add_argument_group(title)
         for port in found:
             more = " (optional)" if port.optional else ""
-            group.add_argument(_flag(port.name), metavar=_place(port.kind, port.many), help=f"{port.help}{more}")
+            group.add_argument(flag(port.name), metavar=_place(port.kind, port.many), help=f"{port.help}{more}")
     _add(parser, "parameters", spec)
     _add(parser, "the run that it belongs to", RunContext)
     parser.add_argument_group("help").add_argument("-h", "--help", action="store_true", help="Show this")
@@ -39,8 +39,8 @@ def step_help(spec: type[Spec], command: str) -> str:
 def _usage(spec: type[Spec], command: str, width: int) -> str:
     """What must be given, none of it torn apart at the end of a line."""
     artifacts = [port for port in [*ports(spec, "in"), *ports(spec, "out")] if not port.optional]
-    needed = [f"{_flag(port.name)} {_place(port.kind, port.many)}" for port in artifacts]
-    needed += [f"{_flag(one.name)} {value_form(one.annotation)}" for one in parameters(spec) if one.required]
+    needed = [f"{flag(port.name)} {_place(port.kind, port.many)}" for port in artifacts]
+    needed += [f"{flag(one.name)} {value_form(one.annotation)}" for one in parameters(spec) if one.required]
     text = " ".join(word.replace(" ", GLUE) for word in (command, *needed, "[options]"))
     room = width - len("usage: ")
     return textwrap.fill(text, room, subsequent_indent=" " * 9, break_long_words=False).replace(GLUE, " ")
@@ -53,7 +53,7 @@ def _add(parser: argparse.ArgumentParser, title: str, model: Any) -> None:
         if one.required or one.default not in (None, ()):
             facts.append("required" if one.required else f"default: {_text(one.default)}")
         told = f"{one.help} ({'; '.join(facts)})" if facts else one.help
-        group.add_argument(_flag(one.name), metavar=value_form(one.annotation), help=told.replace("%", "%%"))
+        group.add_argument(flag(one.name), metavar=value_form(one.annotation), help=told.replace("%", "%%"))
 
 
 def _unit(parameter: Parameter) -> str:
@@ -87,10 +87,6 @@ def _text(value: object) -> str:
     if isinstance(value, tuple):
         return ",".join(map(_text, value))
     return str(value).lower() if isinstance(value, bool) else str(value).removesuffix(".0")
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
 
 
 def _paragraphs(text: str, width: int) -> str:

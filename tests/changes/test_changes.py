@@ -10,6 +10,7 @@ from components.interchange.blobs import open_blobs
 from components.interchange.champion import ChampionRecord, swap_pointer
 from components.interchange.cli import main
 from components.interchange.report import read_report
+from components.interchange.step import flag
 
 ASKED = {"--dataset-digest": "d1", "--pipeline-digest": "p1", "--seed": "0", "--max-p99-ms": "10"}
 
@@ -17,7 +18,7 @@ ASKED = {"--dataset-digest": "d1", "--pipeline-digest": "p1", "--seed": "0", "--
 def said(store: Path, run_id: str, **other: str) -> tuple[str, list[str]]:
     """The word of a run, and what it says has changed."""
     folder = store.parent / run_id
-    asked = ASKED | {f"--{name.replace('_', '-')}": value for name, value in other.items()}
+    asked = ASKED | {flag(name): value for name, value in other.items()}
     argv = [word for pair in asked.items() for word in pair]
     argv += ["--store", str(store), "--run-id", run_id, "--model-name", "parts"]
     assert main(Changes, [*argv, "--word", str(folder / "word"), "--report", str(folder / "report")]) == 0

@@ -10,6 +10,7 @@ from components.ingest.shares import Share, ShareCard, listing_digest, open_shar
 from components.ingest.spec import Reading
 from components.interchange.errors import BadInput, listed
 from components.interchange.ledgers import Quarantined
+from components.interchange.step import flag
 
 
 def opened_together(folders: Sequence[Path], source: str) -> tuple[list[Share], Reading]:
@@ -73,5 +74,5 @@ def _different(shares: Sequence[Share]) -> Iterator[str]:
 
 def _facts(card: ShareCard) -> dict[str, str]:
     """What must be equal in all shares."""
-    flags = {f"--{name.replace('_', '-')}": str(value) for name, value in card.reading.items()}
+    flags = {flag(name): str(value) for name, value in card.reading.items()}
     return {**flags, **card.decided_by, "the source": f"{card.listed} files, digest {card.listing[:12]}"}
