@@ -56,17 +56,12 @@ RESUMES = "the same command goes on after the last step that was done"
 @contextmanager
 def exit_codes() -> Iterator[None]:
     """Errors that a user can mend become one line and an exit code; a crash keeps its traceback."""
-    from components.interchange.errors import BadInput, disk_is_full, missing_package, refused_by_the_system
+    from components.interchange.errors import in_words
 
     try:
         yield
-    except BadInput as error:
-        print(f"graft: {error}", file=sys.stderr)
-        raise typer.Exit(2) from None
     except Exception as error:
-        words = refused_by_the_system(error) or missing_package(error)
-        if disk_is_full(error):
-            words = f"no space left on the disk ({error}); nothing was published. Make room."
+        words = in_words(error)
         if not words:
             raise
         print(f"graft: {words}", file=sys.stderr)

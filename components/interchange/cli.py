@@ -26,15 +26,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from components import __version__
 from components.interchange.artifact import RUN_FILE, digest, to_json
 from components.interchange.blobs import open_blobs
-from components.interchange.errors import (
-    BadInput,
-    disk_is_full,
-    listed,
-    memory_ran_out,
-    missing_package,
-    near,
-    refused_by_the_system,
-)
+from components.interchange.errors import BadInput, in_words, listed, near
 from components.interchange.executor_output import given_folders, write_executor_output
 from components.interchange.heartbeat import beating
 from components.interchange.ranks import first_to_say, is_first
@@ -160,17 +152,12 @@ def main(spec_type: type[Spec], argv: Sequence[str] | None = None) -> int:
         with logging_redirect_tqdm() if sys.stderr.isatty() else nullcontext():  # A line above the bars, not in one.
             _run(name, spec, context)
         return 0
-    except BadInput as error:
-        words = str(error)
     except KeyboardInterrupt:
         print(f"{name}: interrupted; nothing was published", file=sys.stderr)
         return 130
     except Exception as error:
-        if disk_is_full(error):
-            words = f"no space left on the disk ({error}); nothing was published. Make room."
-        elif memory_ran_out(error):
-            words = f"memory ran out ({error}); nothing was published. Take more of it, or a smaller backbone or batch."
-        elif not (words := refused_by_the_system(error) or missing_package(error)):
+        words = in_words(error)
+        if not words:
             raise
     if first_to_say(f"{name}: {words}"):
         print(f"{name}: {words}", file=sys.stderr)

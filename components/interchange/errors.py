@@ -16,6 +16,17 @@ class BadInput(Exception):
     """Something given to Graft is wrong. The message says what was found, what was expected, where to change it."""
 
 
+def in_words(error: BaseException) -> str:
+    """In a line, what a user can mend, and how; empty where an error is another one: that is a crash."""
+    if isinstance(error, BadInput):
+        return str(error)
+    if disk_is_full(error):
+        return f"no space left on the disk ({error}); nothing was published. Make room."
+    if memory_ran_out(error):
+        return f"memory ran out ({error}); nothing was published. Take more of it, or a smaller backbone or batch."
+    return refused_by_the_system(error) or missing_package(error)
+
+
 def disk_is_full(error: BaseException | None) -> bool:
     """Whether an error is for want of room on a disk, whichever library says so and in whatever it is wrapped."""
     while error is not None:
