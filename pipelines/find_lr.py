@@ -10,7 +10,7 @@ from components.finetune.find_lr.spec import FindLr
 from components.interchange.artifact import read_card
 from components.interchange.cli import argv_of
 from components.interchange.errors import BadInput, listed
-from components.interchange.report import read_report
+from components.interchange.report import PAGE, read_report
 from components.interchange.step import RunContext
 from pipelines.parameters import Values, for_backbone, merged, parsed, spec_of, values_of
 from pipelines.recipes import recipe
@@ -45,4 +45,4 @@ def find_lr(
     if code != 0:
         raise StepFailed("find_lr", code)
     rows = {row.name: row.value for row in read_report(output).rows}
-    return {**rows, "backbone": values["finetune"]["backbone"], "report": str(output / "report.html")}
+    return {**rows, "backbone": values["finetune"]["backbone"], "report": str(output / PAGE)}

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from components.interchange.errors import BadInput
-from components.interchange.executor_output import PAGE
-from components.interchange.report import Report, read_report
+from components.interchange.report import PAGE, Report, read_report
 from pipelines.run_list import newest_first, read, runs
 from pipelines.store import Store
 

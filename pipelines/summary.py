@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from components.interchange.report import Report, Row, read_report
+from components.interchange.report import ENTRANTS, Report, read_report
 from components.interchange.summary import summary_of, value_of
 from pipelines.run_records import looks_at_test_set, page_key, put_pages, reports_of
 from pipelines.store import Store
@@ -23,13 +23,12 @@ def figure(step: str, store: Store, outputs: Mapping[str, str]) -> str:
         return f"val top1 {max(best):.4f}" if best else ""
     if step == "evaluate":
         selected = report.details.get("selected")
-        who = {"finetune": "candidate", "feature_extraction": "baseline"}.get(str(selected), "")
-        top1 = report.row("top1", who, "test")
+        top1 = report.row("top1", ENTRANTS.get(str(selected), ""), "test")
         return f"{selected}: test top1 {top1.value:.4f}" if top1 else str(selected)
     if step == "export_onnx":
         return f"opset {value_of(report, 'opset')}, {value_of(report, 'flips')} flips"
     if step == "latency":
-        p50, p99 = _row(report, "p50_ms"), _row(report, "p99_ms")
+        p50, p99 = report.row("p50_ms", "batch 1"), report.row("p99_ms", "batch 1")
         return f"p50 {p50.value:.2f} ms, p99 {p99.value:.2f} ms" if p50 and p99 else ""
     if step == "gate":
         return str(report.details.get("verdict", ""))
@@ -72,7 +71,3 @@ def build(
 
 def _report(store: Store, outputs: Mapping[str, str]) -> Report | None:
     return read_report(store.artifact(outputs["report"])) if "report" in outputs else None
-
-
-def _row(report: Report, name: str) -> Row | None:
-    return next((row for row in report.rows if row.name == name), None)

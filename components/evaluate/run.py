@@ -25,7 +25,7 @@ from components.interchange.dataset import Dataset, Split, SplitName, open_datas
 from components.interchange.errors import BadInput
 from components.interchange.feature_statistics import carry_feature_statistics
 from components.interchange.memory import keep_freed_memory
-from components.interchange.report import write_report
+from components.interchange.report import ENTRANTS, write_report
 from components.interchange.step import RunContext, given_parameters
 
 log = logging.getLogger("graft")
@@ -48,7 +48,7 @@ def run(spec: Evaluate, context: RunContext) -> dict[str, object]:
     intervals = Intervals(spec.bootstrap_samples, spec.seed, spec.ece_bins)
     rows = [row for entrant in entrants.values() for row in contest.entrant_rows(entrant, labels, intervals)]
     selection, differences = contest.choose(entrants, labels, intervals)
-    winner = entrants["candidate" if selection.selected == "finetune" else "baseline"]
+    winner = entrants[ENTRANTS[selection.selected]]
     matrices = {
         of: confusion(entrant.logits["test"], labels["test"], len(dataset.classes)) for of, entrant in entrants.items()
     }

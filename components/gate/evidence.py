@@ -3,17 +3,15 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from components.gate.rules import bounds, counted, number
 from components.interchange.errors import BadInput, listed
-from components.interchange.report import Report, Row, read_report
+from components.interchange.report import ENTRANTS, Report, Row, read_report
 
-ENTRANTS = {"finetune": "candidate", "feature_extraction": "baseline"}
 WRITERS = {"ingest": ("ingest", "ingest_merge")}  # Where a source is read in shares, their merge tells of ingest.
-F = TypeVar("F", bound=BaseModel)
 
 
 def how_measured(provider: str | None, num_threads: int | None, processor: str | None) -> str:
@@ -200,20 +198,12 @@ def read_evidence(folders: dict[str, Path]) -> Evidence:
         raise BadInput(f"reports were mixed up: {listed(swapped)}. Give each step's own report.")
     evidence = Evidence(
         reports,
-        _details(Evaluated, reports["evaluate"]),
-        _details(Exported, reports["export_onnx"]),
-        _details(Measured, reports["latency"]),
+        reports["evaluate"].details_as(Evaluated),
+        reports["export_onnx"].details_as(Exported),
+        reports["latency"].details_as(Measured),
     )
     _check_one_run(evidence)
     return evidence
-
-
-def _details(kind: type[F], report: Report) -> F:
-    try:
-        return kind.model_validate(report.details)
-    except ValidationError as error:
-        wrong = listed(".".join(str(part) for part in problem["loc"]) for problem in error.errors())
-        raise BadInput(f"the report of {report.step} is damaged: missing or wrong in its details: {wrong}.") from None
 
 
 def _check_one_run(evidence: Evidence) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from components.ingest.decoders import decided_by
 from components.ingest.files import bytes_digest
@@ -23,8 +23,8 @@ from components.ingest.picture_rows import FIELDS, cells_of, picture_of
 from components.ingest.pictures import Picture
 from components.ingest.spec import Reading
 from components.ingest.spool import Held, StoredBytes
-from components.interchange.artifact import read_card, to_json, write_card
-from components.interchange.errors import BadInput, listed
+from components.interchange.artifact import read_card_as, to_json, write_card
+from components.interchange.errors import BadInput
 from components.interchange.ledgers import Quarantined, read_table, write_table
 from components.interchange.step import given_parameters
 
@@ -148,11 +148,7 @@ def write_share(
 
 def open_share(folder: Path) -> Share:
     """Open a share; BadInput where it is missing, damaged or of a newer format."""
-    try:
-        return Share(folder, ShareCard.model_validate(read_card(folder, "share")))
-    except ValidationError as error:
-        wrong = listed(problem["loc"][0] for problem in error.errors())
-        raise BadInput(f"{folder / 'share.json'} is damaged: missing or wrong: {wrong}.") from None
+    return Share(folder, read_card_as(ShareCard, folder, "share"))
 
 
 def read_entries(share: Share, sources: list[SourceImage]) -> list[Picture | Quarantined]:

@@ -9,9 +9,13 @@ import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from components.interchange.errors import BadInput, listed
+from pydantic import BaseModel, ValidationError
+
+from components.interchange.errors import BadInput, listed, what_is_wrong
+
+M = TypeVar("M", bound=BaseModel)
 
 RUN_FILE, SOURCES_FILE = "run.json", "sources.parquet"
 NO_CONTENT = (RUN_FILE, SOURCES_FILE)
@@ -59,6 +63,14 @@ def read_card(folder: Path, kind: str) -> dict[str, Any]:
             "Upgrade Graft, or make the artifact again with this version."
         )
     return dict(card)
+
+
+def read_card_as(model: type[M], folder: Path, kind: str) -> M:
+    """An artifact's card as a model of its fields; BadInput as `read_card`, and where a field is missing or wrong."""
+    try:
+        return model.model_validate(read_card(folder, kind))
+    except ValidationError as error:
+        raise BadInput(f"{folder / CARDS[kind]} is damaged: {what_is_wrong(error)}. Make the {kind} again.") from None
 
 
 def _refused(constant: str) -> None:

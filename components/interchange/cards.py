@@ -1,15 +1,13 @@
 """Cards of the classifier and onnx_model artifacts, readable where torch is not installed."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from components.interchange.artifact import CARDS, read_card
-from components.interchange.errors import BadInput, listed
+from components.interchange.artifact import read_card_as
 from components.interchange.preprocessing import Preprocessing
 
-C = TypeVar("C", bound=BaseModel)
 InputLayout = Literal["uint8-nhwc", "float32-nchw"]
 Precision = Literal["fp32", "fp16", "int8"]
 # Logits are divided by it before softmax. Artifacts that say nothing of it were made before it existed: 1.
@@ -107,19 +105,9 @@ class OnnxCard(BaseModel):
 
 def read_classifier_card(folder: Path) -> ClassifierCard:
     """Card of a classifier artifact; BadInput when it is missing, damaged or of a newer format."""
-    return _validated(ClassifierCard, folder, "classifier")
+    return read_card_as(ClassifierCard, folder, "classifier")
 
 
 def read_onnx_card(folder: Path) -> OnnxCard:
     """Card of an onnx_model artifact; BadInput when it is missing, damaged or of a newer format."""
-    return _validated(OnnxCard, folder, "onnx_model")
-
-
-def _validated(card: type[C], folder: Path, kind: str) -> C:
-    try:
-        return card.model_validate(read_card(folder, kind))
-    except ValidationError as error:
-        wrong = listed(f"{'.'.join(map(str, problem['loc']))} ({problem['msg'].lower()})" for problem in error.errors())
-        raise BadInput(
-            f"{folder / CARDS[kind]} is damaged: missing or wrong: {wrong}. Make the {kind} again."
-        ) from None
+    return read_card_as(OnnxCard, folder, "onnx_model")

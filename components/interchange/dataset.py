@@ -14,10 +14,10 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from components.interchange.artifact import digest, read_card
-from components.interchange.errors import BadInput, listed
+from components.interchange.artifact import digest, read_card_as
+from components.interchange.errors import BadInput
 from components.interchange.ledgers import Sample, read_samples
 from components.interchange.preprocessing import Interpolation
 from components.interchange.stored_images import Encoding, StoredImages, read_shards
@@ -112,9 +112,4 @@ class Dataset:
 
 def open_dataset(folder: Path) -> Dataset:
     """Open a dataset artifact; BadInput when it is missing, damaged or of a newer format."""
-    try:
-        manifest = Manifest.model_validate(read_card(folder, "dataset"))
-    except ValidationError as error:
-        wrong = listed(problem["loc"][0] for problem in error.errors())
-        raise BadInput(f"{folder / 'manifest.json'} is damaged: missing or wrong: {wrong}.") from None
-    return Dataset(folder, manifest)
+    return Dataset(folder, read_card_as(Manifest, folder, "dataset"))

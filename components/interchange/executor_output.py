@@ -12,9 +12,8 @@ from typing import Any
 
 from components.interchange.artifact import digest
 from components.interchange.errors import BadInput
-from components.interchange.report import Report, read_report
+from components.interchange.report import ENTRANTS, PAGE, Report, read_report
 
-PAGE = "report.html"
 DIGEST = "_digest"  # An output parameter `dataset_digest` is the digest of the output artifact `dataset`.
 
 
@@ -97,7 +96,7 @@ def figures(report: Report) -> dict[str, float]:
 
 def confusion(report: Report) -> dict[str, Any]:
     """The selected classifier's confusion matrix on test, in the shape of Kubeflow's ClassificationMetrics."""
-    who = "candidate" if report.details["selected"] == "finetune" else "baseline"
+    who = ENTRANTS[report.details["selected"]]
     return {
         "annotationSpecs": [{"displayName": name} for name in report.details["classes"]],
         "rows": [{"row": row} for row in report.details["confusion"][who]],

@@ -4,15 +4,18 @@
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from components.interchange.artifact import digest, read_card, write_card
+from components.interchange.artifact import digest, read_card_as, write_card
 from components.interchange.errors import BadInput, what_is_wrong
 from components.interchange.step import Spec, given_parameters, input_folders, step_name
 
 CONFIDENCE = 0.95
+ENTRANTS = {"finetune": "candidate", "feature_extraction": "baseline"}  # By the step that trained it: `of` in rows.
+PAGE = "report.html"
+D = TypeVar("D", bound=BaseModel)
 
 
 class Row(BaseModel):
@@ -47,6 +50,13 @@ class Report(BaseModel):
         found = [row for row in self.rows if (row.name, row.of, row.split) == (name, of, split)]
         return found[0] if found else None
 
+    def details_as(self, model: type[D]) -> D:
+        """`details` as a model of the fields that a reader needs; BadInput where one is missing or wrong."""
+        try:
+            return model.model_validate(self.details)
+        except ValidationError as error:
+            raise BadInput(f"the report of {self.step} is damaged, in its details: {what_is_wrong(error)}.") from None
+
 
 def write_report(
     folder: Path, spec: Spec, rows: list[Row], details: dict[str, Any] | None = None, html: str | None = None
@@ -61,14 +71,9 @@ def write_report(
     }
     write_card(folder, "report", content)
     if html is not None:
-        (folder / "report.html").write_text(html, encoding="utf-8")
+        (folder / PAGE).write_text(html, encoding="utf-8")
 
 
 def read_report(folder: Path) -> Report:
     """Read a report artifact; BadInput when it is missing, damaged or of a newer format."""
-    card = read_card(folder, "report")
-    try:
-        return Report.model_validate(card)
-    except ValidationError as error:
-        wrong = what_is_wrong(error)
-        raise BadInput(f"{folder} is no report as this Graft writes it: {wrong}. Run its step again.") from None
+    return read_card_as(Report, folder, "report")

@@ -19,8 +19,8 @@ from components.interchange.page import (
     Tone,
     render,
 )
-from components.interchange.report import Report
-from components.interchange.run_sections import WHO, Reports, top1_of
+from components.interchange.report import ENTRANTS, Report
+from components.interchange.run_sections import Reports, top1_of
 from components.interchange.summary import BROKEN_OFF, ingested, stopped_because, warnings_of
 
 TONES: dict[str, Tone] = {"promote": "good", "keep": "bad", "inconclusive": "unsure", "failed": "bad"}
@@ -72,7 +72,7 @@ def _lead(summary: Mapping[str, Any], reports: Reports) -> str:
 
 def _told(evaluate: Report) -> list[str]:
     """How many test images the selected classifier gets right, and how many the others do, in words."""
-    selected = WHO[evaluate.details["selected"]]
+    selected = ENTRANTS[evaluate.details["selected"]]
     found = top1_of(evaluate)
     if selected not in found:
         return []
@@ -86,7 +86,7 @@ def _key_figures(summary: Mapping[str, Any], reports: Reports) -> list[KeyFigure
     found: list[KeyFigure] = []
     evaluate, export, latency = (reports.get(step) for step in ("evaluate", "export_onnx", "latency"))
     if evaluate is not None:
-        found += share("right on test images", evaluate.row("top1", WHO[evaluate.details["selected"]], "test"))
+        found += share("right on test images", evaluate.row("top1", ENTRANTS[evaluate.details["selected"]], "test"))
         for whose, row in gains_of(evaluate.row).items():
             found += gain(f"points, {whose}", row)
     if latency is not None:

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from components.interchange.artifact import RUN_FILE
+from components.interchange.artifact import CARDS, RUN_FILE
 from components.interchange.blobs import Blobs
 from components.interchange.errors import BadInput, what_is_wrong
-from components.interchange.report import Report
+from components.interchange.report import PAGE, Report
 
-REPORT, PAGE = "report.json", "report.html"
+REPORT = CARDS["report"]
 
 
 @dataclass(frozen=True)

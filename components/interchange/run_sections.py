@@ -4,14 +4,13 @@ from collections.abc import Mapping
 
 from components.interchange.figures import ASKED, FRESH, by_owner, gains_of, number, percent, shown
 from components.interchange.page import Bar, Bars, Block, Cell, Notes, Section, Table, Text, Tone, sentence
-from components.interchange.report import Report, Row
+from components.interchange.report import ENTRANTS, Report, Row
 
 NAMES = {
     "baseline": "baseline (frozen backbone)",
     "candidate": "candidate (fine-tuned)",
     "champion": "champion (in service)",
 }
-WHO = {"finetune": "candidate", "feature_extraction": "baseline"}
 SPLITS = ("train", "val", "test")
 SCORES = ("top1", "top5", "balanced_accuracy", "macro_f1", "ece", "nll")
 MOST_SLICES, MOST_CLASSES = 12, 20
@@ -34,7 +33,7 @@ def quality(evaluate: Report | None) -> list[Section]:
     """Who gets how many test images right, and how many of each class."""
     if evaluate is None:
         return []
-    selected, found = WHO[evaluate.details["selected"]], top1_of(evaluate)
+    selected, found = ENTRANTS[evaluate.details["selected"]], top1_of(evaluate)
     bars = [_bar(NAMES[who], row) for who, row in found.items()]
     of_classes = {name: evaluate.row("recall", f"{selected}/{name}", "test") for name in evaluate.details["classes"]}
     known = {name: row for name, row in of_classes.items() if row is not None and row.value is not None}
@@ -74,7 +73,7 @@ def scores(evaluate: Report | None) -> list[Section]:
     if evaluate is None:
         return []
     details = evaluate.details
-    selected = WHO[details["selected"]]
+    selected = ENTRANTS[details["selected"]]
     present = [of for of in ("baseline", "candidate", "champion") if evaluate.row("top1", of, "test")]
     table = Table(
         ["test", *present],
@@ -95,7 +94,7 @@ def scores(evaluate: Report | None) -> list[Section]:
 
 
 def _by_class(evaluate: Report) -> list[Block]:
-    of, classes = WHO[evaluate.details["selected"]], evaluate.details["classes"]
+    of, classes = ENTRANTS[evaluate.details["selected"]], evaluate.details["classes"]
     recalls = {name: evaluate.row("recall", f"{of}/{name}", "test") for name in classes}
     lowest = sorted(recalls.items(), key=lambda pair: float(pair[1].value or 0) if pair[1] else 0)[:MOST_CLASSES]
     rows = [

@@ -1,10 +1,8 @@
 """What the gate said: read from its report, refused unless it is `promote`."""
 
-from typing import Any
+from pydantic import BaseModel, ConfigDict
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from components.interchange.errors import BadInput, listed
+from components.interchange.errors import BadInput
 from components.interchange.report import Report, Row
 
 # Figures of the model itself; the gate's rows of the same names for its rules are left out.
@@ -39,17 +37,12 @@ def approval(report: Report) -> Approval:
     """The gate's approval; BadInput where the gate said anything else, or where the report is not the gate's."""
     if report.step != "gate":
         raise BadInput(f"--gate-report is a report of {report.step}, expected one of gate.")
-    given: dict[str, Any] = {
-        **report.details,
-        "latency": [row for row in report.rows if row.name in LATENCY_NAMES and row.of in LATENCY_OWNERS],
-        "top1": [row for row in report.rows if row.name in TOP1_NAMES and row.of in TOP1_OWNERS],
-    }
-    try:
-        found = Approval.model_validate(given)
-    except ValidationError as error:
-        wrong = listed(".".join(str(part) for part in problem["loc"]) for problem in error.errors())
-        raise BadInput(f"--gate-report is damaged: missing or wrong in its details: {wrong}.") from None
+    found = report.details_as(Approval)
     if found.verdict != "promote":
         reasons = "; ".join(found.reasons) or "no reason given"
         raise BadInput(f"gate said {found.verdict}: {reasons}; nothing was changed.")
-    return found
+    rows = {
+        "latency": [row for row in report.rows if row.name in LATENCY_NAMES and row.of in LATENCY_OWNERS],
+        "top1": [row for row in report.rows if row.name in TOP1_NAMES and row.of in TOP1_OWNERS],
+    }
+    return found.model_copy(update=rows)

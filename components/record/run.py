@@ -6,8 +6,9 @@ import time
 from components.interchange.artifact import to_json
 from components.interchange.blobs import open_blobs
 from components.interchange.errors import BadInput
+from components.interchange.report import PAGE
 from components.interchange.run_page import run_page
-from components.interchange.run_reports import PAGE, published_model, reports_of
+from components.interchange.run_reports import published_model, reports_of
 from components.interchange.step import RunContext
 from components.interchange.summary import summary_of
 from components.record.ending import is_unchanged, reasons_of_failure

@@ -94,7 +94,7 @@ def test_a_report_without_its_details_is_bad_input(tmp_path, capfd):
     folders = write_reports(tmp_path / "reports")
     rewrite(folders["export"], details={"eligible": True})
 
-    expected = "the report of export_onnx is damaged: missing or wrong in its details: ineligible_because, flips."
+    expected = "the report of export_onnx is damaged, in its details: ineligible_because (field required), flips ("
     assert expected in refused(tmp_path, capfd, folders)
 
 
@@ -164,8 +164,8 @@ def edited(name, how):
             "the figure top1 of candidate is",
         ),
         (edited("evaluate", ('"value": 0.93', '"value": NaN')), [], "NaN is no number of JSON"),
-        (edited("evaluate", ('"rows": [', '"rows": [3, ')), [], "no report as this Graft writes it: rows.0 ("),
-        (edited("latency", ('"inputs"', '"input"')), [], "no report as this Graft writes it: inputs (field required)"),
+        (edited("evaluate", ('"rows": [', '"rows": [3, ')), [], "report.json is damaged: rows.0 ("),
+        (edited("latency", ('"inputs"', '"input"')), [], "report.json is damaged: inputs (field required)"),
         (edited("latency", ('"p50_ms"', '"p51_ms"')), ["--promote-if", "faster"], "no figure p50_ms of batch 1"),
     ],
 )

@@ -204,7 +204,9 @@ def test_a_manifest_without_a_field_is_named(tiny_dataset: Path, copied) -> None
     card = json.loads((copy / "manifest.json").read_text())
     del card["classes"]
     (copy / "manifest.json").write_text(json.dumps(card))
-    with pytest.raises(BadInput, match=r"manifest\.json is damaged: missing or wrong: classes"):
+    with pytest.raises(
+        BadInput, match=r"manifest\.json is damaged: classes \(field required\)\. Make the dataset again"
+    ):
         open_dataset(copy)
 
 

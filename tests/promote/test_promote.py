@@ -193,7 +193,7 @@ def test_a_champion_of_the_other_contender_was_left_out_too(tmp_path: Path) -> N
     [
         ({}, ["--store", ""], {}, "expected a folder, file:///FOLDER or s3://BUCKET/PREFIX"),
         ({}, ["--model-name", "a/b"], {}, "--model-name 'a/b'"),
-        ({"reasons": 3}, [], {}, "--gate-report is damaged: missing or wrong in its details: reasons"),
+        ({"reasons": 3}, [], {}, "the report of gate is damaged, in its details: reasons ("),
         ({}, [], {"eligible": False, "ineligible_because": ["2 flips"]}, "must not be promoted: 2 flips"),
     ],
 )
