@@ -12,6 +12,7 @@ from components.interchange.champion import (
     ChampionRecord,
     EarlierRecord,
     current,
+    model_names,
     model_prefix,
     read_pointer,
     swap_pointer,
@@ -107,7 +108,7 @@ def described(record: EarlierRecord) -> dict[str, Any]:
 def _pointer(blobs: Blobs, model_name: str) -> tuple[ChampionRecord, str]:
     found = read_pointer(blobs, model_name)
     if found is None:
-        names = [key.removeprefix("champions/").removesuffix(".json") for key in blobs.list("champions/")]
+        names = model_names(blobs)
         known = f"{near(model_name, names)} Champions: {', '.join(names)}." if names else " It has no champion at all."
         raise BadInput(f"nothing was ever promoted under the name {model_name!r} in the store {blobs.uri}.{known}")
     return found[0], found[1]

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from components.interchange.artifact import content_files, file_digest, to_json
-from components.interchange.blobs import FolderManifest
+from components.interchange.blobs import MANIFEST_SUFFIX, FolderManifest
 from components.interchange.blobs_disk import DiskPlace
 from components.interchange.errors import BadInput
 
-MANIFEST = ".files.json"
 CACHE, CACHE_GIB = "GRAFT_CACHE", "GRAFT_CACHE_GIB"
 DEFAULT_CACHE_GIB = 20.0
 GIB = 1 << 30
@@ -71,22 +70,22 @@ class Shelf:
             times = {name: (place / name).stat().st_mtime_ns for name in manifest.files}
         files = {name: {**file.model_dump(), "mtime_ns": times[name]} for name, file in manifest.files.items()}
         record = to_json({"digest": manifest.digest, "files": files}).encode()
-        DiskPlace(self.folder.parent).put(f"{self.folder.name}/{manifest.digest}{MANIFEST}", record)
+        DiskPlace(self.folder.parent).put(f"{self.folder.name}/{manifest.digest}{MANIFEST_SUFFIX}", record)
 
     def used(self, digest: str) -> None:
         """Note that an artifact was of use just now, for `make_room`."""
-        os.utime(self.folder / f"{digest}{MANIFEST}")
+        os.utime(self.folder / f"{digest}{MANIFEST_SUFFIX}")
 
     def drop(self, digest: str) -> None:
         """Remove an artifact, its manifest first."""
-        (self.folder / f"{digest}{MANIFEST}").unlink(missing_ok=True)
+        (self.folder / f"{digest}{MANIFEST_SUFFIX}").unlink(missing_ok=True)
         shutil.rmtree(self.folder / digest, ignore_errors=True)
 
     def make_room(self, limit_bytes: int) -> list[str]:
         """Drop the artifacts that were not used for longest until the rest fits; their digests."""
-        manifests = list(self.folder.glob(f"*{MANIFEST}"))
+        manifests = list(self.folder.glob(f"*{MANIFEST_SUFFIX}"))
         by_age = sorted(manifests, key=lambda path: path.stat().st_mtime)
-        sizes = {path.name.removesuffix(MANIFEST): _size(path) for path in by_age}
+        sizes = {path.name.removesuffix(MANIFEST_SUFFIX): _size(path) for path in by_age}
         dropped = []
         total = sum(sizes.values())
         for digest, size in sizes.items():
@@ -99,7 +98,7 @@ class Shelf:
 
     def _manifest(self, digest: str) -> dict[str, Any] | None:
         try:
-            return dict(json.loads((self.folder / f"{digest}{MANIFEST}").read_bytes())["files"])
+            return dict(json.loads((self.folder / f"{digest}{MANIFEST_SUFFIX}").read_bytes())["files"])
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None  # Cut off or edited: as good as not there, and made or fetched again.
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from components.interchange.artifact import folder_digest
-from components.interchange.blobs import Damaged, FolderManifest
-from components.interchange.champion import ChampionRecord, model_prefix, read_pointer
+from components.interchange.blobs import MANIFEST_SUFFIX, Damaged, FolderManifest, manifest_key
+from components.interchange.champion import ChampionRecord, model_names, model_prefix, read_pointer
 from components.interchange.errors import BadInput
 from components.interchange.progress import progress
 from components.interchange.summary import BROKEN_OFF
@@ -21,7 +21,6 @@ from pipelines.store import Store
 SETTLED_S = 3600.0
 # A training that failed may still be taken up from its checkpoint, but not after so long.
 ABANDONED_S = 7 * 24 * 3600.0
-MANIFEST = ".files.json"
 
 
 @dataclass(frozen=True)
@@ -55,13 +54,13 @@ def _stored(store: Store, folder: str) -> dict[str, dict[str, tuple[int, datetim
     """The entries of a folder's artifacts or models by digest, each with its manifest."""
     found: dict[str, dict[str, tuple[int, datetime]]] = {}
     for key, entry in store.blobs.entries(f"{folder}/").items():
-        name = key.split("/")[1].removesuffix(MANIFEST)
+        name = key.split("/")[1].removesuffix(MANIFEST_SUFFIX)
         found.setdefault(name, {})[key] = entry
     return found
 
 
 def _item(folder: str, name: str, files: Mapping[str, tuple[int, datetime]], what: str) -> Item:
-    manifest = files.get(f"{folder}/{name}{MANIFEST}")
+    manifest = files.get(manifest_key(f"{folder}/{name}"))
     sizes = [size for key, (size, _) in files.items() if key.startswith(f"{folder}/{name}/")]
     published = manifest[1] if manifest else None
     written = published or max(when for _, when in files.values())
@@ -101,7 +100,7 @@ def faults(store: Store) -> dict[str, str]:
             found[f"{item.folder}/{item.digest}"] = words
     for record in _champions(store):
         for digest in {one.digest for one in [record, *record.history]}:
-            if store.blobs.get(f"{model_prefix(digest)}{MANIFEST}") is None:
+            if store.blobs.get(manifest_key(model_prefix(digest))) is None:
                 found[model_prefix(digest)] = "is missing, though a champion's record names it"
     return found
 
@@ -191,8 +190,7 @@ def _needed_artifacts(store: Store, keep_runs: int, champions: list[ChampionReco
 
 
 def _champions(store: Store) -> list[ChampionRecord]:
-    names = [key.removeprefix("champions/").removesuffix(".json") for key in store.blobs.list("champions/")]
-    found = [read_pointer(store.blobs, name) for name in names]
+    found = [read_pointer(store.blobs, name) for name in model_names(store.blobs)]
     return [one[0] for one in found if one is not None]
 
 

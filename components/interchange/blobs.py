@@ -20,6 +20,7 @@ from components.interchange.blobs_s3 import S3Place
 from components.interchange.errors import BadInput, listed
 from components.interchange.progress import progress
 
+MANIFEST_SUFFIX = ".files.json"
 FETCHES = 3  # Of a file that arrives with another sha256 than was put, before it counts as damaged.
 
 
@@ -262,4 +263,4 @@ def manifest_of(files: Mapping[str, Path]) -> FolderManifest:
 
 def manifest_key(prefix: str) -> str:
     """Where the manifest of a stored folder lies: beside it."""
-    return f"{checked(prefix)}.files.json"
+    return f"{checked(prefix)}{MANIFEST_SUFFIX}"

@@ -15,11 +15,10 @@ from typing import Any
 
 from components.interchange.errors import BadInput
 from components.interchange.s3_refusals import code_of
-from components.interchange.s3_requests import MISSING, Requests, unless_missing
+from components.interchange.s3_requests import CONDITION_FAILED, MISSING, Requests, unless_missing
 
 PROBE = ".conditional-writes"
 SWAP_MARK = "graft-swap"
-REFUSED = ("PreconditionFailed", "412")
 DELETED_AT_ONCE = 1000
 
 
@@ -103,22 +102,16 @@ class S3Place:
 
     def entries(self, prefix: str) -> dict[str, tuple[int, datetime]]:
         """Keys that start with the string `prefix`: their sizes in bytes, and when they were written (UTC)."""
-        objects = [found for page in self._pages(prefix) for found in page.get("Contents", [])]
+        pages = self._requests.listed(self.prefix + prefix)
+        objects = [found for page in pages for found in page.get("Contents", [])]
         found = {str(one["Key"]).removeprefix(self.prefix): (int(one["Size"]), one["LastModified"]) for one in objects}
         return {key: entry for key, entry in found.items() if not key.startswith(".")}
 
     def children(self, folder: str) -> list[str]:
         """Names of the folders right under `folder`."""
-        pages = self._pages(f"{folder}/", Delimiter="/")
+        pages = self._requests.listed(f"{self.prefix}{folder}/", Delimiter="/")
         found = [str(one["Prefix"]) for page in pages for one in page.get("CommonPrefixes", [])]
         return [name.rstrip("/").rpartition("/")[2] for name in found]
-
-    def _pages(self, prefix: str, **more: str) -> list[dict[str, Any]]:
-        def read() -> list[dict[str, Any]]:
-            listing = self._requests.client.get_paginator("list_objects_v2")
-            return list(listing.paginate(Bucket=self.bucket, Prefix=self.prefix + prefix, **more))
-
-        return self._requests.asked(read, "s3:ListBucket", self.prefix + prefix)
 
     def delete(self, keys: Collection[str]) -> None:
         """Remove keys; those that are not there are no error."""
@@ -166,7 +159,7 @@ class S3Place:
             try:
                 self._requests.client.put_object(**where, Body=data, **condition)
             except ClientError as error:
-                if code_of(error) not in (*REFUSED, *MISSING):
+                if code_of(error) not in (*CONDITION_FAILED, *MISSING):
                     raise
                 return False
             return True

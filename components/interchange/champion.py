@@ -14,11 +14,12 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from components.interchange.artifact import digest, to_json
-from components.interchange.blobs import Blobs, check_folder, open_blobs
+from components.interchange.blobs import Blobs, FolderManifest, check_folder, open_blobs
 from components.interchange.errors import BadInput, what_is_wrong
 from components.interchange.report import Row
 
 VERSION = 1
+FOLDER = "champions/"
 
 
 class EarlierRecord(BaseModel):
@@ -97,25 +98,26 @@ class Champion:
             folder = (cache or Path(tempfile.gettempdir()) / f"graft-{os.getuid()}") / prefix
             self.blobs.fetch_folder(prefix, folder)
         else:
-            manifest = self.blobs.folder_manifest(prefix)
-            if manifest is None:
-                raise BadInput(f"{self.blobs.uri} has no {prefix}, which is champion. Was the store copied whole?")
-            check_folder(folder, manifest)
+            check_folder(folder, self._manifest())
         if digest(folder) != self.digest:
             raise BadInput(f"{self.blobs.uri}/{prefix} has digest {digest(folder)}. Remove it and publish it again.")
         return folder
 
     def fetch_part(self, part: str, into: Path) -> None:
         """Fetch one folder of the artifact, every file checked, to `into`/`part`; BadInput as `fetch`."""
-        prefix = model_prefix(self.digest)
-        manifest = self.blobs.folder_manifest(prefix)
-        if manifest is None:
-            raise BadInput(f"{self.blobs.uri} has no {prefix}, which is champion. Was the store copied whole?")
+        prefix, manifest = model_prefix(self.digest), self._manifest()
         files = {name: file for name, file in manifest.files.items() if name.startswith(f"{part}/")}
         for name in files:
             (into / name).parent.mkdir(parents=True, exist_ok=True)
             self.blobs.get_file(f"{prefix}/{name}", into / name)
         check_folder(into, manifest.model_copy(update={"files": files}), f"{self.blobs.uri}/{prefix}")
+
+    def _manifest(self) -> FolderManifest:
+        prefix = model_prefix(self.digest)
+        manifest = self.blobs.folder_manifest(prefix)
+        if manifest is None:
+            raise BadInput(f"{self.blobs.uri} has no {prefix}, which is champion. Was the store copied whole?")
+        return manifest
 
 
 def model_prefix(model_digest: str) -> str:
@@ -127,7 +129,12 @@ def pointer_key(model_name: str) -> str:
     """Where the pointer of a model name lies in the store; BadInput on a name that is no file name."""
     if not re.fullmatch(r"[A-Za-z0-9._-]+", model_name):
         raise BadInput(f"--model-name {model_name!r}: expected letters, digits, '.', '_' and '-' only.")
-    return f"champions/{model_name}.json"
+    return f"{FOLDER}{model_name}.json"
+
+
+def model_names(blobs: Blobs) -> list[str]:
+    """The names that a model was ever promoted under, sorted."""
+    return [key.removeprefix(FOLDER).removesuffix(".json") for key in blobs.list(FOLDER)]
 
 
 def read_pointer(blobs: Blobs, model_name: str) -> tuple[ChampionRecord, str] | None:

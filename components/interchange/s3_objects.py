@@ -2,14 +2,13 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from components.interchange.errors import BadInput
 from components.interchange.s3_refusals import code_of
-from components.interchange.s3_requests import MISSING, Requests, unless_missing
+from components.interchange.s3_requests import CONDITION_FAILED, MISSING, Requests, unless_missing
 
 SCHEME = "s3://"
-OTHER_TAG = ("PreconditionFailed", "412")
 
 
 class ObjectChanged(Exception):
@@ -33,15 +32,7 @@ class Bucket:
 
     def objects(self, prefix: str) -> list[S3Object]:
         """All objects whose keys start with the string `prefix`, sorted by key."""
-
-        def pages() -> list[Any]:
-            return list(
-                self._requests.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
-            )
-
-        found = [
-            one for page in self._requests.asked(pages, "s3:ListBucket", prefix) for one in page.get("Contents", [])
-        ]
+        found = [one for page in self._requests.listed(prefix) for one in page.get("Contents", [])]
         return sorted(S3Object(str(one["Key"]), int(one["Size"]), str(one["ETag"])) for one in found)
 
     def find(self, key: str) -> S3Object | None:
@@ -65,7 +56,7 @@ class Bucket:
             try:
                 found = self._requests.client.get_object(Bucket=self.name, Key=listed.key, IfMatch=listed.tag)
             except ClientError as error:
-                if code_of(error) in (*MISSING, *OTHER_TAG):
+                if code_of(error) in (*MISSING, *CONDITION_FAILED):
                     return None
                 raise
             if found["ETag"] != listed.tag:  # Some stores ignore the condition.

@@ -14,6 +14,7 @@ from components.interchange.s3_refusals import code_of, told
 
 T = TypeVar("T")
 MISSING = ("NoSuchKey", "404", "NotFound")
+CONDITION_FAILED = ("PreconditionFailed", "412")
 PASSING = ("ConditionalRequestConflict", "BadDigest", "XAmzContentSHA256Mismatch")
 TOTAL_TRIES = 8  # With botocore's back-off about half a minute; AWS_MAX_ATTEMPTS says otherwise.
 WAITS_S = (0.1, 0.2, 0.4, 0.8)
@@ -55,6 +56,15 @@ class Requests:
             multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, max_concurrency=IN_FLIGHT
         )
         return create_transfer_manager(client, config)
+
+    def listed(self, prefix: str, **more: str) -> list[dict[str, Any]]:
+        """The pages of a listing of the keys that start with the string `prefix`."""
+
+        def pages() -> list[dict[str, Any]]:
+            listing = self.client.get_paginator("list_objects_v2")
+            return list(listing.paginate(Bucket=self.bucket, Prefix=prefix, **more))
+
+        return self.asked(pages, "s3:ListBucket", prefix)
 
     def asked(self, call: Callable[[], T], permission: str, key: str, again: Callable[[], T] | None = None) -> T:
         """What `call` gives. A broken answer is asked for `again`, after a wait; BadInput where the store refuses."""
