@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from components.interchange.artifact import to_json
 from components.interchange.errors import BadInput, listed, near
-from pipelines.steps import CLUSTER_STEPS, SHARDED_STEPS, STEPS, Step, Strategy, graph_for, sharded
+from pipelines.run_options import Strategy
+from pipelines.steps import CLUSTER_STEPS, SHARDED_STEPS, STEPS, Step, graph_for, sharded
 
 PullPolicy = Literal["IfNotPresent", "Always", "Never"]
 RESOURCES = ("cpu", "memory_gib", "shm_gib", "timeout_s", "pod_retries")

@@ -8,7 +8,8 @@ from kfp import compiler, dsl, kubernetes
 
 from pipelines.cluster import Cluster, cluster_graph, image_of, pipeline_digest
 from pipelines.kfp_adapter import component
-from pipelines.steps import SHARDED_STEPS, Step, Strategy
+from pipelines.run_options import Strategy
+from pipelines.steps import SHARDED_STEPS, Step
 
 CONTEXT = {"store": str, "model_name": str, "run_id": str}
 CREDENTIALS = {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}

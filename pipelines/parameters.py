@@ -3,11 +3,12 @@
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, cast, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
 from components.interchange.errors import BadInput, listed, near
+from components.interchange.preprocessing import Interpolation
 from components.interchange.step import Spec, flag, parameters, ports
 from pipelines.recipes import RECIPES, Recipe
 from pipelines.steps import BY_NAME, STEPS, Step
@@ -143,7 +144,7 @@ def _sizes(backbone: str) -> Values:
     config = timm.get_pretrained_cfg(backbone)
     if config is None:
         raise BadInput(f"timm has no pretrained weights of {backbone}. Name its size: --set ingest.stored-size-px=N.")
-    interpolation = config.interpolation if config.interpolation in ("bilinear", "bicubic", "lanczos") else "bicubic"
+    interpolation = config.interpolation if config.interpolation in get_args(Interpolation) else "bicubic"
     return {"stored_size_px": round(config.input_size[-1] / config.crop_pct), "interpolation": interpolation}
 
 

@@ -6,8 +6,9 @@ from prefect import flow, runtime
 
 from pipelines.plan import Request
 from pipelines.prefect_adapter import StepTasks
+from pipelines.run_options import Strategy
 from pipelines.runner import Outcome
-from pipelines.steps import NOT_DRIFTED, PROMOTED, Strategy, graph_for
+from pipelines.steps import NOT_DRIFTED, PROMOTED, graph_for
 from pipelines.store import open_store
 from pipelines.terminal import tell
 

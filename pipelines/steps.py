@@ -18,7 +18,7 @@ from components.interchange.step import Spec
 from components.latency.spec import Latency
 from components.promote.spec import Promote
 from components.record.spec import Record
-from pipelines.run_options import Strategy as Strategy
+from pipelines.run_options import Strategy
 
 
 class Condition(NamedTuple):

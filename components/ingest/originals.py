@@ -6,8 +6,9 @@ from pathlib import Path
 
 from components.ingest.files import bytes_digest
 from components.ingest.kept import Kept, original_of
-from components.ingest.parallel import in_order, num_cores
+from components.ingest.parallel import in_order
 from components.ingest.pictures import Picture
+from components.interchange.cores import num_cores
 from components.interchange.image_files import BrokenImage
 
 

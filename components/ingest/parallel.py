@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
-from components.interchange.cores import num_cores as num_cores
-
 T = TypeVar("T")
 R = TypeVar("R")
 WAITING_PER_THREAD = 8

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from components.ingest.files import SourceFile
 from components.ingest.layouts import Listing, SourceImage
 from components.ingest.manifests import Columns
-from components.ingest.parallel import in_order, num_cores
+from components.ingest.parallel import in_order
 from components.ingest.pictures import Chosen, Picture, read_picture
 from components.ingest.remote import fetched_ahead
 from components.ingest.sources import read_source
@@ -15,6 +15,7 @@ from components.ingest.spec import Reading
 from components.ingest.spool import Shelf
 from components.ingest.table_rows import in_turn
 from components.ingest.tars import TarMember
+from components.interchange.cores import num_cores
 from components.interchange.ledgers import Quarantined
 from components.interchange.progress import progress
 from components.interchange.s3_objects import SCHEME
@@ -47,7 +48,7 @@ def found_in(listing: Listing, entries: Sequence[Picture | Quarantined]) -> Foun
     return Found(len(listing.images) + len(listing.unusable), classes, pictures, broken, unusable)
 
 
-def listed(spec: Reading, scratch: Path) -> Listing:
+def list_source(spec: Reading, scratch: Path) -> Listing:
     """The files of a source; as `sources.read_source`."""
     return read_source(spec.source, _columns(spec), scratch)
 

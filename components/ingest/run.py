@@ -12,12 +12,12 @@ from components.ingest.files import Stamp
 from components.ingest.garbage import seldom_sought
 from components.ingest.kept import Kept
 from components.ingest.layouts import Listing
-from components.ingest.parallel import num_cores
-from components.ingest.reading import as_they_lie, found_in, listed, read_images
+from components.ingest.reading import as_they_lie, found_in, list_source, read_images
 from components.ingest.seen import Seen, seen_before, write_seen
 from components.ingest.settlement import settle
 from components.ingest.spec import Ingest
 from components.ingest.spool import open_spool
+from components.interchange.cores import num_cores
 from components.interchange.step import RunContext
 
 log = logging.getLogger("graft")
@@ -28,7 +28,7 @@ def run(spec: Ingest, context: RunContext) -> dict[str, object]:
     started = time.perf_counter()
     spec.dataset.mkdir(parents=True)
     with seldom_sought(), TemporaryDirectory(dir=spec.dataset) as scratch, open_spool(spec.dataset) as spool:
-        listing = listed(spec, Path(scratch))
+        listing = list_source(spec, Path(scratch))
         before = known_before(spec.previous, context)
         stamps = [image.file.stamp() for image in listing.images]
         choice = Choice(spec.encoding, spec.raw_limit_gib)

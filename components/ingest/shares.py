@@ -97,13 +97,8 @@ class _InShare(NamedTuple):
         return data
 
 
-def is_in_share(path: str, number: int, of: int) -> bool:
-    """Whether a path belongs to the `number`-th of so many shares: by its hash, and so to exactly one."""
-    return share_of(path, of) == number
-
-
 def share_of(path: str, of: int) -> int:
-    """The share of a path, from 1."""
+    """Which of so many shares a path belongs to, from 1: by its hash, and so to exactly one."""
     return int.from_bytes(hashlib.sha256(f"graft.share/1 {path}".encode()).digest()[:8]) % of + 1
 
 

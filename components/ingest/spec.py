@@ -5,6 +5,7 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
+from components.interchange.preprocessing import Interpolation
 from components.interchange.step import Spec, param, reads, writes
 
 
@@ -19,7 +20,7 @@ class Reading(Spec):
         min_length=1,
     )
     stored_size_px: int = param("Short side of the stored images", default=256, unit="px", ge=8, le=4096)
-    interpolation: Literal["bilinear", "bicubic", "lanczos"] = param("Resize filter, antialiased", default="bicubic")
+    interpolation: Interpolation = param("Resize filter, antialiased", default="bicubic")
     image_column: str = param("Manifest column with the image's path, or with the image itself", default="image")
     label_column: str = param("Manifest column with the label", default="label")
     split_column: str = param(

@@ -6,10 +6,9 @@ import pytest
 
 from components.interchange.errors import BadInput
 from pipelines.plan import plan
-from pipelines.run_options import RunOptions
+from pipelines.run_options import RunOptions, Strategy
 from pipelines.runner import perform
 from pipelines.session import request_for
-from pipelines.steps import Strategy
 from pipelines.store import open_store
 
 

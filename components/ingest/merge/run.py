@@ -8,7 +8,7 @@ from components.ingest.earlier import known_before
 from components.ingest.garbage import seldom_sought
 from components.ingest.merge.joining import check_source, entries_of, opened_together
 from components.ingest.merge.spec import IngestMerge
-from components.ingest.reading import found_in, listed
+from components.ingest.reading import found_in, list_source
 from components.ingest.settlement import settle
 from components.interchange.step import RunContext
 
@@ -19,7 +19,7 @@ def run(spec: IngestMerge, context: RunContext) -> dict[str, object]:
     shares, reading = opened_together(spec.shares, spec.source)
     spec.dataset.mkdir(parents=True)
     with seldom_sought(), TemporaryDirectory(dir=spec.dataset) as scratch:
-        listing = listed(reading, Path(scratch))
+        listing = list_source(reading, Path(scratch))
         check_source(shares, listing)
         before = known_before(spec.previous, context)
         found = found_in(listing, list(entries_of(shares, listing.images)))

@@ -6,10 +6,10 @@ from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from components.ingest.parallel import num_cores
-from components.ingest.reading import all_jpeg, all_raw, as_they_lie, listed, read_images
+from components.ingest.reading import all_jpeg, all_raw, as_they_lie, list_source, read_images
 from components.ingest.share.spec import IngestShare
-from components.ingest.shares import Passing, is_in_share, write_share
+from components.ingest.shares import Passing, share_of, write_share
+from components.interchange.cores import num_cores
 from components.interchange.report import Row, write_report
 from components.interchange.step import RunContext
 
@@ -21,8 +21,8 @@ def run(spec: IngestShare, context: RunContext) -> dict[str, object]:
     started = time.perf_counter()
     spec.share.mkdir(parents=True)
     with TemporaryDirectory(dir=spec.share) as scratch:
-        listing = listed(spec, Path(scratch))
-        own = (n for n, image in enumerate(listing.images) if is_in_share(image.path, spec.number, spec.of))
+        listing = list_source(spec, Path(scratch))
+        own = (n for n, image in enumerate(listing.images) if share_of(image.path, spec.of) == spec.number)
         chosen = [listing.images[n] for n in as_they_lie(listing.images, own)]
         read = read_images(spec, chosen, Passing(), all_jpeg if spec.encoding == "jpeg" else all_raw)
         reasons = write_share(spec.share, spec, spec.number, spec.of, listing, read)
