@@ -68,7 +68,10 @@ def curve(points: list[Point]) -> str:
     for point in sorted(points, key=lambda point: -point.images_per_s):
         lowest = max(y(point.images_per_s) + 4, lowest + LINE)
         parts.append(f'<circle cx="{x(point.p50_ms):.1f}" cy="{y(point.images_per_s):.1f}" r="4"/>')
-        to_the_left = x(point.p50_ms) + 7 + LETTER * len(point.label) > WIDTH
-        beside = (x(point.p50_ms) - 7, "end") if to_the_left else (x(point.p50_ms) + 7, "start")
+        at, length = x(point.p50_ms), 7 + LETTER * len(point.label)
+        dots = [x(other.p50_ms) - at for other in points if abs(y(other.images_per_s) + 4 - lowest) < LINE]
+        right, left = (any(0 < way * dot <= length for dot in dots) for way in (1, -1))
+        to_the_left = at + length > WIDTH or (right and not left and at - length > LEFT)
+        beside = (at - 7, "end") if to_the_left else (at + 7, "start")
         parts.append(text(beside[0], lowest, point.label, beside[1], soft=False))
     return "".join([*parts, "</svg>"])

@@ -156,6 +156,23 @@ def test_labels_of_the_plot_do_not_lie_on_each_other() -> None:
     assert len(heights) == 3 and min(np.diff(heights)) >= 14
 
 
+def test_a_label_does_not_lie_on_the_next_point() -> None:
+    drawn = curve(
+        [
+            Point("1 thread", 10, 37),
+            Point("2 clients", 70, 28),
+            Point("4 clients", 133, 28),
+            Point("batch 32", 1078, 31),
+        ]
+    )
+    assert re.findall(r'text-anchor="(\w+)">(\w+ \w+)<', drawn) == [
+        ("start", "1 thread"),
+        ("start", "batch 32"),
+        ("end", "2 clients"),
+        ("start", "4 clients"),
+    ]
+
+
 def test_the_plot_names_every_way_of_asking() -> None:
     drawn = curve([Point("batch <1>", 10, 100), Point("4 clients", 30, 180)])
     assert "batch &lt;1&gt;" in drawn and "4 clients" in drawn
