@@ -1,7 +1,7 @@
 """The same picture more than once: equal bytes, or other bytes that decode to equal pixels."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from components.ingest.pictures import Picture
@@ -51,22 +51,26 @@ def without_copies(
         labels = sorted({picture.source.label for picture in alike})
         if len(labels) > 1:
             found.conflicts.append([first, *others])
-        elif others:
+        else:
             found.copies.append([first, *others])
         if len(labels) > 1 and on_conflict == "quarantine":
-            paths = [picture.source.path for picture in (first, *others)]
-            what = "bytes" if len({picture.id for picture in alike}) == 1 else "pixels"
-            detail = f"the same {what} are labelled {listed(labels)}: {listed(paths)}"
-            found.quarantined.extend(Quarantined(path, "conflicting label", detail) for path in paths)
-            continue
-        found.pictures.append(first)
-        for copy in others:
-            what = "bytes" if copy.id == first.id else "pixels"
-            labelled = "" if copy.source.label == first.source.label else f", labelled {first.source.label}"
-            again = (
-                "named again" if copy.source.path == first.source.path else f"the same {what} as {first.source.path}"
-            )
-            detail = f"{again}{labelled}"
-            found.quarantined.append(Quarantined(copy.source.path, "duplicate", detail))
+            found.quarantined.extend(_conflicting([first, *others], labels))
+        else:
+            found.pictures.append(first)
+            found.quarantined.extend(_duplicate(copy, first) for copy in others)
     found.pictures.sort(key=lambda picture: picture.id)
     return found
+
+
+def _conflicting(alike: Sequence[Picture], labels: Sequence[str]) -> list[Quarantined]:
+    paths = [picture.source.path for picture in alike]
+    what = "bytes" if len({picture.id for picture in alike}) == 1 else "pixels"
+    detail = f"the same {what} are labelled {listed(labels)}: {listed(paths)}"
+    return [Quarantined(path, "conflicting label", detail) for path in paths]
+
+
+def _duplicate(copy: Picture, first: Picture) -> Quarantined:
+    what = "bytes" if copy.id == first.id else "pixels"
+    again = "named again" if copy.source.path == first.source.path else f"the same {what} as {first.source.path}"
+    labelled = "" if copy.source.label == first.source.label else f", labelled {first.source.label}"
+    return Quarantined(copy.source.path, "duplicate", f"{again}{labelled}")

@@ -1,14 +1,18 @@
-"""What ingest found, as a refusal, as rows and as details of its report."""
+"""What ingest found, as a refusal, as rows, warnings and details of its report."""
 
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+from components.ingest.drift import drift_warnings
+from components.ingest.encoding import Cost
 from components.ingest.layouts import SourceImage
+from components.ingest.pictures import Picture
 from components.ingest.placement import Placement
+from components.ingest.reading import Found
 from components.ingest.splits import Earlier
-from components.interchange.dataset import SPLITS
+from components.interchange.dataset import SPLITS, ChannelStatistics
 from components.interchange.errors import BadInput, listed
 from components.interchange.ledgers import Quarantined, Sample
 from components.interchange.report import Row
@@ -23,6 +27,35 @@ NOT_BAD = (
 LISTED_IN_REPORT = 100
 MAX_IMBALANCE = 3.0  # Above it the report warns.
 MAX_FAMILY = 0.1
+
+
+class Findings(NamedTuple):
+    """All that there is to tell of a dataset: what became of each of the source's files, and figures over them.
+
+    `usable` are all pictures that could be decoded, also those that were left out then; `quarantined` are all files
+    that were left out, whatever for; `earlier` are the images of before. `counts` are images by split and class;
+    `drift` has no rows without a champion.
+    """
+
+    found: Found
+    usable: Sequence[Picture]
+    placement: Placement
+    quarantined: Sequence[Quarantined]
+    earlier: Sequence[Earlier]
+    counts: Mapping[str, Mapping[str, int]]
+    statistics: ChannelStatistics
+    drift: list[Row]
+    cost: Cost
+
+    @property
+    def drifted(self) -> list[str]:
+        """What moved too far since the champion, in words."""
+        return drift_warnings(self.drift) if self.drift else []
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a user should look at, in words."""
+        return _warnings(self.counts, self.placement) + self.drifted
 
 
 def _bad(quarantined: Iterable[Quarantined]) -> list[Quarantined]:
@@ -80,14 +113,9 @@ def _also_left_out(entries: Sequence[Quarantined]) -> str:
     return f"; left out {len(entries)}, first {path}: {reason}, {detail}"
 
 
-def rows(
-    counts: Mapping[str, Mapping[str, int]],
-    num_sources: int,
-    quarantined: Sequence[Quarantined],
-    samples: Sequence[Sample],
-    earlier: Sequence[Earlier],
-) -> list[Row]:
-    """Files and images by split, class and reason; where there were images before, what changed."""
+def rows(findings: Findings, samples: Sequence[Sample]) -> list[Row]:
+    """Files and images by split, class and reason; where there were images before, what changed; and all else."""
+    num_sources, quarantined = findings.found.num_files, findings.quarantined
     found = [
         Row(name="sources", value=num_sources, unit="files"),
         Row(name="bad_fraction", value=len(_bad(quarantined)) / num_sources, n=num_sources),
@@ -97,13 +125,13 @@ def rows(
     found += [Row(name="icc_profile", value=profiles[name], unit="images", of=name) for name in sorted(profiles)]
     reasons = Counter(entry.reason for entry in quarantined)
     found += [Row(name="quarantined", value=reasons[name], unit="files", of=name) for name in sorted(reasons)]
-    for split, by_class in counts.items():
+    for split, by_class in findings.counts.items():
         found.append(Row(name="images", value=sum(by_class.values()), unit="images", of=split))
         found += [
             Row(name="images", value=number, unit="images", of=f"{split}/{label}") for label, number in by_class.items()
         ]
-    if earlier:
-        before = {image.id: image.split for image in earlier}
+    if findings.earlier:
+        before = {image.id: image.split for image in findings.earlier}
         now = {sample.id: sample.split for sample in samples}
         moved = sum(before[image_id] != now[image_id] for image_id in before.keys() & now.keys())
         found += [
@@ -111,14 +139,14 @@ def rows(
             Row(name="removed", value=len(before.keys() - now.keys()), unit="images"),
             Row(name="moved", value=moved, unit="images"),
         ]
-    return found
+    return found + _likeness_rows(findings.placement, findings.counts) + findings.drift + findings.cost.rows()
 
 
-def likeness_rows(placement: Placement, counts: Mapping[str, Mapping[str, int]]) -> list[Row]:
+def _likeness_rows(placement: Placement, counts: Mapping[str, Mapping[str, int]]) -> list[Row]:
     """Sets of equal and of similar pictures, and how much larger the largest class is than the smallest."""
     mixed = sum(len({one.source.label for one in family}) > 1 for family in placement.families)
     return [
-        Row(name="imbalance", value=imbalance(counts)),
+        Row(name="imbalance", value=_imbalance(counts)),
         Row(name="copies", value=len(placement.copies), unit="sets"),
         Row(name="conflicting_labels", value=len(placement.conflicts), unit="sets"),
         Row(name="near_duplicates", value=len(placement.families), unit="sets"),
@@ -127,16 +155,15 @@ def likeness_rows(placement: Placement, counts: Mapping[str, Mapping[str, int]])
     ]
 
 
-def imbalance(counts: Mapping[str, Mapping[str, int]]) -> float:
+def _imbalance(counts: Mapping[str, Mapping[str, int]]) -> float:
     """Images of the largest class by those of the smallest."""
     by_class = [sum(counts[split][label] for split in counts) for label in counts["train"]]
     return max(by_class) / min(by_class)
 
 
-def warnings(counts: Mapping[str, Mapping[str, int]], placement: Placement) -> list[str]:
-    """What a user should look at, in words."""
+def _warnings(counts: Mapping[str, Mapping[str, int]], placement: Placement) -> list[str]:
     found = []
-    ratio, number = imbalance(counts), sum(sum(by_class.values()) for by_class in counts.values())
+    ratio, number = _imbalance(counts), sum(sum(by_class.values()) for by_class in counts.values())
     if ratio > MAX_IMBALANCE:
         found.append(
             f"The largest class has {ratio:.1f} times the images of the smallest (over {MAX_IMBALANCE:g}): train with "
@@ -168,13 +195,17 @@ def _spelt_alike(labels: Iterable[str]) -> list[str]:
     return [" and ".join(alike) for alike in by_spelling.values() if len(alike) > 1]
 
 
-def details(quarantined: Sequence[Quarantined], manifest: Mapping[str, Any], num_originals: int) -> dict[str, Any]:
-    """What is no row: classes, statistics, split policy, the first quarantined files."""
+def details(findings: Findings, manifest: Mapping[str, Any], num_originals: int, stopped: bool) -> dict[str, Any]:
+    """What is no row: classes, statistics, split policy, the first quarantined files, what to look at."""
     return {
         "classes": manifest["classes"],
         "statistics": manifest["statistics"],
         "split_policy": manifest["split_policy"],
         "stored_size_px": manifest["stored_size_px"],
         "originals": num_originals,
-        "quarantine": [entry._asdict() for entry in sorted(quarantined)[:LISTED_IN_REPORT]],
+        "quarantine": [entry._asdict() for entry in sorted(findings.quarantined)[:LISTED_IN_REPORT]],
+        "warnings": findings.warnings,
+        "drifted": findings.drifted,
+        "stopped": stopped,
+        "storage": findings.cost.sentences(),
     }

@@ -6,7 +6,7 @@ from itertools import groupby
 from statistics import median
 
 from components.ingest.files import SourceFile
-from components.ingest.layouts import SourceImage
+from components.ingest.findings import Findings
 from components.ingest.pictures import Picture, stored_pixels
 from components.ingest.placement import Placement
 from components.interchange import page
@@ -22,28 +22,14 @@ ODD_SHAPES = ("too small", "too elongated")  # Reasons to refuse a file that may
 Counts = Mapping[str, Mapping[str, int]]
 
 
-def ingest_page(
-    num_files: int,
-    usable: Sequence[Picture],
-    placement: Placement,
-    quarantined: Sequence[Quarantined],
-    unusable: Mapping[str, SourceImage],
-    counts: Counts,
-    val_fraction: float,
-    test_fraction: float,
-    statistics: ChannelStatistics,
-    warnings: Sequence[str],
-    storage: Sequence[str],
-) -> str:
-    """The page as HTML; the pictures' pixels must still be there to read.
-
-    `usable` are all that could be decoded, also those that were left out then; `unusable` are images that could
-    not, by path. The fractions are those asked for; `storage` says how the images are kept.
-    """
+def ingest_page(findings: Findings, val_fraction: float, test_fraction: float) -> str:
+    """The page as HTML; the pictures' pixels must still be there to read. The fractions are those asked for."""
     asked = {"train": 1 - val_fraction - test_fraction, "val": val_fraction, "test": test_fraction}
+    placement, quarantined, counts = findings.placement, findings.quarantined, findings.counts
+    num_files = findings.found.num_files
     pictures = [picture for split in SPLITS for picture in placement.sides[split]]
     classes = list(counts["train"])
-    left_out = [_reasons(quarantined), _left_out(quarantined), *_left_out_pictures(quarantined, usable, unusable)]
+    left_out = [_reasons(quarantined), _left_out(quarantined), *_left_out_pictures(findings)]
     lead = f"{len(pictures):,} images of {len(classes)} classes; {len(quarantined):,} of {num_files:,} files left out."
     figures = [
         KeyFigure("images", f"{len(pictures):,}"),
@@ -51,13 +37,13 @@ def ingest_page(
         KeyFigure("left out", f"{len(quarantined):,}", f"of {num_files:,} files"),
         KeyFigure("sets of look-alikes", str(len(placement.families))),
     ]
-    said: list[Block] = [Notes([("bad", warning) for warning in warnings])] if warnings else []
+    said: list[Block] = [Notes([("bad", warning) for warning in findings.warnings])] if findings.warnings else []
     sections = [
         *([Section("Worth a look", said)] if said else []),
         Section("Classes and splits", [_splits(counts, asked, pictures)]),
         Section("Examples", _examples(classes, placement)),
-        Section("Sizes, formats, colours", _properties(pictures, statistics)),
-        Section("Storage", [Text(sentence) for sentence in storage]),
+        Section("Sizes, formats, colours", _properties(pictures, findings.statistics)),
+        Section("Storage", [Text(sentence) for sentence in findings.cost.sentences()]),
         Section("Left out", left_out if quarantined else [Text("None.")]),
         Section("One picture under several labels", _sets(_telling(placement.conflicts), placement)),
         Section("Look-alikes", _sets(_telling(placement.families), placement)),
@@ -149,13 +135,11 @@ def _by_reason(entry: Quarantined) -> tuple[str, str]:
     return entry.reason, entry.path
 
 
-def _left_out_pictures(
-    quarantined: Sequence[Quarantined], usable: Sequence[Picture], unusable: Mapping[str, SourceImage]
-) -> list[Block]:
+def _left_out_pictures(findings: Findings) -> list[Block]:
     """For each reason the first pictures that were left out for it, where they can be decoded."""
-    decoded = {one.source.path: one for one in usable}
+    decoded, unusable = {one.source.path: one for one in findings.usable}, findings.found.unusable
     by_reason: dict[str, list[str]] = {}
-    for entry in sorted(quarantined):
+    for entry in sorted(findings.quarantined):
         if entry.path in decoded or (entry.path in unusable and entry.reason in ODD_SHAPES):
             by_reason.setdefault(entry.reason, []).append(entry.path)
     found: list[Block] = []

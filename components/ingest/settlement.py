@@ -6,17 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
-from components.ingest.drift import drift_rows, drift_warnings
+from components.ingest.drift import drift_rows
 from components.ingest.earlier import Before, check_labels, frozen_test
 from components.ingest.encoding import Choice, Cost, difference_from, encoded_as
-from components.ingest.findings import check_bad_fraction, check_counts, details, likeness_rows, rows, warnings
+from components.ingest.findings import Findings, check_bad_fraction, check_counts, details, rows
 from components.ingest.kept import Kept, original_of
 from components.ingest.layouts import SourceImage
 from components.ingest.missing_split import with_all_splits
 from components.ingest.originals import copy_originals
 from components.ingest.page import ingest_page
 from components.ingest.pictures import Picture
-from components.ingest.placement import placed
+from components.ingest.placement import Placement, placed
 from components.ingest.reading import Found
 from components.ingest.seen import Place
 from components.ingest.shards import WrittenSplit, write_split
@@ -24,11 +24,10 @@ from components.ingest.spec import Reading, Settling
 from components.ingest.splits import Policy, count
 from components.ingest.statistics import channel_statistics
 from components.interchange.artifact import write_card
-from components.interchange.dataset import ORIGINALS_FOLDER, SPLITS, ChannelStatistics, SplitName
+from components.interchange.dataset import ORIGINALS_FOLDER, SPLITS, SplitName
 from components.interchange.errors import BadInput
 from components.interchange.ledgers import write_quarantine, write_samples
 from components.interchange.report import write_report
-from components.interchange.stored_images import Encoding
 
 log = logging.getLogger("graft")
 NUM_ORIGINALS = 64
@@ -67,16 +66,8 @@ def settle(spec: Settling, reading: Reading, found: Found, before: Before, kept:
     """
     check_bad_fraction(found.broken, found.num_files, spec.max_bad_fraction)
     choice = _choice(spec, found.pictures)
-    if choice.encoding == "raw" and any(picture.encoding == "jpeg" for picture in found.pictures):
-        raise BadInput(
-            f"the shares hold JPEGs, and the dataset is to have raw pixels ({choice.because()}). Give the merge "
-            "--encoding jpeg, as its shares had, or make them again without."
-        )
     pictures = [encoded_as(picture, choice.encoding) for picture in found.pictures]
-    pictures, policy, earlier = with_all_splits(pictures, _policy(spec, reading, pictures), before.images)
-    placement = placed(pictures, earlier, policy, spec.on_conflict)
-    if spec.test_manifest is not None and policy.frozen and spec.on_conflict == "quarantine":
-        check_labels(spec.test_manifest, policy.frozen, placement.conflicts)
+    placement = _placed(spec, reading, pictures, before)
     sides, quarantined = placement.sides, found.broken + placement.quarantined
     counts = count(((split, one.source.label) for split, side in sides.items() for one in side), found.classes)
     sources = chain(found.unusable.values(), (picture.source for picture in pictures))
@@ -86,53 +77,60 @@ def settle(spec: Settling, reading: Reading, found: Found, before: Before, kept:
         for split, side in sides.items()
     }
     originals = copy_originals(spec.dataset / ORIGINALS_FOLDER, sides["test"], NUM_ORIGINALS, kept)
-    cost = _cost(spec, reading, choice, sides, written)
     statistics = channel_statistics(picture.sums for picture in sides["train"])
     drift = drift_rows(counts, statistics, before.lineage.facts) if before.lineage else []
-    drifted = drift_warnings(drift) if drift else []
-    worth_saying = warnings(counts, placement) + drifted
-    html = ingest_page(
-        found.num_files,
-        pictures,
-        placement,
-        quarantined,
-        found.unusable,
-        counts,
-        spec.val_fraction,
-        spec.test_fraction,
-        statistics,
-        worth_saying,
-        cost.sentences(),
-    )
-    samples = [sample for split in SPLITS for sample in written[split].samples]
-    write_samples(spec.dataset, samples)
-    write_quarantine(spec.dataset, quarantined)
-    manifest = _manifest(
-        spec, reading, choice.encoding, found.classes, counts, len(quarantined), sides, written, statistics
-    )
-    write_card(spec.dataset, "dataset", manifest)
-    figures = rows(counts, found.num_files, quarantined, samples, before.images)
-    figures += likeness_rows(placement, counts) + drift + cost.rows()
-    stopped = bool(drifted) and spec.on_drift == "stop"
-    said = {"warnings": worth_saying, "drifted": drifted, "stopped": stopped, "storage": cost.sentences()}
-    write_report(spec.report, spec, figures, details(quarantined, manifest, len(originals)) | said, html)
-    if spec.drift is not None:
-        spec.drift.write_text("stop" if stopped else "go_on", encoding="utf-8")  # No newline: Kubeflow compares it.
-    for warning in worth_saying:
-        log.warning("%s", warning)
+    cost = _cost(spec, reading, choice, sides, written)
+    findings = Findings(found, pictures, placement, quarantined, before.images, counts, statistics, drift, cost)
+    settled = Settled(written, originals)
+    _write(spec, reading, findings, settled)
     if spec.on_drift == "stop" and before.lineage is None:
         log.info("drift=not judged: there is no champion to compare with")
-    reasons = Counter(entry.reason for entry in quarantined).most_common()
+    _log(findings, settled.num_images)
+    return settled
+
+
+def _placed(spec: Settling, reading: Reading, pictures: list[Picture], before: Before) -> Placement:
+    """Who stands where. BadInput where images of a test manifest have several labels, of which none would stay."""
+    pictures, policy, earlier = with_all_splits(pictures, _policy(spec, reading, pictures), before.images)
+    placement = placed(pictures, earlier, policy, spec.on_conflict)
+    if spec.test_manifest is not None and policy.frozen and spec.on_conflict == "quarantine":
+        check_labels(spec.test_manifest, policy.frozen, placement.conflicts)
+    return placement
+
+
+def _write(spec: Settling, reading: Reading, findings: Findings, settled: Settled) -> None:
+    """Ledgers, manifest, report and the word on drift."""
+    html = ingest_page(findings, spec.val_fraction, spec.test_fraction)
+    samples = [sample for split in SPLITS for sample in settled.splits[split].samples]
+    write_samples(spec.dataset, samples)
+    write_quarantine(spec.dataset, findings.quarantined)
+    manifest = _manifest(spec, reading, findings, settled.splits)
+    write_card(spec.dataset, "dataset", manifest)
+    stopped = bool(findings.drifted) and spec.on_drift == "stop"
+    told = details(findings, manifest, len(settled.originals), stopped)
+    write_report(spec.report, spec, rows(findings, samples), told, html)
+    if spec.drift is not None:
+        spec.drift.write_text("stop" if stopped else "go_on", encoding="utf-8")  # No newline: Kubeflow compares it.
+
+
+def _log(findings: Findings, num_images: int) -> None:
+    for warning in findings.warnings:
+        log.warning("%s", warning)
+    reasons = Counter(entry.reason for entry in findings.quarantined).most_common()
     if reasons:
         log.info("left out: %s", ", ".join(f"{reason} {number}" for reason, number in reasons))
-    facts = (len(samples), len(found.classes), len(quarantined), choice.encoding)
+    facts = (num_images, len(findings.found.classes), len(findings.quarantined), findings.cost.encoding)
     log.info("images=%d classes=%d quarantined=%d encoding=%s", *facts)
-    return Settled(written, originals)
 
 
 def _choice(spec: Settling, pictures: list[Picture]) -> Choice:
     choice = Choice(spec.encoding, spec.raw_limit_gib)
     choice.with_another(3 * sum(picture.sums.num_pixels for picture in pictures))
+    if choice.encoding == "raw" and any(picture.encoding == "jpeg" for picture in pictures):
+        raise BadInput(
+            f"the shares hold JPEGs, and the dataset is to have raw pixels ({choice.because()}). Give the merge "
+            "--encoding jpeg, as its shares had, or make them again without."
+        )
     return choice
 
 
@@ -165,27 +163,19 @@ def _split_by(source: SourceImage) -> str:
 
 
 def _manifest(
-    spec: Settling,
-    reading: Reading,
-    encoding: Encoding,
-    classes: list[str],
-    counts: dict[str, dict[str, int]],
-    num_quarantined: int,
-    sides: dict[SplitName, list[Picture]],
-    written: dict[SplitName, WrittenSplit],
-    statistics: ChannelStatistics,
+    spec: Settling, reading: Reading, findings: Findings, written: Mapping[SplitName, WrittenSplit]
 ) -> dict[str, Any]:
     fractions = {"val_fraction": spec.val_fraction, "test_fraction": spec.test_fraction}
-    split_by = sorted({_split_by(picture.source) for side in sides.values() for picture in side})
+    split_by = sorted({_split_by(picture.source) for side in findings.placement.sides.values() for picture in side})
     return {
-        "classes": classes,
+        "classes": findings.found.classes,
         "stored_size_px": reading.stored_size_px,
         "interpolation": reading.interpolation,
-        "encoding": encoding,
-        "counts": counts,
-        "quarantined": num_quarantined,
+        "encoding": findings.cost.encoding,
+        "counts": findings.counts,
+        "quarantined": len(findings.quarantined),
         "split_policy": {"by": split_by, **fractions, "max_near_bits": spec.max_near_bits},
         "shards": {split: [shard.name for shard in one.shards] for split, one in written.items()},
         "digests": {split: one.digest for split, one in written.items()},
-        "statistics": statistics.model_dump(mode="json"),
+        "statistics": findings.statistics.model_dump(mode="json"),
     }
