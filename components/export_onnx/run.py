@@ -1,9 +1,9 @@
 """Export the selected classifier, check the file, compare it with torch on real images, add what clients need."""
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 import components
-from components.export_onnx.check import check
+from components.export_onnx.check import Wanted, check
 from components.export_onnx.code import code_digest
 from components.export_onnx.export import opset_of, to_onnx
 from components.export_onnx.files import load_graph, save, size_bytes
@@ -27,23 +27,23 @@ from components.export_onnx.spec import ExportOnnx
 from components.interchange import classifier
 from components.interchange.artifact import digest, write_card
 from components.interchange.cards import ClassifierCard, OnnxCard, Precision, Variant
-from components.interchange.cli import log
 from components.interchange.dataset import Dataset, open_dataset
 from components.interchange.errors import BadInput
 from components.interchange.feature_statistics import carry_feature_statistics
 from components.interchange.inference import predict_logits
 from components.interchange.lineage import FOLDER, LineageImage, write_lineage
 from components.interchange.memory import keep_freed_memory
-from components.interchange.onnx_model import MODEL_FILE, metadata_of, open_model, sha256_of, variant_file
+from components.interchange.onnx_model import MODEL_FILE, open_model, sha256_of, variant_file
 from components.interchange.report import write_report
 from components.interchange.step import RunContext, given_parameters
 
+log = logging.getLogger("graft")
 REFERENCE_BATCH = 32
 
 
 def run(spec: ExportOnnx, context: RunContext) -> dict[str, object]:
     device = classifier.choose_device(spec.device)
-    log.info("step=export_onnx device=%s torch_threads=%d", device, torch.get_num_threads())
+    log.info("device=%s torch_threads=%d", device, torch.get_num_threads())
     if device.type == "cpu":
         keep_freed_memory()
     dataset = open_dataset(spec.dataset)
@@ -53,25 +53,14 @@ def run(spec: ExportOnnx, context: RunContext) -> dict[str, object]:
     crop_px = made.preprocessing.crop_px
     pixels_to_logits = classifier.PixelsToLogits(model, made.preprocessing)
     card = _card(spec, made)
-    metadata = metadata_of(card)
-
-    sizes = batch_sizes(spec.max_batch)
-    valid = partial(
-        check,
-        opset=spec.opset,
-        layout=spec.input,
-        crop_px=crop_px,
-        num_classes=len(made.classes),
-        metadata=metadata,
-        batches=sizes,
-    )
+    wanted, sizes = Wanted.by(card), batch_sizes(spec.max_batch)
 
     started = time.monotonic()
     spec.onnx_model.mkdir(parents=True)
     path = spec.onnx_model / MODEL_FILE
-    save(to_onnx(pixels_to_logits, crop_px, spec.opset, metadata, spec.input), path)
+    save(to_onnx(pixels_to_logits, crop_px, spec.opset, wanted.metadata, spec.input), path)
     export_s = time.monotonic() - started
-    valid(path)
+    check(path, wanted, sizes)
     written = load_graph(path)
     log.info("exported opset=%s nodes=%d seconds=%.1f", opset_of(written), len(written.graph.node), export_s)
 
@@ -82,14 +71,14 @@ def run(spec: ExportOnnx, context: RunContext) -> dict[str, object]:
     parity = compare(images.ids, images.labels_N, made.temperature, reference_NC, found)
     reasons = findings(parity, spec.tolerance)
 
-    others = _other_precisions(spec, dataset, path, metadata, made)
+    others = _other_precisions(spec, dataset, path, wanted.metadata, made)
     for other in others.values():
-        valid(other.path)
-    sizes_bytes: dict[Precision, int] = {"fp32": size_bytes(path)}
-    sizes_bytes.update({name: size_bytes(other.path) for name, other in others.items()})
-    ship(spec.onnx_model, spec.precision, keep_fp32="fp32" in spec.variants)
+        check(other.path, wanted, sizes)
     because: dict[Precision, list[str]] = {"fp32": reasons}
-    because.update({name: reasons + other.because for name, other in others.items()})
+    because |= {name: reasons + other.because for name, other in others.items()}
+    sizes_bytes: dict[Precision, int] = {"fp32": size_bytes(path)}
+    sizes_bytes |= {name: size_bytes(other.path) for name, other in others.items()}
+    ship(spec.onnx_model, spec.precision, keep_fp32="fp32" in spec.variants)
     for reason in because[spec.precision]:
         log.warning("not eligible: %s", reason)
     _write_card(spec, _judged(spec, card, because))

@@ -11,7 +11,7 @@ import timm
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from components.export_onnx.check import check
+from components.export_onnx.check import Wanted, check
 from components.export_onnx.export import to_onnx
 from components.export_onnx.files import load_graph, save, size_bytes
 from components.export_onnx.images import Images
@@ -47,7 +47,7 @@ def test_weights_over_2_gib_are_exported_checked_and_agree(tmp_path: Path) -> No
     assert (tmp_path / "model.onnx.data").stat().st_size > 2**31 > 1000 * path.stat().st_size
     places = [entry.value for t in load_graph(path).graph.initializer for entry in t.external_data]
     assert {place for place in places if not place.isdigit()} == {"model.onnx.data"}
-    check(path, 17, "uint8-nhwc", SIZE_PX, 3, METADATA, (1, 2))
+    check(path, Wanted(17, "uint8-nhwc", SIZE_PX, 3, METADATA), (1, 2))
     full_NC = answer(session(path), pixels_NHWC)
     np.testing.assert_allclose(full_NC, torch_NC, atol=1e-4)
 
@@ -97,6 +97,6 @@ def test_lower_precisions_are_made_of_weights_over_2_gib(tmp_path: Path, precisi
     made = make(precision, bench, lower, work, METADATA, max_drop=1.0)
     assert not made.because
     assert size_bytes(lower) < 0.6 * size_bytes(full)
-    check(lower, 17, "uint8-nhwc", 32, 3, METADATA, (1, 2))
+    check(lower, Wanted(17, "uint8-nhwc", 32, 3, METADATA), (1, 2))
     found_NC = answer(session(lower), images["val"].pixels_NHWC)
     np.testing.assert_allclose(found_NC, bench.full_NC["val"], atol=0.1 * np.ptp(bench.full_NC["val"]))

@@ -9,7 +9,7 @@ import timm
 import torch
 from torch import nn
 
-from components.export_onnx.check import check
+from components.export_onnx.check import Wanted, check
 from components.export_onnx.export import to_onnx
 from components.export_onnx.files import save
 from components.export_onnx.images import Images, first_by_id
@@ -158,7 +158,7 @@ def test_fp16_of_a_model_that_takes_floats_is_a_valid_file(images: dict[str, Ima
     save(to_onnx(model, 32, 17, {}, layout), path)
     bench = Bench(path, images, num_calibration=4)  # type: ignore[arg-type]
     made = make("fp16", bench, tmp_path / "fp16.onnx", tmp_path, {}, max_drop=1)
-    check(made.path, 17, layout, 32, 3, {}, (1, 2))
+    check(made.path, Wanted(17, layout, 32, 3, {}), (1, 2))
     assert made.because == [] and made.losses["test"].flips == 0
 
 
