@@ -42,7 +42,7 @@ def recommend(
         for reason in found["reasons"]:
             terminal.hanging("- ", reason)
         if found["latency"]:
-            shown = ["backbone", "p50_ms", "p99_ms", "runs", "when"]
+            shown = {name: name for name in ("backbone", "p50_ms", "p99_ms", "runs", "when")}
             print("measured on this machine, with random weights:")
             terminal.columns(shown, found["latency"])
         disturbed = [one["backbone"] for one in found["latency"] if one["disturbed"]]

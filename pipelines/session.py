@@ -31,6 +31,7 @@ from pipelines.steps import graph_for
 from pipelines.store import DamagedArtifact, Store, open_store
 from pipelines.summary import build
 
+Announce = Callable[[list[Planned]], None]
 Summed = tuple[dict[str, Any], str]  # A run's summary, and the word of its gate.
 log = logging.getLogger("graft")
 MENDED = 3  # Times that a run makes damaged artifacts again.
@@ -84,7 +85,7 @@ def values_for(
     return values_of(chosen, graph, merged(other, seeds, more, given))
 
 
-def attempt(asked: RunOptions, tell: Tell, announce: Callable[[list[Planned]], None]) -> tuple[dict[str, Any], str]:
+def attempt(asked: RunOptions, tell: Tell, announce: Announce) -> Summed:
     """`run` what was asked for; notify whom it names and write the figures for Prometheus, however it ends.
 
     But for Ctrl-C: whoever pressed it knows.
@@ -108,9 +109,7 @@ def _hand_over(asked: RunOptions, summary: dict[str, Any]) -> None:
         notify(asked.notify, summary)
 
 
-def run(
-    request: Request, engine: Engine, tell: Tell, announce: Callable[[list[Planned]], None]
-) -> tuple[dict[str, Any], str]:
+def run(request: Request, engine: Engine, tell: Tell, announce: Announce) -> Summed:
     """Do what is to be done; the summary, which is also in the store, and the gate's verdict.
 
     The summary's own verdict is `unchanged` when there was nothing to do. BadInput and StepFailed tell of what a user
@@ -142,14 +141,7 @@ def run(
         raise AssertionError("the last try returns or raises")
 
 
-def _done(
-    request: Request,
-    store: Store,
-    engine: Engine,
-    tell: Tell,
-    announce: Callable[[list[Planned]], None],
-    started: float,
-) -> tuple[dict[str, Any], str]:
+def _done(request: Request, store: Store, engine: Engine, tell: Tell, announce: Announce, started: float) -> Summed:
     planned = plan(request, store)
     announce(planned)
     outcomes = unchanged(planned, store)

@@ -9,16 +9,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from components.ingest.source_names import ARCHIVE_SUFFIXES, EXPECTED, is_manifest
 from components.interchange.artifact import file_digest
 from components.interchange.errors import BadInput
 from components.interchange.s3_objects import SCHEME, Bucket, ObjectChanged, S3Object, bucket_and_key
-
-MANIFEST_SUFFIXES = (".csv", ".jsonl", ".parquet")
-ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
-EXPECTED = (
-    "a folder, a manifest (.csv, .jsonl, .parquet) or an archive (.zip, .tar, .tar.gz, .tgz), on a local disk or at "
-    "s3://BUCKET/PREFIX"
-)
 
 
 def source_listing(source: str, image_column: str, option: str = "--source") -> dict[str, Any]:
@@ -34,7 +28,7 @@ def source_listing(source: str, image_column: str, option: str = "--source") -> 
         return _folder(place, f"{option} {source}")
     if archive := _archive_of(place):
         return _listing(archive.parent, [archive], place.relative_to(archive).as_posix())
-    if place.suffix.lower() not in MANIFEST_SUFFIXES:
+    if not is_manifest(place.name):
         return _listing(place.parent, [place])
     return _listing(
         place.parent, [place, *(place.parent / name for name in _names(place, image_column))], file_digest(place)
@@ -64,17 +58,17 @@ def _archive_of(place: Path) -> Path | None:
 def _objects(source: str, image_column: str, option: str) -> dict[str, Any]:
     """A manifest counts with all objects beside and below it, whichever it names, and with those it names elsewhere."""
     bucket, key = bucket_and_key(source)
-    is_manifest = key.lower().endswith(MANIFEST_SUFFIXES)
-    archive = bucket.find_around(key, ARCHIVE_SUFFIXES) if is_manifest else None
+    names_images = is_manifest(key)
+    archive = bucket.find_around(key, ARCHIVE_SUFFIXES) if names_images else None
     if archive:
         return _listed([archive], "", key)
-    folder = key.rpartition("/")[0] if is_manifest else key
+    folder = key.rpartition("/")[0] if names_images else key
     found = bucket.objects(f"{folder}/" if folder else "")
     if not found and (single := bucket.find(key)):
         found = [single]
     if not found:
         raise BadInput(f"{option} {source}: there is no such object or prefix. Is AWS_ENDPOINT_URL right?")
-    manifest = next((one for one in found if is_manifest and one.key == key), None)
+    manifest = next((one for one in found if names_images and one.key == key), None)
     elsewhere = _elsewhere(bucket, folder, found, manifest, image_column) if manifest else []
     listing = _listed(found, folder, "".join(elsewhere))
     return {**listing, "files": len(found) + len(elsewhere)}

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from pipelines.answer_scale import Logits, rms
 
-BEYOND = (
-    3.0  # Times an image's slack: other decoders take one image to 0.7 times, libjpeg's fast one four times as far.
-)
+# Times an image's slack: other decoders take one image to 0.7 times, libjpeg's fast one four times as far.
+BEYOND = 3.0
 LEAST_BEYOND = 2  # Images.
 LEAST_TELLING = 3  # Images; on fewer, chance may point in the direction of one of the faults.
 

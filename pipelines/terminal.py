@@ -6,7 +6,7 @@ import shutil
 import sys
 import textwrap
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,12 +121,12 @@ def _on_one_line(name: str) -> str:
     return on_one_line(name).encode(encoding, "backslashreplace").decode(encoding)
 
 
-def columns(names: Sequence[str], rows: Iterable[dict[str, Any]], headings: Sequence[str] = ()) -> None:
-    """Rows as plain aligned columns under their names, or `headings`; what is None stays empty.
+def columns(headings: Mapping[str, str], rows: Iterable[dict[str, Any]]) -> None:
+    """Rows as plain aligned columns, those that have a heading by their names; what is None stays empty.
 
     Digests are cut short, times (UTC) to the minute: --json has them whole.
     """
-    lines = [list(headings or names), *([_cell(name, row[name]) for name in names] for row in rows)]
+    lines = [list(headings.values()), *([_cell(name, row[name]) for name in headings] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
@@ -136,7 +136,7 @@ def runs(found: Iterable[dict[str, Any]]) -> None:
     """The runs of a store, a line each; top-1 on test. No wider than 80 columns, if the model's name is short."""
     shown = {"run_id": "run", "model_name": "model", "verdict": "verdict", "baseline_top1": "baseline"}
     shown |= {"candidate_top1": "candidate", "p99_ms": "p99_ms", "seconds": "seconds"}
-    columns(list(shown), found, list(shown.values()))
+    columns(shown, found)
 
 
 def hanging(head: str, words: str) -> None:
@@ -153,25 +153,25 @@ def champions(found: Iterable[dict[str, Any]]) -> None:
     """Every champion of a model name, a line each; each replaced the one below it. No wider than 80 columns."""
     shown = {"when": "when_utc", "by": "by", "digest": "digest", "test_top1": "top1", "p99_ms": "p99_ms"}
     shown |= {"run_id": "run"}
-    columns(list(shown), found, list(shown.values()))
+    columns(shown, found)
 
 
 def stored(found: Iterable[dict[str, Any]]) -> None:
     """What lies in a store, a line each. No wider than 80 columns."""
     shown = {"digest": "digest", "what": "what", "files": "files", "size_mib": "size_mib", "published": "published_utc"}
-    columns(list(shown), found, list(shown.values()))
+    columns(shown, found)
 
 
 def on_cluster(found: Iterable[dict[str, Any]]) -> None:
     """The runs on a cluster, a line each, ids whole. No wider than 80 columns, if the model's name is short."""
     shown = {"run_id": "run", "model_name": "model", "state": "state", "created": "created_utc"}
-    columns(list(shown), found, list(shown.values()))
+    columns(shown, found)
 
 
 def weights(found: Iterable[dict[str, Any]]) -> None:
     """The weights of a store, a line each: which of timm's, licence, size, whether they are whole."""
     rows = [{**row, "size_mib": row["size_bytes"] / MIB, "whole": "yes" if row["whole"] else "no"} for row in found]
-    columns(["pretrained", "license", "size_mib", "whole"], rows)
+    columns({name: name for name in ("pretrained", "license", "size_mib", "whole")}, rows)
 
 
 def fields(row: dict[str, Any]) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from components.ingest.layouts import METADATA_FILES
-from components.ingest.manifests import is_manifest
 from components.ingest.random_access import GzipFile, PlainFile
+from components.ingest.source_names import GZIP_SUFFIXES, ZIP_SUFFIX, is_manifest
 from components.ingest.split_names import split_called
 from components.ingest.tars import tar_members
 from components.ingest.trees import Entry, ListedTree, readable
@@ -15,20 +15,12 @@ from components.ingest.zips import zip_members
 from components.interchange.errors import BadInput
 from components.interchange.ledgers import Quarantined
 
-ZIP_SUFFIX, TAR_SUFFIX, GZIP_SUFFIXES = ".zip", ".tar", (".tar.gz", ".tgz")
-SUFFIXES = (ZIP_SUFFIX, TAR_SUFFIX, *GZIP_SUFFIXES)
-
 
 class Archive(NamedTuple):
     """An archive's tree, and the members that have no place in it."""
 
     tree: ListedTree
     unusable: list[Quarantined]
-
-
-def is_archive(path: Path) -> bool:
-    """Whether a name is that of an archive that is read."""
-    return path.name.lower().endswith(SUFFIXES)
 
 
 def open_archive(path: Path, shown: str | None = None) -> Archive:

@@ -4,7 +4,8 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from components.ingest.files import SourceFile
-from components.ingest.manifests import Columns, RowFacts, is_manifest, read_manifest
+from components.ingest.manifests import Columns, RowFacts, read_manifest
+from components.ingest.source_names import is_manifest
 from components.ingest.split_names import split_called
 from components.ingest.trees import Entry, Tree, readable
 from components.interchange.dataset import SPLITS, SplitName

@@ -17,7 +17,6 @@ from components.ingest.split_names import SPLIT_NAMES, split_called
 from components.interchange.dataset import SplitName
 from components.interchange.errors import BadInput, listed, near
 
-MANIFEST_SUFFIXES = (".csv", ".jsonl", ".parquet")
 EXPECTED = "Expected text in UTF-8, a CSV with commas between its cells, a JSON object a line, or Parquet."
 Cells = list[str | None]
 
@@ -59,11 +58,6 @@ class _Table(NamedTuple):
     names: list[str]
     cells: dict[str, Cells]
     attributes: Cells
-
-
-def is_manifest(name: str) -> bool:
-    """Whether a file's name is that of a manifest."""
-    return name.lower().endswith(MANIFEST_SUFFIXES)
 
 
 def read_manifest(path: str, data: bytes, columns: Columns) -> list[ManifestRow]:

@@ -3,16 +3,15 @@
 import posixpath
 from pathlib import Path
 
-from components.ingest.archives import SUFFIXES, Archive, is_archive, open_archive, unwrapped
+from components.ingest.archives import Archive, open_archive, unwrapped
 from components.ingest.layouts import Listing, read_table, read_tree
-from components.ingest.manifests import MANIFEST_SUFFIXES, Columns, is_manifest
+from components.ingest.manifests import Columns
 from components.ingest.remote import S3Tree
+from components.ingest.source_names import ARCHIVE_SUFFIXES, EXPECTED, is_archive, is_manifest
 from components.ingest.tables import is_table, read_image_table, read_tables
 from components.ingest.trees import FolderTree, Tree
 from components.interchange.errors import BadInput
 from components.interchange.s3_objects import SCHEME, Bucket, ObjectChanged, S3Object, bucket_and_key
-
-EXPECTED = f"a folder, a manifest ({', '.join(MANIFEST_SUFFIXES)}) or an archive ({', '.join(SUFFIXES)})"
 
 
 def read_source(source: str, columns: Columns, scratch: Path) -> Listing:
@@ -34,10 +33,10 @@ def _read(source: str, columns: Columns, scratch: Path) -> Listing:
         return _of_tree(FolderTree(place), columns, scratch)
     if place.is_file() and is_manifest(place.name):
         return _of_table(FolderTree(place.parent), place.name, columns, scratch)
-    if place.is_file() and is_archive(place):
+    if place.is_file() and is_archive(place.name):
         archive = open_archive(place)
         return _with(archive, _of_tree(unwrapped(archive.tree), columns, scratch))
-    around = next((parent for parent in place.parents if parent.is_file() and is_archive(parent)), None)
+    around = next((parent for parent in place.parents if parent.is_file() and is_archive(parent.name)), None)
     if around and is_manifest(place.name):
         return _table_in(open_archive(around), place.relative_to(around).as_posix(), columns, scratch)
     if place.exists():
@@ -70,13 +69,13 @@ def _with(archive: Archive, found: Listing) -> Listing:
 def _read_s3(source: str, columns: Columns, scratch: Path) -> Listing:
     bucket, key = bucket_and_key(source)
     folder, name = posixpath.split(key)
-    around = bucket.find_around(key, SUFFIXES) if is_manifest(name) else None
+    around = bucket.find_around(key, ARCHIVE_SUFFIXES) if is_manifest(name) else None
     if around:
         archive = _downloaded(bucket, around, scratch)
         return _table_in(archive, key.removeprefix(f"{around.key}/"), columns, scratch)
     if is_manifest(name):
         return _of_table(S3Tree(bucket, folder), name, columns, scratch)
-    packed = bucket.find(key) if is_archive(Path(name)) else None
+    packed = bucket.find(key) if is_archive(name) else None
     if packed:
         archive = _downloaded(bucket, packed, scratch)
         return _with(archive, _of_tree(unwrapped(archive.tree), columns, scratch))
