@@ -22,11 +22,7 @@ def baseline_page(
         f"A linear head on the frozen features of {backbone}, fitted to its optimum. Fine-tuning must beat it by more "
         "than the noise, or it ships.",
         [
-            *(
-                [Section("Expected", [Notes([("unsure", f"{expected[:1].upper()}{expected[1:]}")])])]
-                if expected
-                else []
-            ),
+            *([Section("Expected", [Notes([("unsure", expected)])])] if expected else []),
             _penalties(history, best),
             *_drift(drift, details["features_not_compared"]),
             _frozen(frozen),

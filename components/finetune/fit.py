@@ -20,7 +20,7 @@ from components.finetune.plan import Plan
 from components.finetune.rates import Ledger, watch_rates
 from components.finetune.replay import replay_of
 from components.finetune.resident import resident_if_fitting
-from components.finetune.state import Progress, State, optimizer_over
+from components.finetune.state import Progress, State, optimizer_over, with_peak
 from components.finetune.termination import termination
 from components.finetune.validate import Scores, validate
 from components.interchange.classifier import PixelsToLogits
@@ -98,7 +98,7 @@ def thaw(state: State, groups: Callable[[], list[ParamGroup]], plan: Plan) -> No
     for group in groups():
         new = [parameter for parameter in group["params"] if id(parameter) not in known]
         if new:
-            state.optimizer.add_param_group({**group, "params": new, "peak_lr": group["lr"]})
+            state.optimizer.add_param_group(with_peak({**group, "params": new}))
             state.fits = 0  # Its gradients need memory that no batch has needed so far.
             log.info("epoch=%d unfrozen=%s tensors=%d", state.progress.epoch, group["name"], len(new))
 

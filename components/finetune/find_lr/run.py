@@ -8,7 +8,9 @@ import numpy as np
 from components.finetune.devices import prepared
 from components.finetune.find_lr.page import range_page, shown
 from components.finetune.find_lr.spec import FindLr
-from components.finetune.find_lr.sweep import found_in, frozen_as_planned, smoothed, sweep
+from components.finetune.find_lr.sweep import found_in, smoothed, sweep
+from components.finetune.freezing import freeze_stages
+from components.finetune.param_groups import stages_of
 from components.finetune.training import loss_of, param_groups_of, plan_of, start_of
 from components.interchange.classifier import PixelsToLogits
 from components.interchange.dataset import open_dataset
@@ -26,7 +28,7 @@ def run(spec: FindLr, context: RunContext) -> dict[str, object]:
         model, weights, preprocessing = start_of(spec, dataset.manifest, hardware, context.store)
         plan = plan_of(spec, preprocessing)
         pixels_to_logits = PixelsToLogits(model, preprocessing).to(hardware.device)
-        frozen_as_planned(pixels_to_logits, plan)
+        freeze_stages(model, stages_of(model), plan.freeze)
         groups = param_groups_of(model, spec)
         multiples = [{"name": group["name"], "multiple": group["lr"] / spec.base_lr} for group in groups]
         loss = loss_of(spec, train, len(dataset.classes)).to(hardware.device)

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from components.finetune.batches import Batch
 from components.finetune.devices import Hardware
 from components.finetune.epoch import batches_of, take_step
-from components.finetune.freezing import freeze_stages, train_mode
+from components.finetune.freezing import train_mode
 from components.finetune.gradients import Loss, leave_gradients
-from components.finetune.param_groups import ParamGroup, stages_of
+from components.finetune.param_groups import ParamGroup
 from components.finetune.plan import Plan
 from components.finetune.replay import replay_of
 from components.finetune.resident import resident_if_fitting
@@ -63,7 +63,8 @@ def sweep(
     hardware: Hardware,
     rates: Sequence[float],
 ) -> Sweep:
-    """Train with a step at each of `rates`, and change the model by it. `groups` have their rates at `base_lr`.
+    """Train what is not frozen, a step at each of `rates`, and change the model by it. `groups` have their rates at
+    `base_lr`.
 
     The loss explodes when it is no number, or when the mean of the last steps is four times the lowest such mean and
     above that of the first steps.
@@ -85,11 +86,6 @@ def sweep(
             return Sweep(list(rates[: len(losses)]), losses, rate)
         take_step(state, plan, rate / base_lr)
     return Sweep(list(rates), losses, None)
-
-
-def frozen_as_planned(model: PixelsToLogits, plan: Plan) -> None:
-    """Freeze what the training begins with frozen."""
-    freeze_stages(model.model, stages_of(model.model), plan.freeze)
 
 
 def _endless(train: Split, plan: Plan, state: State, hardware: Hardware) -> Iterator[Batch]:
