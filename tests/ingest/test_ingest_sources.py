@@ -153,7 +153,7 @@ def test_a_source_that_is_not_there_or_no_source(
     message = (
         "there is no source at {}: expected a folder, a manifest (.csv, .jsonl, .parquet) or an archive (.zip, .tar, "
     )
-    message += ".tar.gz, .tgz); see --source."
+    message += ".tar.gz, .tgz), on a local disk or at s3://BUCKET/PREFIX; see --source."
     assert refused(animals / "gone") == message.format(animals / "gone")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
