@@ -21,6 +21,7 @@ from pipelines.parameters import fault_of
 
 PAGE_SIZE = 100
 TIMEOUT_S = 30
+SHOWN = 60  # Characters of an answer that is not Kubeflow's.
 NUMBERS: dict[str, Callable[[str], Any]] = {"NUMBER_INTEGER": int, "NUMBER_DOUBLE": float}
 PLACES = ("source", "store")
 
@@ -81,6 +82,21 @@ def parameters_of(package: Package, assignments: list[str]) -> dict[str, Any]:
     return found
 
 
+class _Client(api.ApiClient):  # type: ignore[misc]
+    """The generated client, which makes an empty answer of whatever is none, as of a page for signing in."""
+
+    def deserialize(self, response: Any, response_type: Any) -> Any:
+        """ValueError where the answer is no JSON object."""
+        try:
+            is_object = isinstance(json.loads(response.data), dict)
+        except ValueError:
+            is_object = False
+        if not is_object:
+            begins = " ".join(str(response.data)[:SHOWN].split())
+            raise ValueError(f"its answer is {begins!r}; if that is a page for signing in, the token has expired")
+        return super().deserialize(response, response_type)
+
+
 class Kubeflow:
     """One Kubeflow Pipelines server. `namespace` is needed where Kubeflow has several users."""
 
@@ -92,7 +108,7 @@ class Kubeflow:
         configuration.retries = urllib3.Retry(connect=2, read=0, backoff_factor=0.2)
         if token is not None:
             configuration.api_key, configuration.api_key_prefix = {"authorization": token}, {"authorization": "Bearer"}
-        client = api.ApiClient(configuration)
+        client = _Client(configuration)
         self._health = api.HealthzServiceApi(client)
         self._pipelines = api.PipelineServiceApi(client)
         self._uploads = api.PipelineUploadServiceApi(client)
@@ -121,6 +137,8 @@ class Kubeflow:
             with self._readable(), _already_there():
                 self._uploads.upload_pipeline_version(str(package.path), **named, _request_timeout=TIMEOUT_S)
             found = [one for one in self._versions(pipeline_id) if one.name == package.version]
+        if not found:
+            raise self._not_listed(package)
         return api.V2beta1PipelineVersionReference(
             pipeline_id=pipeline_id, pipeline_version_id=found[0].pipeline_version_id
         )
@@ -189,7 +207,12 @@ class Kubeflow:
                     _request_timeout=TIMEOUT_S,
                 )
             found = self._pipeline(package.name)
+        if found is None:
+            raise self._not_listed(package)
         return str(found.pipeline_id)
+
+    def _not_listed(self, package: Package) -> BadInput:
+        return BadInput(f"{self.endpoint} {NO_API}: it took {package.path} and does not list it. {ADDRESS}")
 
     def _pipeline(self, name: str) -> Any:
         listed_by = self._pipelines.pipeline_service_list_pipelines
@@ -215,10 +238,7 @@ class Kubeflow:
 
     def _call(self, method: Callable[..., Any], *given: Any, **named: Any) -> Any:
         with self._readable():
-            answer = method(*given, **named, _request_timeout=TIMEOUT_S)
-        if isinstance(answer, str):
-            raise BadInput(f"{self.endpoint} {NO_API} It answered with a page, as for signing in. {ADDRESS}")
-        return answer
+            return method(*given, **named, _request_timeout=TIMEOUT_S)
 
     @contextmanager
     def _readable(self) -> Iterator[None]:
@@ -234,10 +254,10 @@ class Kubeflow:
                 raise
             raise refusal from None
         except (ValueError, AttributeError, TypeError) as error:
-            raise BadInput(f"{self.endpoint} {NO_API} ({error}). {ADDRESS}") from None
+            raise BadInput(f"{self.endpoint} {NO_API}: {error}. {ADDRESS}") from None
 
 
-NO_API = "does not answer as Kubeflow Pipelines does."
+NO_API = "does not answer as Kubeflow Pipelines does"
 ADDRESS = (
     "Check --endpoint or KF_PIPELINES_ENDPOINT: http://localhost:8080 behind `kubectl port-forward --namespace "
     "kubeflow service/ml-pipeline-ui 8080:80`, or https://HOST/pipeline of a full Kubeflow."

@@ -34,7 +34,8 @@ def read(kind: str, body: bytes) -> Any:
 
 @dataclass
 class Cluster:
-    """The server's state. `states` are what a run shows at each further look; `refuse` answers instead of it.
+    """The server's state. `states` are what a run shows at each further look; `refuse` answers instead of it, and to
+    everything, with status 200, does `page`.
 
     `packages` are the uploaded files by version; `started` is called with a new run, and may change it.
     """
@@ -48,6 +49,7 @@ class Cluster:
     schedules: dict[str, Any] = field(default_factory=dict)
     states: list[str] = field(default_factory=lambda: ["PENDING", "RUNNING", "SUCCEEDED"])
     refuse: dict[str, int] = field(default_factory=dict)
+    page: str | None = None
     calls: list[str] = field(default_factory=list)
     packages: dict[str, bytes] = field(default_factory=dict)
     release: str = "2.17.0"
@@ -99,6 +101,8 @@ class Handler(BaseHTTPRequestHandler):
         except ValueError as error:
             status, found = 400, {"code": 3, "message": str(error)}
         data = json.dumps(CLIENT.sanitize_for_serialization(found)).encode()
+        if self.cluster.page is not None:
+            status, data = 200, self.cluster.page.encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))

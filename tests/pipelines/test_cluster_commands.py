@@ -207,6 +207,22 @@ def test_errors_say_what_to_check(number: int, package: Path, tmp_path: Path) ->
     assert said in done.stderr and len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("page", ["<html>Sign in</html>", "", "[]"])
+def test_a_page_instead_of_an_answer_is_no_empty_answer(page: str, package: Path) -> None:
+    """An expired session of a full Kubeflow ends at a page for signing in, with status 200."""
+    with kubeflow_server(page=page) as cluster:
+        ended = [submit(cluster, package), graft(cluster, "runs", "--cluster")]
+    for done in ended:
+        assert done.exit_code == 2 and not done.stdout, done.output
+        assert f"its answer is {page!r}" in done.stderr and "the token has expired" in done.stderr
+
+
+def test_an_upload_that_is_not_listed_is_said(package: Path) -> None:
+    with kubeflow_server(page="{}") as cluster:
+        done = submit(cluster, package)
+    assert done.exit_code == 2 and "does not list it" in done.stderr
+
+
 def test_a_token_and_a_namespace_from_the_environment(package: Path) -> None:
     with kubeflow_server(token="secret", multi_user=True) as cluster:
         done = submit(cluster, package, KF_PIPELINES_TOKEN="secret", KF_PIPELINES_NAMESPACE="vision")
