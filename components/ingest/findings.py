@@ -26,7 +26,7 @@ NOT_BAD = (
 )  # Whole files: they say nothing about the source's health.
 LISTED_IN_REPORT = 100
 MAX_IMBALANCE = 3.0  # Above it the report warns.
-MAX_FAMILY = 0.1
+MAX_CROWD = 0.1  # Share of all images that stand on one side because of each other.
 
 
 class Findings(NamedTuple):
@@ -76,7 +76,7 @@ def check_bad_fraction(quarantined: Iterable[Quarantined], num_sources: int, max
 
 def check_counts(
     counts: Mapping[str, Mapping[str, int]],
-    largest_family: int,
+    placement: Placement,
     quarantined: Iterable[Quarantined],
     sources: Iterable[SourceImage],
 ) -> None:
@@ -86,24 +86,38 @@ def check_counts(
         return
     by_path = {entry.path: entry for entry in quarantined}
     left_out = defaultdict[str, list[Quarantined]](list)
+    groups = defaultdict[str, set[str]](set)
     for source in sources:
+        if source.group is not None:
+            groups[source.label].add(source.group)
         if source.path in by_path:
             left_out[source.label].append(by_path[source.path])
     found = listed(
-        f"{label} ({', '.join(f'{split} {counts[split][label]}' for split in SPLITS)}{_also_left_out(left_out[label])})"
+        f"{label} ({', '.join(f'{split} {counts[split][label]}' for split in SPLITS)}"
+        f"{f', in {len(groups[label])} groups' if label in groups else ''}{_also_left_out(left_out[label])})"
         for label in short
     )
-    number = sum(sum(by_class.values()) for by_class in counts.values())
-    alike = (
-        f" {largest_family} images look alike and stand on one side: a lower --max-near-bits parts them."
-        if largest_family > MAX_FAMILY * number
-        else ""
-    )
+    together = "".join(f" {said}" for said in _crowded(counts, placement))
     raise BadInput(
         f"{len(short)} classes have too few images for the split: {found}. Expected at least one in each of train, "
         "val and test: add images, change --val-fraction or --test-fraction, or give splits in a manifest."
-        f"{alike}"
+        f"{together}"
     )
+
+
+def _crowded(counts: Mapping[str, Mapping[str, int]], placement: Placement) -> list[str]:
+    """What to do where one crowd decides how large the splits are; a single group does as it was asked to."""
+    shares = {split: sum(by_class.values()) for split, by_class in counts.items()}
+    number, size = sum(shares.values()), len(placement.crowd)
+    groups = {one.source.group or one.source.path for one in placement.crowd}
+    if len(groups) == 1 or size <= MAX_CROWD * number:
+        return []
+    of = "" if len(groups) == size else f" of {len(groups)} groups"
+    found = ", ".join(f"{split} {share / number:.0%}" for split, share in shares.items())
+    return [
+        f"{size} images{of} look alike, step by step, and stand on one side ({found}): where they are different "
+        "pictures, lower --max-near-bits."
+    ]
 
 
 def _also_left_out(entries: Sequence[Quarantined]) -> str:
@@ -163,7 +177,7 @@ def _imbalance(counts: Mapping[str, Mapping[str, int]]) -> float:
 
 def _warnings(counts: Mapping[str, Mapping[str, int]], placement: Placement) -> list[str]:
     found = []
-    ratio, number = _imbalance(counts), sum(sum(by_class.values()) for by_class in counts.values())
+    ratio = _imbalance(counts)
     if ratio > MAX_IMBALANCE:
         found.append(
             f"The largest class has {ratio:.1f} times the images of the smallest (over {MAX_IMBALANCE:g}): train with "
@@ -180,11 +194,7 @@ def _warnings(counts: Mapping[str, Mapping[str, int]], placement: Placement) -> 
             f"without an image of them, and the nearest stands in: {listed(placement.stood_in)}. Their figures on val "
             "and test say little."
         )
-    if placement.largest_family > MAX_FAMILY * number:
-        found.append(
-            f"{placement.largest_family} images look alike and stand on one side, more than {MAX_FAMILY:.0%} of all: "
-            "where they are different pictures, lower --max-near-bits."
-        )
+    found += _crowded(counts, placement)
     return found
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from components.ingest.copies import OnConflict, without_copies
+from components.ingest.likeness import crowds
 from components.ingest.pictures import Picture
 from components.ingest.rare_classes import stand_ins
 from components.ingest.splits import Earlier, Member, Policy, assign, check_given_to_frozen, held_before, side_before
@@ -16,7 +17,8 @@ class Placement(NamedTuple):
     """The pictures of each split, sorted by id; the files that are left out; who is like whom.
 
     `conflicts` and `copies` are sets of equal pictures, under several labels or one; `families` are sets of two or more
-    pictures that look alike; `stood_in` are the classes that the hash would have left without a picture on some side.
+    pictures that look alike; `crowd` are the most that stand on one side because they look alike or share a group, step
+    by step; `stood_in` are the classes that the hash would have left without a picture on some side.
     """
 
     sides: dict[SplitName, list[Picture]]
@@ -24,12 +26,8 @@ class Placement(NamedTuple):
     conflicts: list[list[Picture]]
     copies: list[list[Picture]]
     families: list[list[Picture]]
+    crowd: list[Picture]
     stood_in: list[str]
-
-    @property
-    def largest_family(self) -> int:
-        """Pictures in the largest family."""
-        return max(map(len, self.families), default=1)
 
 
 def placed(
@@ -58,11 +56,13 @@ def placed(
         families[family].append(picture)
         if picture.id in splits:
             sides[splits[picture.id]].append(picture)
+    together = crowds(found.family_N, [member.group for member in members])
     return Placement(
         sides,
         distinct.quarantined + found.quarantined,
         distinct.conflicts,
         distinct.copies,
         [family for family in families.values() if len(family) > 1],
+        [distinct.pictures[index] for index in max(together, key=len, default=[])],
         sorted({labels[name] for name in moved}),
     )

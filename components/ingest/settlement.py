@@ -71,7 +71,7 @@ def settle(spec: Settling, reading: Reading, found: Found, before: Before, kept:
     sides, quarantined = placement.sides, found.broken + placement.quarantined
     counts = count(((split, one.source.label) for split, side in sides.items() for one in side), found.classes)
     sources = chain(found.unusable.values(), (picture.source for picture in pictures))
-    check_counts(counts, placement.largest_family, quarantined, sources)
+    check_counts(counts, placement, quarantined, sources)
     written = {
         split: write_split(spec.dataset, split, side, found.classes, choice.encoding, kept)
         for split, side in sides.items()

@@ -9,6 +9,7 @@ from PIL import Image
 
 from components.interchange.artifact import file_digest
 from components.interchange.dataset import Dataset
+from components.interchange.report import read_report
 from tests.ingest.conftest import picture
 from tests.quarantine import quarantined
 
@@ -74,6 +75,31 @@ def test_look_alikes_stand_on_one_side_and_are_no_fault(animals: Path, ingest) -
     assert len(set.union(*scenes)) == 3
     apart = {sample.path: sample.split for sample in ingest(animals, *flags, "--max-near-bits", "-1", to="x").samples()}
     assert any(len({apart[f"cat/scene {n} {quality}.jpg"] for quality in (95, 60, 30)}) > 1 for n in range(20))
+
+
+def test_groups_that_look_alikes_join_to_a_crowd_are_told(animals: Path, ingest, refused, tmp_path: Path) -> None:
+    """Look-alikes are few, but hold whole groups together: all of them stand where one hash says."""
+    for number in range(8):
+        scene = picture(8000 + number, 64, 48).resize((160, 120), Image.Resampling.BICUBIC)
+        scene.save(animals / "cat" / f"scene {number}.jpg", quality=95)
+        scene.save(animals / "dog" / f"scene {number}.jpg", quality=40)
+    group = {f"{label}/scene {n}.jpg": f"lot{n + (label == 'dog')}" for label in ("cat", "dog") for n in range(8)}
+    group |= {f"{label}/{n:02d}.png": f"lot{n // 2}" for label in ("cat", "dog") for n in range(18)}
+    names = sorted(file.relative_to(animals).as_posix() for file in animals.rglob("*.*g"))
+    lines = ["image,label,group", *(f"{name},{name[:3]},{group.get(name, '')}" for name in names)]
+    (animals / "all.csv").write_text("\n".join(lines))
+
+    ingest(animals / "all.csv")
+    (said,) = read_report(tmp_path / "dataset-report").details["warnings"]
+    assert said.startswith("52 images of 9 groups look alike, step by step, and stand on one side (train ")
+    assert said.endswith("lower --max-near-bits.")
+    ingest(animals / "all.csv", "--max-near-bits", "-1", to="apart")
+    assert not read_report(tmp_path / "apart-report").details["warnings"]
+
+    held = [line for line in lines if not line.endswith(",")]
+    (animals / "held.csv").write_text("\n".join(held))
+    why = refused(animals / "held.csv")
+    assert "in 9 groups" in why and "52 images of 9 groups look alike" in why
 
 
 def test_the_test_set_of_an_earlier_dataset_can_be_frozen(animals: Path, ingest, refused, tmp_path: Path) -> None:
