@@ -42,10 +42,7 @@ def run(spec: FeatureExtraction, context: RunContext) -> dict[str, object]:
     train, val = dataset.split("train"), dataset.split("val")
 
     torch.manual_seed(spec.seed)
-    model, weights = classifier.build(
-        spec.backbone, len(dataset.classes), spec.weights, spec.weights_sha256, spec.input_size_px, context.store
-    )
-    preprocessing = classifier.preprocessing_of(model, dataset.manifest, spec.input_size_px)
+    model, weights, preprocessing = classifier.start(spec, dataset.manifest, context.store)
     heads = linear_heads(model.eval(), preprocessing.crop_px)
     before = _backbone_digest(model, heads)
 

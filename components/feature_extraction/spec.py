@@ -5,22 +5,16 @@ from typing import Literal
 
 from pydantic import field_validator
 
-from components.interchange.step import Spec, param, reads, writes
+from components.interchange.step import param, writes
+from components.interchange.transfer import Transfer
 
 
-class FeatureExtraction(Spec):
+class FeatureExtraction(Transfer):
     """The baseline: frozen backbone, features once, a linear head fitted to the optimum."""
 
-    dataset: Path = reads("dataset", "Images of the train and val splits")
     classifier: Path = writes("classifier", "Pretrained backbone with the fitted head")
     report: Path = writes("report", "Scores on train and val for every l2 that was tried")
 
-    backbone: str = param("Name of a timm classifier", default="resnet50")
-    weights: str = param(
-        "Pretrained weights: hub, store, package:NAME, an s3:// URI or a file", default="hub", location=True
-    )
-    weights_sha256: str | None = param("sha256 that the weights must have", default=None)
-    input_size_px: int | None = param("Model input; the weights' own where not given", default=None, unit="px", ge=8)
     l2_candidates: tuple[float, ...] = param(
         "Penalties to choose from on val", default=(1e-3, 1e-2, 1e-1, 1.0, 10.0), min_length=1
     )

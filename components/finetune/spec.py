@@ -5,20 +5,13 @@ from typing import Literal, Self
 
 from pydantic import PositiveInt, field_validator, model_validator
 
-from components.interchange.step import Spec, param, reads, writes
+from components.interchange.step import param, writes
+from components.interchange.transfer import Transfer
 
 
-class Training(Spec):
+class Training(Transfer):
     """How a backbone is trained under a new head, whoever trains it and what for."""
 
-    dataset: Path = reads("dataset", "Images of the train and val splits")
-
-    backbone: str = param("Name of a timm classifier", default="resnet50")
-    weights: str = param(
-        "Pretrained weights: hub, store, package:NAME, an s3:// URI or a file", default="hub", location=True
-    )
-    weights_sha256: str | None = param("sha256 that the weights must have", default=None)
-    input_size_px: int | None = param("Model input; the weights' own where not given", default=None, unit="px", ge=8)
     # What learns, and how fast.
     base_lr: float = param("Peak learning rate of the late stage", default=1e-3, gt=0)
     stage_multipliers: tuple[float, float, float, float] = param(

@@ -27,10 +27,7 @@ def start_of(
 ) -> tuple[nn.Module, Weights, Preprocessing]:
     """The pretrained backbone under a new head, drawn from the spec's seed, on its device."""
     torch.manual_seed(spec.seed)
-    model, weights = classifier.build(
-        spec.backbone, len(manifest.classes), spec.weights, spec.weights_sha256, spec.input_size_px, store
-    )
-    preprocessing = classifier.preprocessing_of(model, manifest, spec.input_size_px)
+    model, weights, preprocessing = classifier.start(spec, manifest, store)
     if hardware.world.size > 1:
         model = whole_batch_norm(model, hardware.device)
     model = out_of_place(model)

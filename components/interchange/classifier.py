@@ -26,6 +26,7 @@ from components.interchange.hub import hub_errors, wait_for_hub
 from components.interchange.normalisation import normalise_rows
 from components.interchange.preprocessing import Preprocessing
 from components.interchange.pretrained import head_names, hub_origin, licence_of, pretrained_name, pretrained_size
+from components.interchange.transfer import Transfer
 from components.interchange.weights import weights_file
 
 WEIGHTS_FILE = "weights.safetensors"
@@ -74,6 +75,14 @@ def choose_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise BadInput("--device cuda: torch sees no CUDA device here. Use --device cpu, or run on a GPU machine.")
     return torch.device(name)
+
+
+def start(spec: Transfer, manifest: Manifest, store: str | None) -> tuple[nn.Module, Weights, Preprocessing]:
+    """The backbone that a spec names under a new head for a dataset's classes, and the preprocessing it is to have."""
+    model, weights = build(
+        spec.backbone, len(manifest.classes), spec.weights, spec.weights_sha256, spec.input_size_px, store
+    )
+    return model, weights, preprocessing_of(model, manifest, spec.input_size_px)
 
 
 def build(
