@@ -9,7 +9,7 @@ Legend: N images, H height, W width, C 3 channels.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,9 +18,8 @@ from torch import Tensor
 
 from components.finetune import colours, mixing, warp
 from components.finetune.mirror import flip
+from components.finetune.spec import Augment, Crop
 
-Crop = Literal["window", "resized"]
-Policy = Literal["flips", "geometric", "randaugment"]
 OPERATIONS = 2
 
 
@@ -31,7 +30,7 @@ class Augmentation:
     crop_px: int
     window_px: int
     crop: Crop = "window"
-    policy: Policy = "flips"
+    policy: Augment = "flips"
     strength: float = 0.5
     vertical_flips: bool = False
     mixup_alpha: float = 0.0

@@ -1,15 +1,13 @@
 """Frozen stages: no gradient, no place in the optimiser, and by default fixed BatchNorm statistics; with the proof."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import get_args
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from components.finetune.param_groups import STAGES, Stage
-
-FrozenBatchNorm = Literal["frozen", "adapt"]
-Freeze = Literal["none", "early", "middle", "late"]
+from components.finetune.spec import Freeze, FrozenBatchNorm
 
 
 def frozen_stages(freeze: Freeze) -> tuple[Stage, ...]:
@@ -19,7 +17,7 @@ def frozen_stages(freeze: Freeze) -> tuple[Stage, ...]:
 
 def freeze_at(freeze: Freeze, unfreeze_at: Sequence[int], epoch: int) -> Freeze:
     """Up to which stage `epoch` (from 1) is frozen: each epoch of `unfreeze_at` frees one, the deepest first."""
-    levels: tuple[Freeze, ...] = ("none", "early", "middle", "late")
+    levels: tuple[Freeze, ...] = get_args(Freeze)
     freed = sum(epoch >= due for due in unfreeze_at)
     return levels[max(0, levels.index(freeze) - freed)]
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from components.finetune.augment import Augmentation
-from components.finetune.freezing import Freeze, FrozenBatchNorm
+from components.finetune.spec import Freeze, FrozenBatchNorm
 
 
 @dataclass(frozen=True)

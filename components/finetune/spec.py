@@ -1,12 +1,17 @@
 """What finetune reads, writes and can be told."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 from pydantic import PositiveInt, field_validator, model_validator
 
 from components.interchange.step import param, writes
 from components.interchange.transfer import Transfer
+
+Freeze = Literal["none", "early", "middle", "late"]
+FrozenBatchNorm = Literal["frozen", "adapt"]
+Crop = Literal["window", "resized"]
+Augment = Literal["flips", "geometric", "randaugment"]
 
 
 class Training(Transfer):
@@ -19,11 +24,11 @@ class Training(Transfer):
     )
     lr_policy: Literal["stages", "layer-decay"] = param("How rates fall towards the input", default="stages")
     layer_decay: float = param("Ratio of neighbouring layers' rates, for layer-decay", default=0.75, gt=0, le=1)
-    freeze: Literal["none", "early", "middle", "late"] = param("Freeze up to and with this stage", default="none")
+    freeze: Freeze = param("Freeze up to and with this stage", default="none")
     unfreeze_at: tuple[PositiveInt, ...] = param(
         "Epochs (from 1) at which one frozen stage more may learn, the deepest first", default=()
     )
-    frozen_batchnorm: Literal["frozen", "adapt"] = param(
+    frozen_batchnorm: FrozenBatchNorm = param(
         "BatchNorm statistics of frozen stages: fixed, or following the images", default="frozen"
     )
 
@@ -54,10 +59,10 @@ class Training(Transfer):
         "Unequal classes: as they are, losses weighed to equal shares, or images drawn to equal shares", default="none"
     )
     label_smoothing: float = param("Probability moved from the label to all classes", default=0.0, ge=0, lt=1)
-    crop: Literal["window", "resized"] = param(
+    crop: Crop = param(
         "Random crop: a window at stored scale, or a part of 35 to 100 % of the area, resized", default="window"
     )
-    augment: Literal["flips", "geometric", "randaugment"] = param(
+    augment: Augment = param(
         "Beyond the crop: mirror; turn, shear and shift as well; or two of ten operations, colours included",
         default="flips",
     )
@@ -88,7 +93,7 @@ class Training(Transfer):
 
     @model_validator(mode="after")
     def _something_to_unfreeze(self) -> Self:
-        frozen = ("none", "early", "middle", "late").index(self.freeze)
+        frozen = get_args(Freeze).index(self.freeze)
         if len(self.unfreeze_at) > frozen:
             raise ValueError(
                 f"unfreeze_at names {len(self.unfreeze_at)} epochs, but freeze={self.freeze} has {frozen} stages"

@@ -1,16 +1,14 @@
 """The selected model against the champion: what counts as beating it. Paired differences are of test top-1."""
 
-from typing import Literal
-
 from components.gate.evidence import ChampionFacts, Measured, how_measured
 from components.gate.rules import IN_WORDS, Finding, Outcome, bounds, counted, figure, measured, number, of_rule, shown
+from components.gate.spec import PromoteIf
 from components.interchange.errors import listed
 from components.interchange.report import Row
 
 RULE = "promote_if"
 CLASSES_TO_COMPARE = 2
 LATENCY = ("p50_ms", "p99_ms")
-PromoteIf = Literal["better", "not-worse", "faster"]
 
 
 def class_change(champion: ChampionFacts, allowed: bool) -> Finding | None:

@@ -5,6 +5,8 @@ from typing import Literal
 
 from components.interchange.step import Spec, param, reads, writes
 
+PromoteIf = Literal["better", "not-worse", "faster"]
+
 
 class Gate(Spec):
     """Compare every report with the budgets: promote, keep or inconclusive, each reason in words."""
@@ -27,7 +29,7 @@ class Gate(Spec):
         le=1,
     )
     max_ece: float | None = param("Largest expected calibration error on test", default=None, ge=0, le=1)
-    promote_if: Literal["better", "not-worse", "faster"] = param("What beats the champion", default="better")
+    promote_if: PromoteIf = param("What beats the champion", default="better")
     margin: float = param("Loss of top-1 that still counts as not worse", default=0.01, ge=0, le=1)
     allow_class_change: bool = param("Promote though the champion's classes differ", default=False)
     allow_rolled_back: bool = param("Promote though this very model was rolled back", default=False)

@@ -2,14 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from components.ingest.pictures import Picture
+from components.ingest.spec import OnConflict
 from components.interchange.dataset import SplitName
 from components.interchange.errors import listed
 from components.interchange.ledgers import Quarantined
 
-OnConflict = Literal["quarantine", "first"]
 PRECEDENCE: dict[SplitName | None, int] = {"test": 0, "val": 1, "train": 2, None: 3}  # Of copies, which one stays.
 
 

@@ -8,12 +8,13 @@ Legend: H height, W width; pixels are uint8.
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from components.ingest.pictures import Picture, stored_pixels
+from components.ingest.spec import WantedEncoding
 from components.ingest.spool import StoredBytes
 from components.interchange.dataset import ID_LENGTH
 from components.interchange.pixels import decode_short, to_array
@@ -21,14 +22,13 @@ from components.interchange.preprocessing import Interpolation
 from components.interchange.report import Row
 from components.interchange.stored_images import JPEG_QUALITY, Encoding, jpeg_of
 
-Wanted = Literal["raw", "jpeg", "auto"]
 GIB = 1 << 30
 
 
 class Choice:
     """The encoding that all images seen so far call for; `auto` is raw up to `raw_limit_gib` of pixels."""
 
-    def __init__(self, wanted: Wanted, raw_limit_gib: float) -> None:
+    def __init__(self, wanted: WantedEncoding, raw_limit_gib: float) -> None:
         self._wanted, self._raw_limit_gib = wanted, raw_limit_gib
         self._raw_bytes = 0
         self._lock = threading.Lock()

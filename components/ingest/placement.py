@@ -4,10 +4,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from components.ingest.copies import OnConflict, without_copies
+from components.ingest.copies import without_copies
 from components.ingest.likeness import crowds
 from components.ingest.pictures import Picture
 from components.ingest.rare_classes import stand_ins
+from components.ingest.spec import OnConflict
 from components.ingest.splits import Earlier, Member, Policy, assign, check_given_to_frozen, held_before, side_before
 from components.interchange.dataset import SPLITS, SplitName
 from components.interchange.ledgers import Quarantined

@@ -8,6 +8,10 @@ from pydantic import model_validator
 from components.interchange.preprocessing import Interpolation
 from components.interchange.step import Spec, param, reads, writes
 
+WantedEncoding = Literal["raw", "jpeg", "auto"]
+OnConflict = Literal["quarantine", "first"]
+OnDrift = Literal["warn", "stop"]
+
 
 class Reading(Spec):
     """Where the images are, and how each is decoded: what no other image has a say in."""
@@ -34,7 +38,7 @@ class Reading(Spec):
 class Storing(Spec):
     """How pixels are stored."""
 
-    encoding: Literal["raw", "jpeg", "auto"] = param(
+    encoding: WantedEncoding = param(
         "How pixels are stored; jpeg (quality 95) where there are too many for raw", default="auto"
     )
 
@@ -66,13 +70,13 @@ class Settling(Storing):
         ge=-1,
         le=16,
     )
-    on_conflict: Literal["quarantine", "first"] = param(
+    on_conflict: OnConflict = param(
         "Of one picture under two labels: quarantine all files, or keep the first by path", default="quarantine"
     )
     test_manifest: str | None = param(
         "Table that names the test images (by id, image or path), and freezes the test set", default=None, location=True
     )
-    on_drift: Literal["warn", "stop"] = param(
+    on_drift: OnDrift = param(
         "Where classes or colours moved too far since the champion: only say so, or end the run before training",
         default="warn",
     )

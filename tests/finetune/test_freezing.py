@@ -7,8 +7,9 @@ import timm
 import torch
 from torch import nn
 
-from components.finetune.freezing import Freeze, FrozenBatchNorm, freeze_stages, train_mode, untouchable
+from components.finetune.freezing import freeze_stages, train_mode, untouchable
 from components.finetune.param_groups import STAGES, stage_groups, stages_of
+from components.finetune.spec import Freeze, FrozenBatchNorm
 from components.interchange.classifier import state_digest
 
 
