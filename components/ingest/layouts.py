@@ -148,6 +148,7 @@ def _by_metadata(tree: Tree, files: list[str], columns: Columns) -> Listing:
 
 
 def of_split(image: SourceImage, split: SplitName | None) -> SourceImage:
+    """The image with the split of the folder that it lies in; BadInput where its own metadata name another."""
     if image.split and split and image.split != split:
         raise BadInput(
             f"{image.path} lies in the folder of {split}, but its metadata say {image.split}: expected one split. "

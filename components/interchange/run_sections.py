@@ -56,6 +56,7 @@ def _bar(label: str, row: Row, strong: bool = False) -> Bar:
 
 
 def slices(evaluate: Report | None) -> list[Section]:
+    """The parts of the test set with the fewest right answers, where evaluate looked at any."""
     rows = [row for row in evaluate.rows if row.name == "slice_top1" and row.high is not None] if evaluate else []
     if evaluate is None or not rows:
         return []
@@ -70,6 +71,7 @@ def slices(evaluate: Report | None) -> list[Section]:
 
 
 def scores(evaluate: Report | None) -> list[Section]:
+    """Every score of every contender on test, the paired gains, what was decided on val, and the lowest classes."""
     if evaluate is None:
         return []
     details = evaluate.details
@@ -105,6 +107,7 @@ def _by_class(evaluate: Report) -> list[Block]:
 
 
 def data(ingest: Report | None, features: Report | None) -> list[Section]:
+    """Images by split and class, what was left out and why, and the drift since the champion."""
     if ingest is None:
         return []
     images = {row.of: row.value for row in ingest.rows if row.name == "images"}
@@ -135,6 +138,7 @@ def _drift(ingest: Report, features: Report | None) -> list[Block]:
 
 
 def training(reports: Reports) -> list[Section]:
+    """What was trained, its top-1 on val, and what was chosen there."""
     lines = []
     for step, of in (("feature_extraction", "baseline"), ("finetune", "candidate")):
         report = reports.get(step)
@@ -149,6 +153,7 @@ def training(reports: Reports) -> list[Section]:
 
 
 def export(export: Report | None) -> list[Section]:
+    """Whether the file may be promoted, its parity with torch, and the lower precisions."""
     if export is None:
         return []
     because = export.details.get("ineligible_because", [])
@@ -191,6 +196,7 @@ def _flips(export: Report) -> str:
 
 
 def latency(latency: Report | None) -> list[Section]:
+    """Milliseconds for each way of asking, warm and in a fresh process, and on which machine."""
     if latency is None:
         return []
     details = latency.details
