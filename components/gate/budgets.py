@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from components.gate.evidence import Evidence
 from components.gate.rivalry import CLASSES_TO_COMPARE
-from components.gate.rules import Finding, above, at_least, at_most, bounds, counted, eligible, flips, number
+from components.gate.rules import Finding, above, at_least, at_most, bounds, eligible, flips, number
+from components.interchange.errors import counted
 from components.interchange.report import Row
 
 AT_BATCH_1 = "batch 1"

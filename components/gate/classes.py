@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from components.gate.rules import Finding, Outcome, bounds, counted, figure, number, of_rule
-from components.interchange.errors import listed
+from components.gate.rules import Finding, Outcome, bounds, figure, number, of_rule
+from components.interchange.errors import counted, listed
 from components.interchange.report import Row
 
 RULE = "max_class_drop"
@@ -31,7 +31,7 @@ def drop(differences: Sequence[Row], max_drop: float, opponent: str) -> Finding:
         which = listed(map(_told, perhaps)) or "none"
         outcome, words = "open", f"whether a class lost {limit} cannot be told: {which}{missing}"
     else:
-        classes = counted(len(seen), "classes") if len(seen) != 1 else "1 class"
+        classes = counted(len(seen), "classes")
         lowest = f", the lowest {_told(seen[0])}" if seen else ""
         outcome, words = "holds", f"of {classes} clearly none lost {limit}{lowest}"
     worst = (clearly or perhaps or seen or list(differences))[0]

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from components.gate.rules import bounds, counted, number
-from components.interchange.errors import BadInput, listed
+from components.gate.rules import bounds, number
+from components.interchange.errors import BadInput, counted, listed
 from components.interchange.report import ENTRANTS, Report, Row, read_report
 
 WRITERS = {"ingest": ("ingest", "ingest_merge")}  # Where a source is read in shares, their merge tells of ingest.

@@ -1,9 +1,9 @@
 """The selected model against the champion: what counts as beating it. Paired differences are of test top-1."""
 
 from components.gate.evidence import ChampionFacts, Measured, how_measured
-from components.gate.rules import IN_WORDS, Finding, Outcome, bounds, counted, figure, measured, number, of_rule, shown
+from components.gate.rules import IN_WORDS, Finding, Outcome, bounds, figure, measured, number, of_rule, shown
 from components.gate.spec import PromoteIf
-from components.interchange.errors import listed
+from components.interchange.errors import counted, listed
 from components.interchange.report import Row
 
 RULE = "promote_if"

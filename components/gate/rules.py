@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from components.interchange.errors import BadInput, listed
+from components.interchange.errors import BadInput, counted, listed
 from components.interchange.report import Row
 
 Outcome = Literal["holds", "violated", "open"]
@@ -34,11 +34,6 @@ def figure(value: float, unit: str = "") -> str:
     if unit == "ms":
         return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
     return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
-
-
-def counted(number: int, word: str) -> str:
-    """`1 thread`, `1,000 runs`: `word` is the plural."""
-    return f"{number:,} {word.removesuffix('s') if number == 1 else word}"
 
 
 def number(row: Row) -> float:

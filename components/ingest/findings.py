@@ -13,7 +13,7 @@ from components.ingest.placement import Placement
 from components.ingest.reading import Found
 from components.ingest.splits import Earlier
 from components.interchange.dataset import SPLITS, ChannelStatistics
-from components.interchange.errors import BadInput, listed
+from components.interchange.errors import BadInput, counted, listed
 from components.interchange.ledgers import Quarantined, Sample
 from components.interchange.report import Row
 
@@ -99,9 +99,9 @@ def check_counts(
     )
     together = "".join(f" {said}" for said in _crowded(counts, placement))
     raise BadInput(
-        f"{len(short)} classes have too few images for the split: {found}. Expected at least one in each of train, "
-        "val and test: add images, change --val-fraction or --test-fraction, or give splits in a manifest."
-        f"{together}"
+        f"{counted(len(short), 'classes')} with too few images for the split: {found}. Expected at least one in "
+        "each of train, val and test: add images, change --val-fraction or --test-fraction, or give splits in a "
+        f"manifest.{together}"
     )
 
 

@@ -9,7 +9,7 @@ from components.ingest.source_names import is_manifest
 from components.ingest.split_names import split_called
 from components.ingest.trees import Entry, Tree, readable
 from components.interchange.dataset import SPLITS, SplitName
-from components.interchange.errors import BadInput, listed
+from components.interchange.errors import BadInput, counted, listed
 from components.interchange.image_files import BrokenImage
 from components.interchange.ledgers import Quarantined
 
@@ -170,7 +170,8 @@ def _by_subfolder(tree: Tree, folders: list[str], files: list[str]) -> Listing:
     empty = [readable(folder) for folder in folders if not entries[folder]]
     if empty:
         raise BadInput(
-            f"{len(empty)} classes of {tree.shown} have no images: {listed(empty)}. Fill or remove the subfolders."
+            f"{counted(len(empty), 'classes')} of {tree.shown} without images: {listed(empty)}. "
+            "Fill or remove the subfolders."
         )
     if len(folders) == 1 and hint:
         raise BadInput(f"{tree.shown} has one subfolder ({folders[0]}): a classifier needs at least two classes.{hint}")

@@ -11,6 +11,7 @@ from components.ingest.pictures import Picture, stored_pixels
 from components.ingest.placement import Placement
 from components.interchange import page
 from components.interchange.dataset import SPLITS, ChannelStatistics, SplitName
+from components.interchange.errors import counted
 from components.interchange.image_files import BrokenImage
 from components.interchange.ledgers import Quarantined
 from components.interchange.page import Block, Cell, Gallery, KeyFigure, Notes, Section, Table, Text
@@ -51,7 +52,7 @@ def ingest_page(findings: Findings, val_fraction: float, test_fraction: float) -
             "Copies",
             _sets(placement.copies, placement),
             folded=True,
-            hint=f"{len(placement.copies):,} {'set' if len(placement.copies) == 1 else 'sets'}",
+            hint=counted(len(placement.copies), "sets"),
         ),
     ]
     return page.render("Images", lead, sections, figures=figures)

@@ -71,6 +71,11 @@ def what_is_wrong(error: ValueError) -> str:
     return listed(f"{name} ({words})" if name else words for name, words in where) or str(error)
 
 
+def counted(number: int, word: str) -> str:
+    """`1 thread`, `1 class`, `1,000 runs`: `word` is the plural."""
+    return f"{number:,} {word.removesuffix('es' if word.endswith('sses') else 's') if number == 1 else word}"
+
+
 def listed(offenders: Iterable[object]) -> str:
     """All offenders in one line, capped at five and counted: `a, b, c, d, e and 7 more`."""
     names = [on_one_line(str(name)) for name in offenders]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from components.interchange.errors import counted
 from components.interchange.figures import ASKED, FRESH, by_owner, gains_of, number, percent, shown
 from components.interchange.page import Bar, Bars, Block, Cell, Notes, Section, Table, Text, Tone, sentence
 from components.interchange.report import ENTRANTS, Report, Row
@@ -205,7 +206,7 @@ def latency(latency: Report | None) -> list[Section]:
         part
         for part in (
             str(details.get("provider", "")),
-            f"{details['num_threads']} threads" if "num_threads" in details else "",
+            counted(details["num_threads"], "threads") if "num_threads" in details else "",
             str(machine.get("processor", "")),
         )
         if part

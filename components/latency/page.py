@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from components.interchange.errors import counted
 from components.interchange.figures import ASKED, FRESH, by_owner, key_figure
 from components.interchange.page import Badge, KeyFigure, Notes, Plot, Section, Text, Tone, render
 from components.interchange.report import Row
@@ -28,7 +29,7 @@ def page(rows: Sequence[Row], points: list[Point], details: dict[str, Any]) -> s
     machine, verdict = details["machine"], details["verdict"]
     lead = (
         f"{details['precision']} on {details['provider']}, {machine['processor']}, {machine['cores']} cores, "
-        f"{details['num_threads']} {'thread' if details['num_threads'] == 1 else 'threads'}, onnxruntime "
+        f"{counted(details['num_threads'], 'threads')}, onnxruntime "
         f"{machine['onnxruntime']}."
     )
     if verdict is not None:

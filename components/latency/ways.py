@@ -4,7 +4,7 @@ import time
 
 from components.interchange.cli import log
 from components.interchange.dataset import Dataset
-from components.interchange.errors import BadInput
+from components.interchange.errors import BadInput, counted
 from components.interchange.progress import progress
 from components.interchange.providers import present
 from components.interchange.report import CONFIDENCE
@@ -41,7 +41,7 @@ def with_threads(served: Served, spec: Latency, found: Figures) -> None:
         call = served.call_otherwise(num_threads=threads)
         warm_up(call, clock, spec.max_warmup_runs // 5)
         samples = time_for(call, clock, spec.throughput_s)
-        found.add(f"{threads} {'thread' if threads == 1 else 'threads'}", samples, throughput(samples, 1, CONFIDENCE))
+        found.add(counted(threads, "threads"), samples, throughput(samples, 1, CONFIDENCE))
 
 
 def at_pace(served: Served, spec: Latency, found: Figures) -> str | None:

@@ -232,7 +232,7 @@ def test_a_class_without_images_after_decoding_is_refused(animals: Path, refused
     for number in range(30):
         (animals / "eel" / f"{number}.png").write_bytes(b"text %d" % number)
     message = refused(animals, "--max-bad-fraction", "0.5")
-    assert message.startswith("1 classes have too few images for the split: eel (train 0, val 0, test 0; left out 30, ")
+    assert message.startswith("1 class with too few images for the split: eel (train 0, val 0, test 0; left out 30, ")
 
 
 @pytest.mark.parametrize(

@@ -171,8 +171,8 @@ def test_folders_without_classes_are_refused(animals: Path, refused, tmp_path: P
         (tmp_path / "empty" / label).mkdir(parents=True)
     assert refused(tmp_path / "empty").startswith(f"there are no images in {tmp_path / 'empty'}: its 2 subfolders")
     (animals / "eel").mkdir()
-    assert "1 classes of" in (message := refused(animals))
-    assert "have no images: eel. Fill or remove" in message
+    assert "1 class of" in (message := refused(animals))
+    assert "without images: eel. Fill or remove" in message
 
 
 def test_one_class_is_refused(animals: Path, refused) -> None:
@@ -186,7 +186,7 @@ def test_a_class_with_too_few_images_for_the_split_is_named(animals: Path, refus
     for file in sorted((animals / "dog").iterdir())[2:]:
         file.unlink()
     message = refused(animals)
-    assert message.startswith("1 classes have too few images for the split: dog (train ")
+    assert message.startswith("1 class with too few images for the split: dog (train ")
     assert "Expected at least one in each of train, val and test: add images" in message
 
 
