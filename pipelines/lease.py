@@ -8,7 +8,6 @@ pointer is swapped by a conditional write, whoever else is at work.
 """
 
 import contextlib
-import json
 import logging
 import os
 import threading
@@ -21,7 +20,7 @@ from typing import Any
 
 from components.interchange.artifact import to_json
 from components.interchange.errors import BadInput
-from pipelines.store import Store
+from pipelines.store import Store, record_in
 
 EVERY_S = 15.0
 EXPIRES_S = 90.0  # Six beats: a store that is down for a minute costs nobody the lease.
@@ -65,7 +64,7 @@ def told(record: Mapping[str, Any]) -> str:
 def _take(store: Store, model_name: str, run_id: str) -> None:
     while True:
         found = store.blobs.get_with_tag(_key(model_name))
-        record = _read(found[0]) if found else None
+        record = record_in(found[0]) if found else None
         if record is not None and _alive(record):
             raise BadInput(
                 f"another run of model {model_name!r} is under way in {store.uri} ({told(record)}). Wait for its end, "
@@ -87,7 +86,7 @@ def _renewed(store: Store, model_name: str, run_id: str, ended: bool = False) ->
     """Write a sign of life; False where the lease is another's by now. A swap may be lost to one's own, sent twice."""
     while True:
         found = store.blobs.get_with_tag(_key(model_name))
-        record = _read(found[0]) if found else None
+        record = record_in(found[0]) if found else None
         if found is None or record is None or record.get("run_id") != run_id:
             return False
         if store.blobs.compare_and_swap(_key(model_name), _content(model_name, run_id, ended), found[1]):
@@ -111,14 +110,6 @@ def _alive(record: Mapping[str, Any]) -> bool:
     if record["machine"] == _machine():
         return bool(_started(record["pid"]) == record["process_started"] is not None)
     return (datetime.now(UTC) - datetime.fromisoformat(record["when"])).total_seconds() < EXPIRES_S
-
-
-def _read(data: bytes) -> dict[str, Any] | None:
-    try:
-        found = json.loads(data)
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) else None
 
 
 @cache

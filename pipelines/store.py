@@ -25,6 +25,15 @@ from pipelines.shelf import Shelf, copies_of, limit_bytes
 from pipelines.staging import staging, sweep
 
 
+def record_in(data: bytes | None) -> dict[str, Any] | None:
+    """The JSON object that `data` is; None where there is none, or one that is cut off."""
+    try:
+        found = json.loads(data or b"null")
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
 class DamagedArtifact(BadInput):
     """An artifact whose files are not those that were published. It was set aside: the next run makes it again."""
 
@@ -151,12 +160,7 @@ class Store:
 
     def record(self, name: str) -> dict[str, Any] | None:
         """A small JSON record; None where there is none, or one that is cut off: as good as none, and made again."""
-        data = self.blobs.get(name)
-        try:
-            found = json.loads(data or b"null")
-        except ValueError:
-            return None
-        return found if isinstance(found, dict) else None
+        return record_in(self.blobs.get(name))
 
     def staging(self) -> AbstractContextManager[Path]:
         """A folder on the store's own disk for one step's outputs; gone afterwards, whatever happens."""
