@@ -34,7 +34,6 @@ from pipelines.summary import figure
 GRACE, GRACE_S = "GRAFT_GRACE_S", 30.0
 MEMORY_WAITS_S = (15.0, 60.0, 240.0)
 PR_SET_PDEATHSIG = 1
-QUIET = {"HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
 log = logging.getLogger("graft")
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
@@ -170,7 +169,7 @@ def exit_code_of(command: list[str]) -> int:
         command,
         stdin=subprocess.DEVNULL,
         stdout=2,
-        env={**os.environ, **QUIET, "PYTHONPATH": path},
+        env={**os.environ, "PYTHONPATH": path},
         start_new_session=True,
         preexec_fn=die_with_parent,
     )
