@@ -25,6 +25,7 @@ PACKAGES = {
     "run": ("typer", "rich", "jinja2"),
 }
 GPU = "Install a torch that was built with CUDA (graft[train] has it on Linux), and a driver that is new enough for it."
+ELSEWHERE = "name another place: --store, GRAFT_CACHE or TMPDIR."
 
 
 def python_check() -> Check:
@@ -90,15 +91,22 @@ def gpu_on_this_machine_check() -> Check:
 
 
 def disk_checks(places: dict[str, Path]) -> list[Check]:
-    """Room where a run writes, by what is written there."""
+    """Room where a run writes, by what is written there, and whether it may."""
     checks = []
     for what, place in places.items():
+        if not _may_write(place):
+            checks.append(
+                Check("disk", "fail", f"{what} ({place}) cannot be written to", f"See to who may, or {ELSEWHERE}")
+            )
+            continue
         free_gib = shutil.disk_usage(_there(place)).free / GIB
         found = f"{what} ({place}): {free_gib:.1f} GiB are free"
-        checks.append(
-            _enough("disk", free_gib, DISK_FAIL_GIB, DISK_WARN_GIB, found, "Make room, or name another place.")
-        )
+        checks.append(_enough("disk", free_gib, DISK_FAIL_GIB, DISK_WARN_GIB, found, f"Make room, or {ELSEWHERE}"))
     return checks
+
+
+def _may_write(place: Path) -> bool:
+    return os.access(_there(place), os.W_OK | os.X_OK, effective_ids=True)
 
 
 def _there(place: Path) -> Path:
@@ -128,7 +136,7 @@ def prefect_check(history: Path | None) -> Check:
             return f"Prefect {version}, server {address}"
         if history is None:
             return f"Prefect {version}"
-        if not os.access(_there(history), os.W_OK | os.X_OK):
+        if not _may_write(history):
             raise BadInput(f"{history} cannot be written to.")
         return f"Prefect {version}, history in {history}"
 

@@ -56,7 +56,9 @@ def _opened(store: Path, name: str) -> TextIO:
         (store / "locks").mkdir(parents=True, exist_ok=True)
         return (store / "locks" / name).open("a+")
     except OSError as error:
-        raise BadInput(f"--store {store} cannot be written to ({error}).") from None
+        raise BadInput(
+            f"{store} cannot be written to ({error.strerror}). Check --store; copies of one on S3 lie in GRAFT_CACHE."
+        ) from None
 
 
 def _held(stream: TextIO, how: int) -> bool:

@@ -100,7 +100,10 @@ def ended_or_not(store: Store, run_id: str) -> tuple[dict[str, Any], dict[str, A
     if at_work is not None and at_work["run_id"] == run_id:
         return {"verdict": UNFINISHED}, request
     summary = read(store, f"runs/{run_id}/summary.json") or {}  # It may have ended between the two looks.
-    why = "it ended without a word: killed, or its machine went down. The same command goes on from its last step"
+    why = (
+        "it ended without a word: killed, or its machine went down, or the store was out of reach. The same command "
+        "goes on from its last step"
+    )
     return summary or {"verdict": KILLED, "reasons": [why]}, request
 
 

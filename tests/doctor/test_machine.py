@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from components.interchange.errors import BadInput
 from pipelines import doctor_machine
 from pipelines.cli import app
+from pipelines.lock import no_run
+from tests.permissions import permissions_hold
 
 
 def graft(*words: object) -> Result:
@@ -39,6 +42,16 @@ def test_what_fails_is_told_with_its_remedy_and_exit_code_2(tmp_path: Path, monk
 def test_little_room_is_a_warning_and_none_a_failure() -> None:
     states = [doctor_machine._enough("disk", free, 1, 10, "found", "Make room.").state for free in (20, 5, 0.5)]
     assert states == ["ok", "warn", "fail"]
+
+
+def test_a_place_that_cannot_be_written_to_fails_and_is_named_by_its_setting(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with permissions_hold():
+        (check,) = doctor_machine.disk_checks({"copies of artifacts": tmp_path / "graft"})
+        with pytest.raises(BadInput, match="GRAFT_CACHE"), no_run(tmp_path / "graft", "a test"):
+            pass
+    tmp_path.chmod(0o700)
+    assert check.state == "fail" and "cannot be written to" in check.found and "GRAFT_CACHE" in check.remedy
 
 
 def test_an_image_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
