@@ -116,7 +116,7 @@ def _fault(file: Path | None, recorded: dict[str, Any], every_byte: bool) -> lis
     status = file.stat()
     if status.st_size != recorded["size_bytes"]:
         return [f"has {status.st_size} bytes, expected {recorded['size_bytes']}"]
-    as_written = status.st_mtime_ns == recorded["mtime_ns"] and not every_byte
+    as_written = status.st_mtime_ns == recorded.get("mtime_ns") and not every_byte
     if not as_written and file_digest(file) != recorded["sha256"]:
         return [f"does not have the sha256 {recorded['sha256'][:12]} that was recorded"]
     return []

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from components.interchange.artifact import RUN_FILE, content_files, file_digests, folder_digest, to_json
+from components.interchange.artifact import NO_CONTENT, RUN_FILE, content_files, file_digests, folder_digest, to_json
 from components.interchange.blobs_disk import DiskPlace
 from components.interchange.blobs_s3 import S3Place
 from components.interchange.errors import BadInput, listed
@@ -158,7 +158,8 @@ class Blobs:
         `every_byte`: or of another sha256.
         """
         sizes = {key.removeprefix(f"{prefix}/"): size for key, size in self.sizes(f"{prefix}/").items()}
-        sizes.pop(RUN_FILE, None)
+        for name in NO_CONTENT:  # A store that was copied from a disk has all of them.
+            sizes.pop(name, None)
         wrong = [f"{name} is missing" for name in manifest.files.keys() - sizes.keys()]
         wrong += [f"{name} does not belong there" for name in sizes.keys() - manifest.files.keys()]
         for name in manifest.files.keys() & sizes.keys():

@@ -46,6 +46,24 @@ def test_a_verdict_too_comes_back_as_a_word(store: Store, elsewhere: Store) -> N
     assert upkeep.faults(elsewhere) == {}
 
 
+def test_a_store_can_be_copied_from_a_disk_and_back(store: Store, tmp_path: Path) -> None:
+    on_disk, back = open_store(str(tmp_path / "disk")), open_store(str(tmp_path / "back"))
+    with on_disk.staging() as staging:
+        made(staging / "a")
+        (staging / "a" / "sources.parquet").write_bytes(b"")  # Is beside the content, as run.json is.
+        name = on_disk.publish(staging / "a")
+    for place in (path for path in on_disk.root.rglob("*") if path.is_file()):
+        store.blobs.put(place.relative_to(on_disk.root).as_posix(), place.read_bytes())
+    assert digest(store.artifact(name)) == name and upkeep.faults(store) == {}
+
+    again = published(store, tmp_path / "b", "two")  # Its list of files knows no times of a disk.
+    for key in store.blobs.sizes("artifacts/"):
+        back.blobs.put(key, store.blobs.get(key) or b"")
+    assert upkeep.faults(back) == {} and back.damage(again) == []
+    (back.shelf.folder / again / "card.json").write_text("owt")
+    assert "does not have the sha256" in open_store(back.uri).damage(again)[0]
+
+
 def test_damage_that_only_the_sha256_shows_is_refused_set_aside_and_made_again(
     store: Store, elsewhere: Store, tmp_path: Path
 ) -> None:
