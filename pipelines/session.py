@@ -17,7 +17,7 @@ from typing import Any
 from components.interchange.champion import pointer_key
 from components.interchange.cli import terminated_by_exception
 from components.interchange.errors import BadInput
-from components.interchange.summary import summary_of
+from components.interchange.summary import Ending, summary_of
 from pipelines import metrics, recipes
 from pipelines.lease import lease
 from pipelines.lock import no_run, only_run
@@ -94,8 +94,8 @@ def attempt(asked: RunOptions, tell: Tell, announce: Announce) -> Summed:
     try:
         summary, verdict = run(request, asked.engine, tell, announce)
     except (Exception, SystemExit) as error:
-        name = request.model_name
-        told = summary_of(request.run_id, {}, model_name=name, model=None, page=None, seconds={}, **_broken_off(error))
+        name, ending = request.model_name, _broken_off(error)
+        told = summary_of(request.run_id, {}, model_name=name, model=None, page=None, seconds={}, ending=ending)
         _hand_over(asked, told)
         raise
     _hand_over(asked, summary)
@@ -158,12 +158,12 @@ def _words(error: Exception) -> str:
     return str(error) if isinstance(error, StepFailed | BadInput) else f"{type(error).__name__}: {error}"
 
 
-def _broken_off(error: BaseException) -> dict[str, Any]:
-    """Why a run did not come to its end, as its summary takes it. What ends a program early is Ctrl-C or SIGTERM."""
+def _broken_off(error: BaseException) -> Ending:
+    """Why a run did not come to its end. What ends a program early is Ctrl-C or SIGTERM."""
     if isinstance(error, Exception):
-        return {"failed": [_words(error)]}
+        return Ending("failed", [_words(error)])
     by = "Ctrl-C" if isinstance(error, KeyboardInterrupt) else "SIGTERM"
-    return {"interrupted": f"ended by {by}; the same command goes on from its last step"}
+    return Ending("interrupted", [f"ended by {by}; the same command goes on from its last step"])
 
 
 def _put_end(request: Request, store: Store, error: BaseException, started: float) -> None:
@@ -173,7 +173,7 @@ def _put_end(request: Request, store: Store, error: BaseException, started: floa
         with contextlib.suppress(Exception):  # What failed may be the very first look at the source, or at the store.
             done = {planned.step.name: planned.outputs for planned in plan(request, store) if planned.outputs}
     seconds = {"total": round(time.monotonic() - started, 3)}
-    summary = build(request.run_id, store, done, seconds, model_name=request.model_name, **_broken_off(error))
+    summary = build(request.run_id, store, done, seconds, model_name=request.model_name, ending=_broken_off(error))
     store.put_record(f"runs/{request.run_id}/summary.json", summary)
 
 
@@ -183,7 +183,8 @@ def _summed(
     made = {name: outcome.outputs for name, outcome in outcomes.items()}
     seconds = {name: round(outcome.seconds, 3) for name, outcome in outcomes.items()}
     seconds["total"] = round(time.monotonic() - started, 3)
-    summary = build(request.run_id, store, made, seconds, model_name=request.model_name, unchanged=nothing_to_do)
+    ending = Ending("unchanged") if nothing_to_do else None
+    summary = build(request.run_id, store, made, seconds, model_name=request.model_name, ending=ending)
     steps = {name: dataclasses.asdict(outcome) for name, outcome in outcomes.items()}
     store.put_record(f"runs/{request.run_id}/steps.json", {"request": dataclasses.asdict(request), "steps": steps})
     store.put_record(f"runs/{request.run_id}/summary.json", summary)

@@ -1,10 +1,10 @@
 """A run in one JSON object, built from the steps' reports."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from components.interchange.report import ENTRANTS, Report, read_report
-from components.interchange.summary import summary_of, value_of
+from components.interchange.summary import Ending, summary_of, value_of
 from pipelines.run_records import looks_at_test_set, page_key, put_pages, reports_of
 from pipelines.store import Store
 
@@ -42,9 +42,7 @@ def build(
     seconds: Mapping[str, float],
     *,
     model_name: str,
-    unchanged: bool = False,
-    failed: Sequence[str] = (),
-    interrupted: str = "",
+    ending: Ending | None = None,
 ) -> dict[str, Any]:
     """The summary of a run from its outputs (step -> port -> digest), all of them or those of a run that failed.
 
@@ -58,9 +56,7 @@ def build(
         model=store.where(f"artifacts/{exported['onnx_model']}/model.onnx") if exported else None,
         page=store.where(page_key(run_id)),
         seconds=seconds,
-        unchanged=unchanged,
-        failed=failed,
-        interrupted=interrupted,
+        ending=ending,
     )
     if outputs.get("evaluate"):
         summary["test"]["evaluation"] = outputs["evaluate"]["report"]

@@ -1,11 +1,18 @@
 """What a run came to, as one JSON object, from the reports of its steps: for a local run and for one on a cluster."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from components.interchange.report import Report
 
 BROKEN_OFF = ("failed", "interrupted")  # Verdicts of runs that did not come to their end.
+
+
+class Ending(NamedTuple):
+    """An end that no report tells; `reasons` say why the run did not come to its own."""
+
+    verdict: Literal["unchanged", "failed", "interrupted"]
+    reasons: Sequence[str] = ()
 
 
 def summary_of(
@@ -16,18 +23,15 @@ def summary_of(
     model: str | None,
     page: str | None,
     seconds: Mapping[str, float | None],
-    unchanged: bool = False,
-    failed: Sequence[str] = (),
-    interrupted: str = "",
+    ending: Ending | None = None,
 ) -> dict[str, Any]:
     """The summary of a run from its reports by step; what a report that is not there would say is None.
 
-    `failed` are the reasons why a run did not come to its end, `interrupted` says who ended it. `model` and `page` say
-    where the ONNX model and the HTML report lie; `seconds` holds `total` and one number a step. Which evaluation it
-    was, and how often its test set was used, a caller adds who knows the other runs.
+    `model` and `page` say where the ONNX model and the HTML report lie; `seconds` holds `total` and one number a step.
+    Which evaluation it was, and how often its test set was used, a caller adds who knows the other runs.
     """
     evaluate, export, latency = (reports.get(step) for step in ("evaluate", "export_onnx", "latency"))
-    verdict, reasons = _verdict(reports, unchanged, failed, interrupted)
+    verdict, reasons = _verdict(reports, ending)
     return {
         "run_id": run_id,
         "model_name": model_name,
@@ -75,18 +79,14 @@ def warnings_of(reports: Mapping[str, Report]) -> list[str]:
     return [f"{step}: {words.removesuffix('.')}" for step, words in said]
 
 
-def _verdict(
-    reports: Mapping[str, Report], unchanged: bool, failed: Sequence[str], interrupted: str
-) -> tuple[str, list[str]]:
+def _verdict(reports: Mapping[str, Report], ending: Ending | None) -> tuple[str, list[str]]:
     word, reasons = judged(reports)
-    if failed:
-        return "failed", list(failed)
-    if interrupted:
-        return "interrupted", [interrupted]
-    if unchanged:
+    if ending is None:
+        return word, reasons
+    if ending.verdict == "unchanged":
         was = f", whose verdict was {word}" if word else ""
-        return "unchanged", [f"nothing changed since the last run{was}"]
-    return word, reasons
+        return ending.verdict, [f"nothing changed since the last run{was}"]
+    return ending.verdict, list(ending.reasons)
 
 
 def _test(report: Report | None) -> dict[str, Any]:

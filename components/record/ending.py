@@ -9,23 +9,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from components.interchange.report import Report
-from components.interchange.summary import stopped_because
+from components.interchange.summary import Ending, stopped_because
 
 
-def is_unchanged(reports: Mapping[str, Report]) -> bool:
-    """Whether the run ended early because it would have repeated the champion's."""
-    return "changes" in reports and reports["changes"].details.get("word") == "unchanged"
-
-
-def reasons_of_failure(status: str, reports: Mapping[str, Report]) -> list[str]:
-    """Why a run did not come to its end; empty where its reports say that it did."""
+def ending_of(status: str, reports: Mapping[str, Report]) -> Ending | None:
+    """The end of a run that would have repeated the champion's, or that failed; None where the reports tell it."""
+    if "changes" in reports and reports["changes"].details.get("word") == "unchanged":
+        return Ending("unchanged")
     gate = reports.get("gate")
     promoted = gate is not None and gate.details.get("verdict") == "promote"
     judged = gate is not None and (not promoted or "promote" in reports)
-    if is_unchanged(reports) or stopped_because(reports) or judged:
-        return []
+    if stopped_because(reports) or judged:
+        return None
     done = ", ".join(reports) or "none"
-    return [f"the run did not come to its end; steps with a report: {done}", f"Kubeflow says {_said(status)}"]
+    reasons = [f"the run did not come to its end; steps with a report: {done}", f"Kubeflow says {_said(status)}"]
+    return Ending("failed", reasons)
 
 
 def _said(status: str) -> str:

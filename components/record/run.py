@@ -11,7 +11,7 @@ from components.interchange.run_page import run_page
 from components.interchange.run_reports import published_model, reports_of
 from components.interchange.step import RunContext
 from components.interchange.summary import summary_of
-from components.record.ending import is_unchanged, reasons_of_failure
+from components.record.ending import ending_of
 from components.record.spec import Record
 
 log = logging.getLogger("graft")
@@ -38,8 +38,7 @@ def run(spec: Record, context: RunContext) -> None:
         model=published_model(blobs, reports.get("promote")),
         page=f"{blobs.uri}/{folder}/{PAGE}",
         seconds=seconds,
-        unchanged=is_unchanged(reports),
-        failed=reasons_of_failure(spec.status, reports),
+        ending=ending_of(spec.status, reports),
     )
     blobs.put(f"{folder}/summary.json", to_json(summary).encode())
     pages = [f"reports/{step}/{PAGE}" for step, one in kept.items() if one.has_page]

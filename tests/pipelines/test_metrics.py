@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 
 from components.interchange.errors import BadInput
-from components.interchange.summary import summary_of
+from components.interchange.summary import Ending, summary_of
 from pipelines import metrics
 from pipelines.cli import app
 
@@ -68,7 +68,9 @@ def test_every_figure_of_a_run_is_there_with_its_unit(tmp_path: Path) -> None:
 def test_a_failed_run_replaces_the_figures_of_the_one_before_and_leaves_no_other_file(tmp_path: Path) -> None:
     path = tmp_path / "graft.prom"
     metrics.write(path, SUMMARY)
-    failed = summary_of("r2", {}, model_name="parts", model=None, page=None, seconds={}, failed=["no images"])
+    failed = summary_of(
+        "r2", {}, model_name="parts", model=None, page=None, seconds={}, ending=Ending("failed", ["no images"])
+    )
     metrics.write(path, {**failed, "model_name": NAME})
     found = read(path)
     assert found[("graft_run_verdict", "failed")] == 1.0

@@ -9,6 +9,7 @@ import pytest
 from components.interchange.artifact import write_card
 from components.interchange.report import Report, Row
 from components.interchange.run_page import run_page
+from components.interchange.summary import Ending
 from pipelines.store import Store, open_store
 from pipelines.summary import build, figure
 from pipelines.terminal import table
@@ -74,7 +75,7 @@ def made(tmp_path: Path) -> tuple[Store, dict[str, dict[str, str]]]:
 
 def test_the_summary_says_what_the_reports_say(made: tuple[Store, dict[str, dict[str, str]]], tmp_path: Path) -> None:
     store, outputs = made
-    failed = build("r0", store, {}, {}, model_name="parts", failed=["no images"])
+    failed = build("r0", store, {}, {}, model_name="parts", ending=Ending("failed", ["no images"]))
     summary = build("r1", store, outputs, {"total": 3.0, "gate": 1.0}, model_name="parts")
     assert (
         failed.keys() == summary.keys() and failed["test"].keys() == summary["test"].keys()
@@ -163,13 +164,20 @@ def test_the_page_says_whose_a_gain_is_what_was_skipped_and_why_a_precision_may_
 def test_a_run_that_failed_has_a_page_of_what_was_done(made: tuple[Store, dict[str, Any]]) -> None:
     store, outputs = made
     done = {"evaluate": outputs["evaluate"]}
-    summary = build("r1", store, done, {"total": 3.0}, model_name="parts", failed=["export_onnx crashed (exit code 1)"])
+    summary = build(
+        "r1",
+        store,
+        done,
+        {"total": 3.0},
+        model_name="parts",
+        ending=Ending("failed", ["export_onnx crashed (exit code 1)"]),
+    )
     page = (store.root / "runs" / "r1" / "report.html").read_text()
     assert (summary["verdict"], summary["onnx"]["path"]) == ("failed", None)
     assert '<span class="badge bad">failed</span>' in page
     assert "The run did not come to its end: export_onnx crashed (exit code 1)." in page
     assert "Evaluation" in page and "Latency" not in page
-    build("r2", store, {}, {"total": 3.0}, model_name="parts", failed=["ingest refused its input"])
+    build("r2", store, {}, {"total": 3.0}, model_name="parts", ending=Ending("failed", ["ingest refused its input"]))
     assert "ingest refused its input" in (store.root / "runs" / "r2" / "report.html").read_text()
 
 
@@ -189,7 +197,7 @@ def test_looks_at_a_test_set_are_counted_by_evaluation(made: tuple[Store, dict[s
 
 
 def test_a_run_without_work_is_unchanged(made: tuple[Store, dict[str, dict[str, str]]], tmp_path: Path) -> None:
-    summary = build("r1", *made, {"total": 1.0}, model_name="parts", unchanged=True)
+    summary = build("r1", *made, {"total": 1.0}, model_name="parts", ending=Ending("unchanged"))
     assert summary["verdict"] == "unchanged"
     assert summary["reasons"] == ["nothing changed since the last run, whose verdict was promote"]
 
