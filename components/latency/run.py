@@ -1,12 +1,12 @@
 """Measure the model as a server would run it: cold, warm, batched, at a pace, with many clients; then report."""
 
+import logging
 import time
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from components.interchange.cli import log
 from components.interchange.cores import num_cores
 from components.interchange.dataset import open_dataset
 from components.interchange.progress import progress
@@ -24,12 +24,14 @@ from components.latency.served import serve
 from components.latency.session import choose_provider, machine
 from components.latency.spec import Latency
 
+log = logging.getLogger("graft")
+
 
 def run(spec: Latency, context: RunContext) -> dict[str, object]:
     num_threads, provider = spec.num_threads or num_cores(), choose_provider(spec.device)
     dataset = open_dataset(spec.dataset)
     served = serve(spec.onnx_model, dataset, provider, num_threads)
-    log.info("step=latency provider=%s num_threads=%d", provider, num_threads)
+    log.info("provider=%s num_threads=%d", provider, num_threads)
 
     processes = fresh_processes(served, spec.processes, spec.timed_runs, spec.max_warmup_runs)
     fresh = together(list(progress(processes, "latency at batch 1", total=spec.processes, unit=" processes")))

@@ -1,8 +1,8 @@
 """Other ways of asking than one image after the other: batches, clients, threads, a pace, files, other providers."""
 
+import logging
 import time
 
-from components.interchange.cli import log
 from components.interchange.dataset import Dataset
 from components.interchange.errors import BadInput, counted
 from components.interchange.progress import progress
@@ -15,6 +15,7 @@ from components.latency.measure import time_for, time_runs, warm_up
 from components.latency.served import Served
 from components.latency.spec import Latency
 
+log = logging.getLogger("graft")
 PROVIDER_RUNS = 100
 clock = time.perf_counter
 
