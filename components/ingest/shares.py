@@ -9,9 +9,9 @@ a JPEG file of `num_bytes` where it is jpeg. Version 2 has an encoding; a share 
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
@@ -157,7 +157,7 @@ def read_entries(share: Share, sources: list[SourceImage]) -> list[Picture | Qua
     return [_entry(share.folder, row, source) for row, source in zip(rows, sources, strict=True)]
 
 
-def _entry(folder: Path, row: tuple, source: SourceImage) -> Picture | Quarantined:  # type: ignore[type-arg]
+def _entry(folder: Path, row: Sequence[Any], source: SourceImage) -> Picture | Quarantined:
     path, reason, detail, *cells = row
     if reason is not None:
         return Quarantined(path, reason, detail)
