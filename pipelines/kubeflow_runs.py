@@ -18,9 +18,7 @@ ENDED = ("SUCCEEDED", "SKIPPED", "FAILED", "CANCELED")
 LOST_ANSWERS = 5
 
 
-def follow(
-    server: Kubeflow, run_id: str, tell: Callable[[str], None], every_s: float = 10.0, until: float = math.inf
-) -> str:
+def follow(server: Kubeflow, run_id: str, tell: Callable[[str], None], every_s: float, until: float = math.inf) -> str:
     """Wait for a run's end, or until `until` of the monotonic clock, and return its last state. `tell` hears of every
     new state.
 

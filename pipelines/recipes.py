@@ -41,8 +41,8 @@ def _recipe(
     purpose: str,
     backbone: tuple[str, str],
     stored_size_px: int,
+    training: tuple[Setting, ...],
     weights: tuple[str, str] = ("hub", "timm"),
-    training: tuple[Setting, ...] = (),
     measured: bool = False,
 ) -> Recipe:
     """A recipe over the settings that all share; `training` replaces those of the same name."""

@@ -91,7 +91,7 @@ def _elsewhere(
     return [f"{name}\0{file.stamp()}\n" for name, file in found.items()]
 
 
-def _listed(objects: list[S3Object], folder: str, more: str = "") -> dict[str, Any]:
+def _listed(objects: list[S3Object], folder: str, more: str) -> dict[str, Any]:
     lines = hashlib.sha256(more.encode())
     for each in objects:
         lines.update(f"{each.key.removeprefix(folder)}\0{each.num_bytes}\0{each.tag}\n".encode())

@@ -43,6 +43,6 @@ def balanced_order(labels_N: NDArray[np.int64], seed: int, epoch: int) -> NDArra
     return rng.permutation(np.concatenate(drawn))
 
 
-def model_seed(seed: int, epoch: int, batch: int, rank: int = 0) -> int:
+def model_seed(seed: int, epoch: int, batch: int, rank: int) -> int:
     """Seed of torch's generators for one step: what dropout and stochastic depth draw."""
     return int(generator(seed, "model", epoch, batch, rank).integers(2**62))

@@ -69,7 +69,7 @@ def read_manifest(path: str, data: bytes, columns: Columns) -> list[ManifestRow]
     return [ManifestRow(cast(str, image), of_row) for image, of_row in zip(images, facts, strict=True)]
 
 
-def facts_of(path: str, table: pa.Table, columns: Columns, *, names_told: bool = False) -> list[RowFacts]:
+def facts_of(path: str, table: pa.Table, columns: Columns, *, names_told: bool) -> list[RowFacts]:
     """What the rows of a table say of images that are somewhere else; BadInput as `read_manifest`."""
     with _readable(path):
         found = _cells_of(with_class_names(table, told=names_told), (columns.label, columns.split, columns.group))

@@ -44,7 +44,7 @@ def cells_of(picture: Picture) -> tuple[object, ...]:
     )
 
 
-def picture_of(cells: Sequence[Any], source: SourceImage, stored: StoredBytes, encoding: Encoding = "raw") -> Picture:
+def picture_of(cells: Sequence[Any], source: SourceImage, stored: StoredBytes, encoding: Encoding) -> Picture:
     """The picture of a source's file, from the cells of FIELDS and what was kept of its pixels."""
     image_id, width, height, kind, phash, brightness, stored_width, stored_height, sha256, sums, squares, icc = cells
     return Picture(

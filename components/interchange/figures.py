@@ -47,22 +47,21 @@ def percent(value: float | int | str | bool | None, sign: str = "") -> str:
     return f"{100 * value:{sign}.1f}" if isinstance(value, int | float) else "–"
 
 
-def share(label: str, row: Row | None, note: str = "") -> list[KeyFigure]:
+def share(label: str, row: Row | None) -> list[KeyFigure]:
     """A share on [0, 1] as one of a page's key figures, in per cent."""
-    return _share(label, row, "%", "", "plain", note)
+    return _share(label, row, "%", "", "plain")
 
 
-def gain(label: str, row: Row | None, note: str = "") -> list[KeyFigure]:
+def gain(label: str, row: Row | None) -> list[KeyFigure]:
     """A difference of two shares as a key figure, in percentage points, in the colour of what it means."""
-    return _share(label, row, "", "+", tone(row), note)
+    return _share(label, row, "", "+", tone(row))
 
 
-def _share(label: str, row: Row | None, unit: str, sign: str, is_tone: Tone, note: str) -> list[KeyFigure]:
+def _share(label: str, row: Row | None, unit: str, sign: str, is_tone: Tone) -> list[KeyFigure]:
     if row is None or row.value is None:
         return []
     basis = [] if row.low is None else [f"{percent(row.low, sign)} to {percent(row.high, sign)}"]
     basis += [f"n {row.n:,}"] if row.n is not None else []
-    basis += [note] if note else []
     return [KeyFigure(label, f"{percent(row.value, sign)} {unit}".rstrip(), ", ".join(basis), is_tone)]
 
 
