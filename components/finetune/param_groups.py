@@ -1,8 +1,8 @@
 """Differential learning rates: which parameter belongs to which stage, and the optimiser's groups with explicit rates.
 
-The rule for stages, for any timm classifier that can group its layers: the head is what the weights' `classifier`
-names. timm's coarse grouping orders the rest: the stem, then the blocks. The blocks fall into three runs of almost
-equal length, the first ones longer where they do not divide evenly, and the stem goes with the first:
+The rule for stages, for any timm classifier: the head is what the weights' `classifier` names. timm's coarse grouping
+orders the rest (or its list of features, where it has none): the stem, then the blocks. The blocks fall into three runs
+of almost equal length, the first ones longer where they do not divide evenly, and the stem goes with the first:
 
     backbone               early               middle       late
     resnet18, resnet50     stem, layer1-2      layer3       layer4
@@ -49,18 +49,36 @@ def stages_of(model: nn.Module) -> dict[str, Stage]:
 
 def _layers_of(model: nn.Module, *, coarse: bool) -> tuple[dict[str, int | None], int]:
     """Layer index of every parameter, 0 the stem, None the head; and the number of layers without the head."""
-    if not hasattr(model, "group_matcher"):
-        raise BadInput(f"{type(model).__name__} cannot group its layers (timm's group_matcher). Take another backbone.")
-    try:
-        matcher = cast(Any, model).group_matcher(coarse=coarse)
-    except AssertionError:  # RDNet knows fine groups alone, and says so by this.
-        matcher = cast(Any, model).group_matcher(coarse=False)
-    grouped = cast(dict[str, int], group_parameters(model, matcher, reverse=True))
+    grouped = _grouped(model, coarse)
     heads = tuple(f"{name}." for name in head_names(model))
     # timm puts what its rules do not name after the last block, where the head is as well.
     unnamed = min((layer for name, layer in grouped.items() if name.startswith(heads)), default=len(grouped))
     layers = {name: None if name.startswith(heads) else min(layer, unnamed - 1) for name, layer in grouped.items()}
     return layers, 1 + max(layer for layer in layers.values() if layer is not None)
+
+
+def _grouped(model: Any, coarse: bool) -> dict[str, int]:
+    """Layer index of every parameter by timm's own rules, from the stem to what they do not name."""
+    if not hasattr(model, "group_matcher"):
+        return _grouped_by_features(model)
+    try:
+        matcher = model.group_matcher(coarse=coarse)
+    except AssertionError:  # RDNet knows fine groups alone, and says so by this.
+        matcher = model.group_matcher(coarse=False)
+    return cast(dict[str, int], group_parameters(model, matcher, reverse=True))
+
+
+def _grouped_by_features(model: Any) -> dict[str, int]:
+    """The same for a model without such rules (MetaFormer, PiT, CSATv2): its blocks are those that timm takes features
+    of, and what is defined before them the stem.
+    """
+    blocks = [f"{feature['module']}." for feature in getattr(model, "feature_info", ())]
+    names = [name for name, _ in model.named_parameters()]
+    found = {name: number for name in names for number, block in enumerate(blocks, 1) if name.startswith(block)}
+    if set(found.values()) != set(range(1, len(blocks) + 1)) or not found:
+        raise BadInput(f"{type(model).__name__} cannot group its layers (timm's group_matcher). Take another backbone.")
+    first = names.index(next(iter(found)))
+    return {name: found.get(name, 0 if place < first else len(blocks) + 1) for place, name in enumerate(names)}
 
 
 def _nearest_owner(buffer: str, stages: Mapping[str, Stage]) -> Stage:

@@ -80,6 +80,20 @@ def test_every_trainable_parameter_is_in_exactly_one_named_group(backbone: str, 
         ("mobilenetv3_large_100", {"conv_head": "late", "classifier": "head"}),
         ("convnext_tiny", {"stem": "early", "stages.3": "late", "head.norm": "late", "head.fc": "head"}),
         ("rdnet_tiny", {"stem": "early", "dense_stages.3": "middle", "dense_stages.6": "late", "head.fc": "head"}),
+        (
+            "caformer_s18",
+            {
+                "stem": "early",
+                "stages.1": "early",
+                "stages.2": "middle",
+                "stages.3": "late",
+                "head.norm": "late",
+                "head.fc.fc1": "late",
+                "head.fc.fc2": "head",
+            },
+        ),
+        ("pit_ti_224", {"pos_embed": "early", "transformers.1": "middle", "norm": "late", "head": "head"}),
+        ("csatv2", {"stem_dct": "early", "stages.0": "early", "stages.2": "middle", "head.fc": "head"}),
     ],
 )
 def test_stages_follow_the_depth(backbone: str, expected: dict[str, str]) -> None:
