@@ -4,13 +4,13 @@ Legend: N images, D features, H height, W width, C 3 channels.
 """
 
 from collections.abc import Iterator
-from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from components.feature_extraction.heads import headless
 from components.interchange.classifier import PixelsToLogits
 from components.interchange.dataset import Split
 from components.interchange.errors import BadInput
@@ -23,7 +23,6 @@ def extract(model: PixelsToLogits, split: Split, crop_px: int, batch_size: int, 
 
     BadInput where that is no finite number.
     """
-    classifier = cast(Any, model.model)
     model.eval().to(device)
     starts = range(0, len(split), batch_size)
 
@@ -31,11 +30,8 @@ def extract(model: PixelsToLogits, split: Split, crop_px: int, batch_size: int, 
         for start in progress(starts, f"features of {split.name}", unit=" batches"):
             yield split.center_crops(range(start, min(start + batch_size, len(split))), crop_px)
 
-    def features(part_NHWC: Tensor) -> Tensor:
-        maps = classifier.forward_features(model.normalise(part_NHWC))
-        return cast(Tensor, classifier.forward_head(maps, pre_logits=True).float())
-
-    features_ND = torch.cat(forward(features, crops(), device))
+    with headless(model.model):
+        features_ND = torch.cat(forward(model, crops(), device)).float()
     lost = int((~features_ND.isfinite().all(dim=1)).sum())
     if lost:
         raise BadInput(

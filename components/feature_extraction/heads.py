@@ -4,8 +4,8 @@ One layer, a convolution of one tap (ResNetV2), or the several of a backbone tha
 averaged: those get equal weights. Legend: N images, D features, C classes.
 """
 
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -32,6 +32,23 @@ def linear_heads(model: nn.Module, crop_px: int) -> list[nn.Module]:
     return heads
 
 
+@contextmanager
+def headless(model: nn.Module) -> Iterator[None]:
+    """A timm classifier that answers with the features its head sees, until the context ends.
+
+    timm's own `pre_logits` may mean those before further layers (CAFormer's hidden layer, LeViT's BatchNorm).
+    """
+    names = head_names(model)
+    heads = {name: module for name, module in model.named_modules() if name in names}
+    for name in heads:
+        model.set_submodule(name, nn.Identity())
+    try:
+        yield
+    finally:
+        for name, head in heads.items():
+            model.set_submodule(name, head)
+
+
 def write(model: nn.Module, heads: Sequence[nn.Module], fitted: LinearHead, crop_px: int) -> None:
     """Put what was fitted into the heads of a classifier in eval mode; BadInput where its logits are not theirs."""
     images_NCHW = torch.randn(2, 3, crop_px, crop_px, generator=torch.Generator().manual_seed(0))
@@ -40,10 +57,11 @@ def write(model: nn.Module, heads: Sequence[nn.Module], fitted: LinearHead, crop
             weight = head.get_parameter("weight")
             weight.copy_(fitted.weight_CD.view_as(weight))
             head.get_parameter("bias").copy_(fitted.bias_C)
-        classifier, images_NCHW = cast(Any, model), images_NCHW.to(fitted.bias_C.device)
+        images_NCHW = images_NCHW.to(fitted.bias_C.device)
         model.to(images_NCHW.device)
-        features_ND = classifier.forward_head(classifier.forward_features(images_NCHW), pre_logits=True)
-        expected_NC, found_NC = fitted.logits(features_ND), classifier(images_NCHW)
+        found_NC = model(images_NCHW)
+        with headless(model):
+            expected_NC = fitted.logits(model(images_NCHW))
     if (found_NC - expected_NC).abs().max() > TOLERANCE * expected_NC.abs().max():
         raise _refused(model, "does not answer with its head's logits alone")
 

@@ -122,10 +122,19 @@ def build(
             found = Weights(origin=file.origin, sha256=file.sha256, license=licence)
     if input_size_px is not None and _input_size_is_built_in(backbone):
         _set_input_size(model, backbone, input_size_px)
-    model.reset_classifier(num_classes)
+    _set_head(model, num_classes)
     if input_size_px is not None and input_size_px < pretrained_size(model)[0]:
         _check_passes(model, backbone, input_size_px)
     return model, found
+
+
+def _set_head(model: Any, num_classes: int) -> None:
+    """A new, random head; layers below it stay pretrained, though timm makes some of them anew (CAFormer, LeViT)."""
+    before = dict(model.state_dict())
+    model.reset_classifier(num_classes)
+    heads = tuple(f"{name}." for name in head_names(model))
+    kept = {name: before[name] for name in model.state_dict() if name in before and not name.startswith(heads)}
+    model.load_state_dict(kept, strict=False)
 
 
 def _set_input_size(model: Any, backbone: str, input_size_px: int) -> None:

@@ -3,9 +3,10 @@
 import pytest
 import timm
 import torch
+from timm.models.metaformer import MetaFormer
 from torch import nn
 
-from components.feature_extraction.heads import linear_heads, write
+from components.feature_extraction.heads import headless, linear_heads, write
 from components.feature_extraction.linear_probe import LinearHead
 from components.interchange.errors import BadInput
 
@@ -18,7 +19,7 @@ from components.interchange.errors import BadInput
         ("resnetv2_18", 1),
         ("deit_tiny_distilled_patch16_224", 2),
         ("swiftformer_xs", 2),
-        ("repvit_m1", 2),  # A new head's BatchNorm leaves features as they are.
+        ("repvit_m1", 2),
         ("cpubone_nano", 1),
     ],
 )
@@ -31,6 +32,18 @@ def test_the_classifier_answers_with_what_was_fitted(backbone: str, num_heads: i
     write(model, heads, fitted, 224)
     for head in heads:
         assert torch.equal(head.get_parameter("weight").flatten(1), fitted.weight_CD)
+
+
+def test_features_are_those_above_a_hidden_layer() -> None:
+    torch.manual_seed(0)
+    model = MetaFormer(num_classes=3, depths=(1, 1, 1, 1), dims=(8, 8, 8, 8), use_mlp_head=True).eval()  # CAFormer's.
+    model.pretrained_cfg = timm.get_pretrained_cfg("caformer_s18").to_dict()
+    images_NCHW = torch.randn(2, 3, 64, 64)
+    (head,) = linear_heads(model, 64)
+    with torch.no_grad():
+        with headless(model):
+            features_ND = model(images_NCHW)
+        assert torch.equal(head(features_ND), model(images_NCHW)) and features_ND.shape == (2, 4 * 8)
 
 
 def test_heads_that_see_features_of_their_own_are_refused() -> None:

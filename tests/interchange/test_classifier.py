@@ -88,6 +88,17 @@ def test_a_head_of_distillation_and_tensors_of_two_names_survive_the_round_trip(
     assert classifier.state_digest(again.state_dict()) == classifier.state_digest(model.state_dict())
 
 
+def test_layers_below_the_head_stay_pretrained(tmp_path: Path) -> None:
+    """The BatchNorm before this head, which timm's reset_classifier makes anew."""
+    pretrained = timm.create_model("efficientvit_m0").state_dict()
+    pretrained["head.bn.running_mean"].fill_(0.5)
+    save_file(classifier.savable(pretrained), tmp_path / "w.safetensors")
+    state = classifier.build("efficientvit_m0", 3, str(tmp_path / "w.safetensors"))[0].state_dict()
+    changed = {name for name in state if state[name].shape != pretrained[name].shape}
+    assert changed == {"head.linear.weight", "head.linear.bias"}
+    assert all(torch.equal(state[name], pretrained[name]) for name in state.keys() - changed)
+
+
 def test_normalisation_is_part_of_the_model(tiny_classifier: Path) -> None:
     model, card = classifier.load(tiny_classifier)
     pixels_NHWC = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
