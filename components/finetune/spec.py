@@ -98,6 +98,11 @@ class Training(Transfer):
             raise ValueError(
                 f"unfreeze_at names {len(self.unfreeze_at)} epochs, but freeze={self.freeze} has {frozen} stages"
             )
+        never = [str(due) for due in self.unfreeze_at if due > self.num_epochs]
+        if never:
+            raise ValueError(
+                f"unfreeze_at names epoch {', '.join(never)}, but num_epochs={self.num_epochs} ends before"
+            )
         return self
 
 

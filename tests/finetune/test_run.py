@@ -159,3 +159,5 @@ def test_more_epochs_to_unfreeze_at_than_frozen_stages_are_refused(
 ) -> None:
     assert main(Finetune, [*argv, "--freeze", "early", "--unfreeze-at", "2,3"]) == 2
     assert "unfreeze_at names 2 epochs, but freeze=early has 1 stages" in capsys.readouterr().err
+    assert main(Finetune, [*argv, "--freeze", "middle", "--unfreeze-at", "4,5", "--num-epochs", "4"]) == 2
+    assert "unfreeze_at names epoch 5, but num_epochs=4 ends before" in capsys.readouterr().err
