@@ -111,6 +111,7 @@ def build(
     else:
         with weights_file(weights, backbone, weights_sha256, store) as file:
             model = timm.create_model(backbone)
+            _check_classifies(model, backbone)
             if file.record is not None and file.record.pretrained != pretrained_name(model):
                 raise BadInput(
                     f"{file.path.name} holds the weights {file.record.pretrained}, but {backbone} is "
@@ -182,13 +183,15 @@ def from_hub(backbone: str) -> Any:
     try:
         if config.hf_hub_id:
             wait_for_hub(config.hf_hub_id)
-        return timm.create_model(backbone, pretrained=True)
+        model = timm.create_model(backbone, pretrained=True)
     except (*hub_errors(), *NO_WEIGHTS) as error:
         raise BadInput(
             f"the pretrained weights of {backbone} could not be had from timm's hub ({type(error).__name__}: {error}). "
             f"Without a network: on a machine with one, graft weights fetch {backbone} --store URI, then --weights "
             "store; or name a file with --weights."
         ) from None
+    _check_classifies(model, backbone)
+    return model
 
 
 def _check_known(backbone: str) -> None:
@@ -198,6 +201,11 @@ def _check_known(backbone: str) -> None:
     tagged = timm.list_pretrained(f"{name}.*")
     if tag and backbone not in tagged:
         raise BadInput(f"unknown weights tag {backbone!r}; timm has {listed(tagged) or f'no tag for {name}'}.")
+
+
+def _check_classifies(model: nn.Module, backbone: str) -> None:
+    if not hasattr(model, "reset_classifier"):
+        raise BadInput(f"{backbone} is no classifier: timm's {type(model).__name__} takes no head. Choose another one.")
 
 
 def _input_size_is_built_in(backbone: str) -> bool:

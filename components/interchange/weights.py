@@ -80,7 +80,7 @@ def weights_file(weights: str, backbone: str, sha256: str | None, store: str | N
         yield _checked(path, record.origin if record else origin, sha256, record)
         return
     record = read_record(blobs, key)
-    _expected(weights, backbone, sha256, record, blobs.uri)
+    _expected(weights, backbone, sha256, record, blobs, key)
     origin = record.origin if record else f"file:{key}"
     in_place = blobs.folder_in_place(FOLDER)
     if in_place is not None:
@@ -98,7 +98,7 @@ def weights_sha256(weights: str, backbone: str, sha256: str | None, store: str |
     blobs, key = _remote(weights, backbone, store)
     if blobs is None or key is None:
         return file_digest(_local_path(weights))
-    return _expected(weights, backbone, sha256, read_record(blobs, key), blobs.uri)
+    return _expected(weights, backbone, sha256, read_record(blobs, key), blobs, key)
 
 
 def _remote(weights: str, backbone: str, store: str | None) -> tuple[Blobs | None, str | None]:
@@ -115,16 +115,21 @@ def _remote(weights: str, backbone: str, store: str | None) -> tuple[Blobs | Non
     return None, None
 
 
-def _expected(weights: str, backbone: str, sha256: str | None, record: WeightsRecord | None, uri: str) -> str:
+def _expected(
+    weights: str, backbone: str, sha256: str | None, record: WeightsRecord | None, blobs: Blobs, key: str
+) -> str:
     """The sha256 that remote weights must have: given, or on record."""
+    uri = blobs.uri
     if weights == "store" and record is None:
-        found = [key.removeprefix(f"{FOLDER}/").removesuffix(".json") for key in open_blobs(uri).list(f"{FOLDER}/")]
+        found = [one.removeprefix(f"{FOLDER}/").removesuffix(".json") for one in blobs.list(f"{FOLDER}/")]
         names = [name for name in found if not name.endswith(".safetensors")]
         raise BadInput(
             f"--weights store: {uri} has no weights of {backbone} (it has: {listed(names) or 'none'}). On a machine "
             f"with a network: graft weights fetch {backbone} --store {uri}"
         )
     if sha256 is None and record is None:
+        if key not in blobs.list(key):
+            raise BadInput(f"--weights {weights}: there is no {uri}/{key}.")
         raise BadInput(
             f"--weights {weights}: no sha256 to hold the file to. Give --weights-sha256, or put weights there with "
             "graft weights fetch, which records it."
@@ -139,7 +144,8 @@ def _local_path(weights: str) -> Path:
         except OSError as error:  # No permission for a folder on the way, a name that is too long.
             raise BadInput(f"--weights {weights}: cannot be read ({error.strerror}). {EXPECTED}") from None
         if not there:
-            raise BadInput(f"--weights {weights}: there is no such file. {EXPECTED}")
+            fault = "it is a folder" if Path(weights).is_dir() else "there is no such file"
+            raise BadInput(f"--weights {weights}: {fault}. {EXPECTED}")
         return Path(weights)
     package = weights.removeprefix("package:")
     spec = importlib.util.find_spec(package)

@@ -99,6 +99,12 @@ def test_layers_below_the_head_stay_pretrained(tmp_path: Path) -> None:
     assert all(torch.equal(state[name], pretrained[name]) for name in state.keys() - changed)
 
 
+def test_an_encoder_of_timm_is_no_classifier(tmp_path: Path) -> None:
+    save_file({}, tmp_path / "w.safetensors")
+    with torch.device("meta"), pytest.raises(BadInput, match=r"qwen3_vit_88m_enc is no classifier.* Qwen3VitEncoder"):
+        classifier.build("qwen3_vit_88m_enc", 3, str(tmp_path / "w.safetensors"))
+
+
 def test_normalisation_is_part_of_the_model(tiny_classifier: Path) -> None:
     model, card = classifier.load(tiny_classifier)
     pixels_NHWC = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)

@@ -72,6 +72,7 @@ def test_the_real_steps_count_what_they_import() -> None:
     [
         ("missing.pth", "there is no such file"),
         ("n" * 300, "cannot be read"),
+        ("/", "it is a folder"),
         ("package:no_such", "not installed"),
         ("package:json", "found none"),
     ],

@@ -280,8 +280,9 @@ def test_a_file_on_s3_needs_a_sha256(s3_store: str, tiny_weights: Path) -> None:
         build(BACKBONE, 3, uri, "0" * 64)
     assert build(BACKBONE, 3, uri, sha256)[1].origin == "file:mine.safetensors"
     assert fingerprints.weights(uri, BACKBONE, sha256, None) == sha256
-    with pytest.raises(BadInput, match=r"there is no s3://.*/absent\.safetensors"):
-        build(BACKBONE, 3, f"{s3_store}/absent.safetensors", sha256)
+    for given in (sha256, None):
+        with pytest.raises(BadInput, match=r"there is no s3://.*/absent\.safetensors"):
+            build(BACKBONE, 3, f"{s3_store}/absent.safetensors", given)
 
 
 def test_a_store_without_weights_says_so(tmp_path: Path) -> None:
