@@ -63,7 +63,8 @@ NotifyOption = Annotated[
         metavar="COMMAND|URL",
         envvar=NOTIFY,
         show_envvar=True,
-        help="Give it the summary as JSON at the end, unless that is Ctrl-C: standard input of a command, or POST.",
+        help="Give it the summary as JSON at the end, unless that is Ctrl-C: standard input of a command (without a "
+        "shell), or POST.",
     ),
 ]
 OnDriftOption = Annotated[

@@ -119,7 +119,7 @@ def pipeline_digest(strategy: Strategy, values: Mapping[str, Mapping[str, Any]],
 def gpu_of(text: str) -> tuple[str, int]:
     """`nvidia.com/gpu=2` as resource and count."""
     kind, _, count = text.partition("=")
-    if not kind or not count.isdigit() or int(count) < 1:
+    if "/" not in kind or not count.isdigit() or int(count) < 1:  # Kubernetes' own names have none, others must.
         raise BadInput(f"--gpu {text}: expected RESOURCE=COUNT, like nvidia.com/gpu=1.")
     return kind, int(count)
 
@@ -201,6 +201,17 @@ def compiled(path: Path, strategy: Strategy, values: Mapping[str, Mapping[str, A
         raise BadInput(
             f"--set {listed(here)}: a path of this machine. Expected one that every pod sees, like s3://BUCKET/KEY; "
             "for weights also hub, store or package:NAME."
+        )
+    graph = cluster_graph(strategy, cluster)
+    without = [
+        f"{step}.device=cuda"
+        for step, given in values.items()
+        if given.get("device") == "cuda" and not (cluster.gpu is not None and graph[step].gpu)
+    ]
+    if without:
+        raise BadInput(
+            f"--set {listed(without)}: no pod of that step has a GPU. Expected --gpu RESOURCE=COUNT, for latency "
+            "--latency-gpu as well; or leave it out."
         )
     if path.suffix not in (".yaml", ".yml") or not path.parent.is_dir():
         raise BadInput(f"--output {path}: expected a .yaml file in a folder that exists.")

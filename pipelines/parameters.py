@@ -39,6 +39,10 @@ def parsed(assignments: Iterable[str], graph: Iterable[Step]) -> dict[str, Value
         if owner not in steps:
             left_out = f" {owner} is left out by --strategy." if owner in BY_NAME else near(owner, steps)
             raise BadInput(f"--set {assignment}: unknown step {owner!r}.{left_out} Steps: {', '.join(steps)}.")
+        if name == "checkpoint_uri":
+            raise BadInput(
+                f"--set {assignment}: a run saves its training in its store, below checkpoints/. Leave it out."
+            )
         found.setdefault(owner, {})[name] = _value(steps[owner].spec, name, text, assignment)
     return found
 

@@ -237,6 +237,24 @@ def test_a_file_that_no_pod_has_is_not_compiled_in(tmp_path: Path) -> None:
     assert "--set ingest.test_manifest=frozen.csv, finetune.weights=./mine.pth: a path of this machine" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--set", "finetune.device=cuda"], "--set finetune.device=cuda: no pod of that step has a GPU"),
+        (
+            ["--set", "latency.device=cuda", "--gpu", "nvidia.com/gpu=1"],
+            "--set latency.device=cuda: no pod of that step",
+        ),
+        (["--gpu", "gpu=1"], "--gpu gpu=1: expected RESOURCE=COUNT, like nvidia.com/gpu=1"),
+        (["--set", "finetune.checkpoint-uri=s3://a/b"], "a run saves its training in its store"),
+    ],
+)
+def test_what_pods_would_refuse_or_never_hear_of_is_not_compiled(tmp_path: Path, words: list[str], said: str) -> None:
+    place = ["--output", str(tmp_path / "p.yaml"), "--image-prefix", "r/graft-", "--image-tag", "1"]
+    done = CliRunner().invoke(app, ["compile", *place, *words])
+    assert done.exit_code == 2 and said in done.stderr and not (tmp_path / "p.yaml").exists()
+
+
 def test_no_compiled_pipeline_is_refused(cluster: Cluster, tmp_path: Path) -> None:
     (tmp_path / "other.yaml").write_text("a: 1\n")
     for name in ("other.yaml", "nowhere.yaml"):
