@@ -55,7 +55,7 @@ def gain_finding(evidence: Evidence, min_gain: float, difference: Row | None) ->
     """Test top-1 gain: over the champion where there is one (`difference`), else over this run's own baseline."""
     if evidence.evaluated.champion is not None:
         if difference is not None:
-            return at_least("min_gain", difference, min_gain, f"over the champion, {_test_images(difference)}")
+            return at_least("min_gain", difference, min_gain, f"over the champion, {_shipped(evidence, difference)}")
         few = len(evidence.evaluated.champion.shared_classes) < CLASSES_TO_COMPARE
         why = (
             "shares fewer than two classes with the champion" if few else "meets a champion that knows every test image"
@@ -68,7 +68,8 @@ def gain_finding(evidence: Evidence, min_gain: float, difference: Row | None) ->
     own = evidence.reports["evaluate"].row("top1_difference", "candidate-baseline", "test")
     if own is None:
         return _no_gain("has neither a champion nor a baseline to be compared with", min_gain)
-    return at_least("min_gain", own, min_gain, f"no champion, so over the baseline, {_test_images(own)}")
+    own = evidence.as_it_ships(own)
+    return at_least("min_gain", own, min_gain, f"no champion, so over the baseline, {_shipped(evidence, own)}")
 
 
 def _no_gain(why: str, min_gain: float) -> Finding:
@@ -77,7 +78,7 @@ def _no_gain(why: str, min_gain: float) -> Finding:
 
 
 def _shipped(evidence: Evidence, row: Row) -> str:
-    return _test_images(row) + ("" if evidence.precision == "fp32" else f", in {evidence.precision}")
+    return _test_images(row) + evidence.in_precision
 
 
 def _test_images(row: Row) -> str:

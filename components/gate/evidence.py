@@ -118,12 +118,12 @@ class Evidence:
     def difference(self) -> Row | None:
         """Test top-1 gain over the champion on test images that it was not trained on; None where nothing compares.
 
-        Reports from before leaks were looked for have the difference on all images alone.
+        It is that of the file that ships. Reports from before leaks were looked for have it on all images alone.
         """
         report = self.reports["evaluate"]
         adjusted = report.row("top1_difference_adjusted", "selected-champion", "test")
         found = adjusted or report.row("top1_difference", "selected-champion", "test")
-        return None if found is None or found.value is None else found
+        return None if found is None or found.value is None else self.as_it_ships(found)
 
     @property
     def class_differences(self) -> dict[str, list[Row]]:
@@ -152,6 +152,11 @@ class Evidence:
         return str(self.reports["export_onnx"].spec.get("precision", "fp32"))
 
     @property
+    def in_precision(self) -> str:
+        """In words behind a figure that `as_it_ships` moved: `, in int8`."""
+        return "" if self.precision == "fp32" else f", in {self.precision}"
+
+    @property
     def precision_differences(self) -> list[Row] | None:
         """Recall differences of the file that ships against the fp32 export; None where it is the fp32 export."""
         if self.precision == "fp32":
@@ -160,17 +165,20 @@ class Evidence:
         return [row for row in rows if row.name == "recall_difference" and row.of.startswith(of)]
 
     def as_it_ships(self, row: Row) -> Row:
-        """A share on test of the classifier before its export, moved by what a lower precision changes in it.
+        """A figure on test of the classifier before its export, moved by what a lower precision changes in it.
 
-        The interval is that of the sum of both (MOVER: Zou and Donner 2008).
+        It is a share, or a gain in top-1, which changes as top-1 does. The interval is that of the sum of both (MOVER:
+        Zou and Donner 2008).
         """
         if self.precision == "fp32":
             return row
-        change = self.row("export_onnx", f"{row.name}_difference", f"{self.precision}-fp32", "test")
+        is_gain = row.name.startswith("top1_difference")
+        name, least = ("top1_difference", -1.0) if is_gain else (f"{row.name}_difference", 0.0)
+        change = self.row("export_onnx", name, f"{self.precision}-fp32", "test")
         value, moved, (low, high), (less, most) = number(row), number(change), bounds(row), bounds(change)
         below, above = math.hypot(value - low, moved - less), math.hypot(high - value, most - moved)
         found = {"value": value + moved, "low": value + moved - below, "high": value + moved + above}
-        return row.model_copy(update={end: min(max(share, 0.0), 1.0) for end, share in found.items()})
+        return row.model_copy(update={end: min(max(bound, least), 1.0) for end, bound in found.items()})
 
     def row(self, step: str, name: str, of: str = "", split: str = "") -> Row:
         """A row with a figure; BadInput when the report lacks it."""

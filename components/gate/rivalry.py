@@ -41,38 +41,41 @@ def beats(
     champion: ChampionFacts,
     latency: list[Row],
     how: Measured,
+    in_precision: str,
 ) -> list[Finding]:
-    """Findings of the rule `promote_if`; `latency` are this model's rows at batch 1, and `how` they were measured."""
+    """Findings of the rule `promote_if`; `latency` are this model's rows at batch 1, and `how` they were measured.
+
+    `in_precision` is said of the difference behind its number of images.
+    """
     if difference is None:
         row = Row(name="top1_difference", value=None, of=RULE)
         few = len(champion.shared_classes) < CLASSES_TO_COMPARE
         why = "fewer than two classes are shared with the champion" if few else "the champion knows every test image"
         return [Finding("open", f"{why}: nothing can be compared", row)]
+    basis = f"{counted(difference.n or 0, 'test images')}, paired{in_precision}"
     if promote_if == "better":
-        return [better(difference)]
-    quality = not_worse(difference, margin)
+        return [better(difference, basis)]
+    quality = not_worse(difference, margin, basis)
     if promote_if == "not-worse":
         return [quality]
     return [quality, *(faster(name, latency, champion, how) for name in LATENCY)]
 
 
-def better(difference: Row) -> Finding:
+def better(difference: Row, basis: str) -> Finding:
     """The lower bound of the paired difference must be above zero; anything else keeps the champion."""
     low, high = bounds(difference)
     told = f"{shown(difference)} against the champion is"
     if low > 0:
-        return _finding("holds", f"{told} clearly above zero ({_basis(difference)})", difference)
+        return _finding("holds", f"{told} clearly above zero ({basis})", difference)
     if high < 0:
-        return _finding(
-            "violated", f"{told} clearly below zero: the champion is better ({_basis(difference)})", difference
-        )
-    return _finding("violated", f"{told} not clearly above zero ({_basis(difference)})", difference)
+        return _finding("violated", f"{told} clearly below zero: the champion is better ({basis})", difference)
+    return _finding("violated", f"{told} not clearly above zero ({basis})", difference)
 
 
-def not_worse(difference: Row, margin: float) -> Finding:
+def not_worse(difference: Row, margin: float, basis: str) -> Finding:
     """The lower bound of the paired difference must be above minus the margin."""
     low, high = bounds(difference)
-    told, limit = f"{shown(difference)} against the champion", f"-{figure(margin)} ({_basis(difference)})"
+    told, limit = f"{shown(difference)} against the champion", f"-{figure(margin)} ({basis})"
     if low > -margin:
         return _finding("holds", f"{told} is clearly above the margin {limit}", difference)
     if high < -margin:
@@ -110,10 +113,6 @@ def faster(name: str, latency: list[Row], champion: ChampionFacts, how: Measured
             return _finding("open", f"{words}, but the machine was too noisy to tell", ours)
         return _finding("violated", words, ours)
     return _finding("open", f"{shown(ours)} cannot be told from {compared}", ours)
-
-
-def _basis(difference: Row) -> str:
-    return f"{counted(difference.n or 0, 'test images')}, paired"
 
 
 def _finding(outcome: Outcome, words: str, row: Row) -> Finding:

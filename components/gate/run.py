@@ -81,7 +81,9 @@ def judge(spec: Gate, evidence: Evidence) -> list[Finding]:
         return findings
     compared = rivalry.LATENCY if spec.promote_if == "faster" else ()
     measured = [evidence.row("latency", name, budgets.AT_BATCH_1) for name in compared]
-    findings += rivalry.beats(spec.promote_if, spec.margin, difference, champion, measured, evidence.measured)
+    findings += rivalry.beats(
+        spec.promote_if, spec.margin, difference, champion, measured, evidence.measured, evidence.in_precision
+    )
     change = rivalry.class_change(champion, spec.allow_class_change)
     return findings + ([] if change is None else [change])
 

@@ -353,6 +353,24 @@ def test_a_model_must_be_better_than_guessing(judged, low, value, high, verdict,
 
 
 @pytest.mark.parametrize(
+    ("flags", "rival", "verdict", "words"),
+    [
+        ([], "champion", "keep", "+0.010 [-0.032, +0.052] against the champion is not clearly above zero (400"),
+        (["--promote-if", "not-worse"], "champion", "inconclusive", "cannot be told from the margin -0.010 (400"),
+        (["--min-gain", "0.07"], None, "inconclusive", "+0.080 [+0.030, +0.130] cannot be told from its minimum"),
+    ],
+)
+def test_a_gain_is_that_of_the_precision_that_ships(judged, flags, rival, verdict, words):
+    """In fp32 the champion is beaten (+0.05 [+0.02, +0.08]), and so is the baseline."""
+    told = figure("top1_difference", -0.04, -0.07, -0.01, of="int8-fp32", **TEST)
+    outcome = judged(*flags, precision="int8", exported=[told], **({rival: champion()} if rival else {}))
+
+    assert outcome[0] == verdict
+    [reason] = [one for one in reasons(outcome) if words in one]
+    assert ", in int8)" in reason
+
+
+@pytest.mark.parametrize(
     ("flags", "name", "change", "words"),
     [
         (["--min-top1", "0.9"], "top1", (-0.05, -0.07, -0.03), "0.880 [0.844, 0.912] cannot be told from its minimum"),
