@@ -103,9 +103,13 @@ def _slice(name: str, chosen_N: NDArray[np.bool_], hits_N: NDArray[np.bool_]) ->
 
 
 def worst(slices: Sequence[Slice]) -> Slice | None:
-    """The part whose top-1 is surely lowest: the lowest upper bound of those with enough images; None without such."""
+    """The part whose top-1 is surely lowest: the lowest upper bound of those with enough images; None without such.
+
+    Those that stand out come first: of many small parts one may lie lower by chance than a large one that is worse.
+    """
     large = [one for one in slices if one.n >= LEAST_IMAGES]
-    return min(large, key=lambda one: (one.top1.high, one.top1.value, one.name), default=None)
+    clearly = [one for one in large if stands_out(one, len(slices))]
+    return min(clearly or large, key=lambda one: (one.top1.high, one.top1.value, one.name), default=None)
 
 
 def stands_out(one: Slice, num_slices: int) -> bool:

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from components.evaluate.slices import LEAST_IMAGES, columns_of, facts, slice_rows, sliced, stands_out, worst
+from components.evaluate.proportions import share
+from components.evaluate.slices import LEAST_IMAGES, Slice, columns_of, facts, slice_rows, sliced, stands_out, worst
 from components.interchange.ledgers import Sample
 
 
@@ -77,6 +78,19 @@ def test_a_part_that_chance_explains_does_not_stand_out():
     slices, _ = sliced({"shift": ["a", "b", "c", "d"] * 100}, hits_N)
 
     assert not stands_out(worst(slices), len(slices))
+
+
+def test_a_part_that_stands_out_is_named_before_one_that_is_lower_by_chance():
+    camera = ["A"] * 1000 + ["B"] * 1000
+    slices, _ = sliced(
+        {"camera": camera, "lot": [f"lot {number % 20}" for number in range(2000)]}, np.arange(2000) > 75
+    )
+    lower = Slice("lot=lower", 20, share(np.arange(20) < 15), p=0.01)
+
+    assert lower.top1.high < next(one.top1.high for one in slices if one.name == "camera=A")
+    assert not stands_out(lower, len(slices) + 1)
+    assert worst([*slices, lower]).name == "camera=A"
+    assert facts([*slices, lower], [])["stands_out"] is True
 
 
 def test_without_a_large_part_none_is_named():
