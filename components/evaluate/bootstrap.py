@@ -67,11 +67,14 @@ def score_intervals(
 ) -> dict[str, list[Interval]]:
     """Every score of one classifier with its interval: one per name, and one per class for precision, recall and f1."""
     of = figures(logits_NC, labels_N, bins)
+    chance = ece_by_chance(logits_NC, labels_N, bins, num_resamples, seed)
     values = of(np.ones((1, len(labels_N)), np.float32))
     chunks = [of(weights_RN) for weights_RN in resamples(len(labels_N), num_resamples, seed)]
     return {
         name: [
-            (around if name == "ece" else percentile_interval)(float(value), resampled_R)
+            _of_ece(float(value), resampled_R, chance)
+            if name == "ece"
+            else percentile_interval(float(value), resampled_R)
             for value, resampled_R in zip(
                 values[name][0].reshape(-1),
                 np.concatenate([chunk[name] for chunk in chunks]).reshape(num_resamples, -1).T,
@@ -100,12 +103,25 @@ def percentile_interval(value: float, resampled_R: NDArray[np.floating]) -> Inte
     return Interval(value, float(low), float(high))
 
 
-def around(value: float, resampled_R: NDArray[np.floating]) -> Interval:
-    """`percentile_interval` of a score whose resamples lie above it, moved down by how far they do; not below zero.
+def ece_by_chance(logits_NC: Logits, labels_N: Labels, bins: int, num_draws: int, seed: int) -> float:
+    """The ECE that these images show by chance, even where confidence is accuracy: the end of its lower 97.5 %.
 
-    A resample's calibration error is larger than that of its images, as theirs is larger than the truth: of fewer
-    different images the gaps are wider by chance. Unmoved, the interval may not even hold the figure.
+    In each bin the sum of confidence minus correctness, which is nearly normal, strays by the variance of answers that
+    are as often right as sure, or by that of those seen where it is larger.
     """
-    interval = percentile_interval(value, resampled_R)
+    confidences_N = scoring.softmax(logits_NC).max(axis=1)
+    gaps_NB = scoring.calibration_gaps(logits_NC, labels_N, bins)
+    expected_B = (confidences_N * (1 - confidences_N)) @ (gaps_NB != 0)
+    strays_B = np.sqrt(np.maximum(expected_B, (gaps_NB**2).sum(axis=0)))
+    drawn_DB = np.random.default_rng(seed).standard_normal((num_draws, bins)) * strays_B
+    return float(np.percentile(np.abs(drawn_DB).sum(axis=1) / len(labels_N), 50 * (1 + CONFIDENCE)))
+
+
+def _of_ece(value: float, resampled_R: NDArray[np.floating], chance: float) -> Interval:
+    """The interval of a calibration error, which is larger than the truth: of few images gaps are wide by chance.
+
+    Low: what `chance` cannot explain, since the ECE of a sum is at most the sum of ECEs. High: the resamples', moved
+    down by how far these lie above the figure in turn.
+    """
     bias = float(np.nanmean(resampled_R)) - value
-    return Interval(value, *(float(np.maximum(0.0, end - bias)) for end in interval[1:]))  # Undefined stays so.
+    return Interval(value, max(0.0, value - chance), max(value, percentile_interval(value, resampled_R).high - bias))

@@ -18,7 +18,10 @@ def share(hits_N: NDArray[np.bool_]) -> Interval:
     n = len(hits_N)
     if n == 0:
         return Interval(math.nan, math.nan, math.nan)
-    found = float(hits_N.mean())
+    return _wilson(float(hits_N.mean()), n)
+
+
+def _wilson(found: float, n: float) -> Interval:
     centre = (found + Z**2 / (2 * n)) / (1 + Z**2 / n)
     half = Z / (1 + Z**2 / n) * math.sqrt(found * (1 - found) / n + Z**2 / (4 * n**2))
     return Interval(found, min(max(0.0, centre - half), found), max(min(1.0, centre + half), found))
@@ -34,17 +37,20 @@ def f1_of(true_N: NDArray[np.bool_], said_N: NDArray[np.bool_]) -> Interval:
     return Interval(*(2 * bound / (1 + bound) for bound in found))
 
 
-def mean_of(parts: Sequence[Interval]) -> Interval:
-    """The mean of figures with its interval, from theirs (MOVER, Zou and Donner 2008), those that are NaN left out.
+def mean_of(parts: Sequence[Interval], sizes: Sequence[int]) -> Interval:
+    """The mean of shares of so many images with its interval; those that are NaN are left out. NaN without any.
 
-    Takes them for independent of each other. NaN without any.
+    The wider of two. From the parts' own intervals (MOVER, Zou and Donner 2008), which holds for parts that differ; of
+    many small ones each interval leans towards one half, which does not average out. And Wilson's, as if all parts had
+    the mean's share, on as many images as give that mean the same variance. Takes parts for independent of each other.
     """
-    known = [one for one in parts if not math.isnan(one.value)]
+    known = [(one, size) for one, size in zip(parts, sizes, strict=True) if not math.isnan(one.value)]
     if not known:
         return Interval(math.nan, math.nan, math.nan)
-    found = sum(one.value for one in known) / len(known)
-    below, above = (math.hypot(*(one.value - one[end] for one in known)) / len(known) for end in (1, 2))
-    return Interval(found, found - below, found + above)
+    found = sum(one.value for one, _ in known) / len(known)
+    below, above = (math.hypot(*(one.value - one[end] for one, _ in known)) / len(known) for end in (1, 2))
+    alike = len(known) ** 2 / sum(1 / size for _, size in known)
+    return wider(Interval(found, found - below, found + above), _wilson(found, alike))
 
 
 def paired_change(better_N: NDArray[np.bool_], than_N: NDArray[np.bool_]) -> Interval:

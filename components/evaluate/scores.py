@@ -4,7 +4,7 @@ Legend: N images, C classes.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -46,36 +46,46 @@ def score_rows(
 ) -> list[Row]:
     """Scores of one classifier on one split; those per class on test alone, where nothing is chosen any more.
 
-    `n` of a per-class row is the number of images of that class.
+    `n` of a per-class row are the images that it is a share of: for recall those of the class, for precision those that
+    were said to be, for f1 those of either kind.
     """
+    sizes = _sizes(logits_NC, labels_N, len(classes))
     found = {
         **score_intervals(logits_NC, labels_N, **intervals._asdict()),
-        **_shares(logits_NC, labels_N, len(classes)),
+        **_shares(logits_NC, labels_N, sizes),
     }
     # A bootstrap of all-right images says [1, 1] of this, too.
-    found["macro_f1"] = [wider(found["macro_f1"][0], mean_of(found["f1"]))]
+    found["macro_f1"] = [wider(found["macro_f1"][0], mean_of(found["f1"], sizes["f1"]))]
     names = [name for name in OVERALL if name != "top5" or len(classes) >= CLASSES_FOR_TOP5]
     rows = [row_of(name, *found[name][0], of=of, split=split, n=len(labels_N)) for name in names]
     if split == "test":
-        sizes = np.bincount(labels_N, minlength=len(classes))
         rows += [
-            row_of(score, *found[score][number], of=f"{of}/{name}", split=split, n=int(sizes[number]))
+            row_of(score, *found[score][number], of=f"{of}/{name}", split=split, n=sizes[score][number])
             for number, name in enumerate(classes)
             for score in BY_CLASS
         ]
     return rows
 
 
-def _shares(logits_NC: Logits, labels_N: Labels, num_classes: int) -> dict[str, list[Interval]]:
+def _sizes(logits_NC: Logits, labels_N: Labels, num_classes: int) -> dict[str, list[int]]:
+    """Images that each per-class score is a share of."""
+    matrix = scoring.confusion_matrix(labels_N, logits_NC.argmax(axis=1), num_classes)
+    actual, predicted = matrix.sum(axis=1), matrix.sum(axis=0)
+    of_score = (predicted, actual, actual + predicted - matrix.diagonal())
+    return {score: sizes.tolist() for score, sizes in zip(BY_CLASS, of_score, strict=True)}
+
+
+def _shares(logits_NC: Logits, labels_N: Labels, sizes: Mapping[str, list[int]]) -> dict[str, list[Interval]]:
     """Scores that are shares of images, with intervals that hold for few images and for all-right ones, too."""
     hits_N, said_N = scoring.hits(logits_NC, labels_N), logits_NC.argmax(axis=1)
-    recalls = [share(hits_N[labels_N == number]) for number in range(num_classes)]
+    classes = range(len(sizes["recall"]))
+    recalls = [share(hits_N[labels_N == number]) for number in classes]
     return {
         "top1": [share(hits_N)],
-        "balanced_accuracy": [mean_of(recalls)],
+        "balanced_accuracy": [mean_of(recalls, sizes["recall"])],
         "recall": recalls,
-        "precision": [share(hits_N[said_N == number]) for number in range(num_classes)],
-        "f1": [f1_of(labels_N == number, said_N == number) for number in range(num_classes)],
+        "precision": [share(hits_N[said_N == number]) for number in classes],
+        "f1": [f1_of(labels_N == number, said_N == number) for number in classes],
     }
 
 

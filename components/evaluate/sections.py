@@ -179,11 +179,12 @@ def method_section(num_resamples: int, seed: int, bins: int, counts: dict[str, i
         f"Brackets are {CONFIDENCE:.0%} intervals over images: of shares (top1, recall, precision, f1) by Wilson, of "
         f"the others by percentile bootstrap ({num_resamples:,} resamples, seed {seed}); differences are paired: both "
         "classifiers are scored on the same resamples; of recall by Tango, of top1 by the wider of both, since a "
-        "bootstrap of few images promises too much; of balanced_accuracy from those of its classes (MOVER), of "
-        "macro_f1 by the wider of such a one and a bootstrap's. The intervals tell of the images drawn, not of other "
-        "seeds or other training runs.",
-        f"ece: {bins} equal-width bins; with few images it comes out too large, with their resamples even more so: its "
-        "interval is moved back by as much. nll in nats.",
+        "bootstrap of few images promises too much; of balanced_accuracy from those of its classes (MOVER) or "
+        "Wilson's for as many images, the wider; of macro_f1 by the wider of such a one and a bootstrap's. The "
+        "intervals tell of the images drawn, not of other seeds or other training runs.",
+        f"ece: {bins} equal-width bins; with few images it comes out too large, however right confidence is. Its "
+        "interval begins at what chance does not explain, and ends where a bootstrap's does, moved down by how far its "
+        "resamples lie above the figure. nll in nats.",
         "Baseline and candidate are scored as trained, the champion as it answers in production: with its temperature.",
         "The epoch and the penalty were chosen on val, so val scores flatter; test only vetoes.",
     ]

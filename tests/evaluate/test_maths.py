@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from components.evaluate import champion_model
-from components.evaluate.bootstrap import Interval, paired_difference, resamples, score_intervals
+from components.evaluate.bootstrap import Interval, ece_by_chance, paired_difference, resamples, score_intervals
 from components.evaluate.mistakes import most_confident
 from components.evaluate.selection import only_one, select
 from components.interchange import scoring
@@ -57,8 +57,11 @@ def test_intervals_are_those_of_a_loop_that_scores_each_resample_afresh(scored):
 
     for name, values in looped.items():
         interval = found[name][2 if name == "f1" else 0]
-        bias = np.mean(values) - interval.value if name == "ece" else 0.0
-        assert (interval.low, interval.high) == pytest.approx(tuple(np.percentile(values, [2.5, 97.5]) - bias))
+        low, high = np.percentile(values, [2.5, 97.5])
+        if name == "ece":
+            chance = ece_by_chance(logits_NC, labels_N, 10, 100, seed=4)
+            low, high = max(0.0, interval.value - chance), high - (np.mean(values) - interval.value)
+        assert (interval.low, interval.high) == pytest.approx((low, high))
 
 
 def test_the_figures_themselves_are_those_of_scoring(scored):
@@ -81,6 +84,22 @@ def test_the_interval_of_a_calibration_error_holds_it():
 
     assert found.value < 1e-6
     assert 0 <= found.low <= found.value < found.high < 0.05
+
+
+@pytest.mark.parametrize("sharper", [1.0, 1.5, 0.5])
+def test_the_interval_of_a_calibration_error_holds_the_truth_as_often_as_it_says(sharper):
+    """Of a classifier whose confidence is accuracy, too: its error is 0, and never comes out so."""
+    rng, bins = np.random.default_rng(0), 10
+
+    def drawn(n):
+        logits_NC = rng.normal(0, 3, (n, 3))
+        return logits_NC * sharper, (logits_NC + rng.gumbel(size=(n, 3))).argmax(axis=1)
+
+    truth = 0.0 if sharper == 1 else scoring.ece(*drawn(200_000), bins)
+    found = [score_intervals(*drawn(150), bins=bins, num_resamples=100, seed=0)["ece"][0] for _ in range(150)]
+
+    assert np.mean([one.value for one in found]) > truth + 0.002
+    assert np.mean([one.low <= truth <= one.high for one in found]) >= 0.93
 
 
 def test_a_score_that_is_undefined_stays_undefined():

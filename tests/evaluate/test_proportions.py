@@ -32,11 +32,12 @@ def test_the_interval_of_an_f1_holds_it_and_is_none_of_certainty():
 
 def test_the_mean_of_classes_that_were_all_right_is_none_of_certainty():
     classes = [f1_of(np.ones(n, bool), np.ones(n, bool)) for n in (8, 13)]
-    found = mean_of([*classes, f1_of(np.zeros(3, bool), np.zeros(3, bool))])  # The last one counts nothing.
+    found = mean_of([*classes, f1_of(np.zeros(3, bool), np.zeros(3, bool))], [8, 13, 0])  # The last one counts nothing.
 
     assert (found.value, found.high) == (1, 1)
-    assert found.low == pytest.approx(1 - np.hypot(*(1 - one.low for one in classes)) / 2)
-    assert np.isnan(mean_of([])).all()
+    alike = 4 / (1 / 8 + 1 / 13)
+    assert found.low == pytest.approx(alike / (alike + 1.96**2), abs=1e-4), "Wilson's, the wider here"
+    assert np.isnan(mean_of([], [])).all()
     labels_N = np.arange(20) % 2
     rows = score_rows(np.eye(2)[labels_N], labels_N, ["a", "b"], Intervals(200, 0, 5), of="a", split="val")
     assert 0.8 < next(row.low for row in rows if row.name == "macro_f1") < 0.95
@@ -64,14 +65,37 @@ def test_a_mean_of_shares_is_scikit_learns_balanced_accuracy_and_holds_the_truth
     held = []
     for _ in range(2000):
         hits = [rng.random(size) < truth for size, truth in zip(sizes, truths, strict=True)]
-        found = mean_of([share(one) for one in hits])
+        found = mean_of([share(one) for one in hits], sizes)
         held.append(found.low <= np.mean(truths) <= found.high)
     said_N = np.where(np.concatenate(hits), labels_N, (labels_N + 1) % 3)
 
     assert found.value == pytest.approx(balanced_accuracy_score(labels_N, said_N))
     assert 0.93 <= np.mean(held) <= 0.98
-    assert mean_of([share(np.ones(2, bool))] * 2).low < 0.6, "two of two right in both classes prove little"
-    assert np.isnan(mean_of([])).all()
+    assert mean_of([share(np.ones(2, bool))] * 2, [2, 2]).low < 0.6, "two of two right in both classes prove little"
+    assert np.isnan(mean_of([], [])).all()
+
+
+@pytest.mark.parametrize(("classes", "size", "truth"), [(20, 5, 0.05), (60, 5, 0.8), (100, 2, 0.9)])
+def test_a_mean_of_many_small_classes_holds_the_truth_as_often_as_it_says(classes, size, truth):
+    """The first one guesses: its lower end lay above guessing in one case of eight."""
+    rng = np.random.default_rng(0)
+    held = []
+    for _ in range(300):
+        found = mean_of([share(hits) for hits in rng.random((classes, size)) < truth], [size] * classes)
+        held.append(found.low <= truth <= found.high)
+
+    assert np.mean(held) >= 0.93
+
+
+def test_the_n_of_a_score_by_class_is_of_what_it_is_a_share():
+    labels_N, said_N = np.array([0, 0, 0, 1, 1]), np.array([0, 1, 1, 1, 0])
+
+    rows = score_rows(np.eye(2)[said_N], labels_N, ["a", "b"], Intervals(100, 0, 5), of="who", split="test")
+
+    found = {(row.name, row.of): (row.n, row.value) for row in rows}
+    assert found["recall", "who/a"] == (3, pytest.approx(1 / 3))
+    assert found["precision", "who/a"] == (2, 0.5)
+    assert found["f1", "who/a"] == (4, pytest.approx(0.4))
 
 
 def test_the_interval_of_a_change_holds_the_truth_as_often_as_it_says():
