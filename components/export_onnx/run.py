@@ -78,6 +78,7 @@ def run(spec: ExportOnnx, context: RunContext) -> dict[str, object]:
     because |= {name: reasons + other.because for name, other in others.items()}
     sizes_bytes: dict[Precision, int] = {"fp32": size_bytes(path)}
     sizes_bytes |= {name: size_bytes(other.path) for name, other in others.items()}
+
     ship(spec.onnx_model, spec.precision, keep_fp32="fp32" in spec.variants)
     for reason in because[spec.precision]:
         log.warning("not eligible: %s", reason)
@@ -85,6 +86,7 @@ def run(spec: ExportOnnx, context: RunContext) -> dict[str, object]:
     session, _ = open_model(spec.onnx_model)
     num_golden = write_golden(spec.onnx_model, session, dataset.originals(), made.preprocessing, spec.golden_samples)
     _write_lineage(spec, dataset, made)
+
     details = {
         "flips": [asdict(flip) for flip in parity.flips],
         "eligible": not because[spec.precision],

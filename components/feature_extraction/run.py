@@ -79,12 +79,14 @@ def run(spec: FeatureExtraction, context: RunContext) -> dict[str, object]:
         history=history,
     )
     classifier.save(spec.classifier, model, card)
+
     statistics = _statistics(features["train"], card, spec.seed)
     write_feature_statistics(spec.classifier, statistics)
     drift, not_compared = _drift(statistics, context)
     warnings = [drift.warning] if drift is not None and drift.warning else []
     for warning in warnings:
         log.warning("%s", warning)
+
     details = {
         "history": history,
         "frozen": {"digest_before": before, "digest_after": after},

@@ -70,6 +70,7 @@ def _run(spec: Finetune, context: RunContext, hardware: Hardware) -> dict[str, o
         history=fitted.history,
     )
     classifier.save(spec.classifier, model, card)
+
     details = {
         "history": fitted.history,
         "best_epoch": fitted.best_epoch,
