@@ -39,13 +39,14 @@ class World:
 
     def passes(self, num_images: int, most: int) -> int:
         """In how many passes, of at most `most` images, a batch is done: as many in every process, since BatchNorm
-        meets the others in each. BadInput when one would have none for a pass.
+        meets the others in each. Of two at most, one has three where a single image is left. BadInput when a process
+        would have none for a pass.
         """
         pairs = (num_images + 1) // 2
         largest, smallest = -(-pairs // self.size), pairs // self.size
         if min(2 * largest, num_images) <= most:
             return 1
-        number = -(-largest // max(1, most // 2))
+        number = min(-(-largest // max(1, most // 2)), num_images // 2)
         if number > smallest:
             raise BadInput(
                 f"{self.size} processes cannot take a batch of {num_images} images in equally many parts of {most}. "

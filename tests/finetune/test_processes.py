@@ -118,6 +118,7 @@ def test_parts_of_a_batch_are_whole_pairs_and_cover_it() -> None:
 def test_passes_are_as_many_in_every_process() -> None:
     assert [World(0, 1).passes(num_images, 6) for num_images in (5, 6, 7, 12, 13)] == [1, 1, 2, 2, 3]
     assert World(0, 1).passes(7, 7) == 1 and World(0, 1).passes(8, 3) == 4
+    assert [World(0, 1).passes(num_images, 2) for num_images in (3, 4, 5)] == [1, 2, 2]
     assert [World(rank, 2).passes(10, 4) for rank in range(2)] == [2, 2]  # Of 4 and of 6 images.
     with pytest.raises(BadInput, match=r"equally many parts of 2\. Make --batch-size a multiple of 4"):
         World(0, 2).passes(10, 2)

@@ -154,6 +154,11 @@ def test_every_rule_at_once_learns_and_repeats_itself(argv: list[str], tmp_path:
     assert digest(tmp_path / "again" / "c") == first
 
 
+def test_an_odd_batch_in_parts_of_two_leaves_no_single_image(argv: list[str]) -> None:
+    """BatchNorm takes no single image, where it is one pixel wide."""
+    assert main(Finetune, [*argv, "--batch-size", "5", "--device-batch-size", "2", "--num-epochs", "1"]) == 0
+
+
 def test_more_epochs_to_unfreeze_at_than_frozen_stages_are_refused(
     argv: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
