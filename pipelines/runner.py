@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from components.interchange.artifact import SOURCES_FILE
-from components.interchange.cli import argv_of, main
+from components.interchange.cli import argv_of, main, sigterm_ignored
 from components.interchange.errors import BadInput
 from components.interchange.step import RunContext, ports
 from pipelines import docker_runner
@@ -191,7 +191,7 @@ def _end(child: "subprocess.Popen[bytes]") -> None:
         if child.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
+            with sigterm_ignored(), contextlib.suppress(subprocess.TimeoutExpired):  # Prefect's handler, too.
                 child.wait(grace_s())
     finally:
         with contextlib.suppress(ProcessLookupError):

@@ -236,14 +236,33 @@ def _whole_or_nothing(spec: S) -> Iterator[S]:
 
 @contextmanager
 def terminated_by_exception() -> Iterator[None]:
-    """SIGTERM unwinds like Ctrl-C, so that nothing half-written stays behind."""
+    """SIGTERM unwinds like Ctrl-C, so that nothing half-written stays behind.
+
+    Only once: systemd sends it to every process of a service, and those that started others send it on to them. A
+    second one would end what the first one gave time to.
+    """
 
     def stop(signum: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise SystemExit(128 + signum)
 
     try:
         previous = signal.signal(signal.SIGTERM, stop)
     except ValueError:  # Not the main thread: whoever runs us there owns the signals.
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+@contextmanager
+def sigterm_ignored() -> Iterator[None]:
+    """Meanwhile SIGTERM does nothing, whoever would have handled it."""
+    try:
+        previous = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    except ValueError:  # Not the main thread, which handles it.
         yield
         return
     try:

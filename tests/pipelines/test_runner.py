@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from components.interchange.cli import terminated_by_exception
 from components.interchange.dataset import open_dataset
 from components.interchange.errors import BadInput
 from pipelines import runner
@@ -176,6 +177,32 @@ def test_a_step_has_time_to_save_its_work_as_long_as_is_said(tmp_path: Path, mon
     monkeypatch.setenv("GRAFT_GRACE_S", "soon")
     with pytest.raises(BadInput, match="GRAFT_GRACE_S='soon': expected seconds"):
         runner.grace_s()
+
+
+def test_a_second_sigterm_takes_no_time_away(tmp_path: Path) -> None:
+    """Under systemd a run of `graft serve` hears of its end from two, and so does a step."""
+
+    def prefects(signum: int, frame: object) -> None:
+        raise AssertionError("its handler ends the waiting")
+
+    before = signal.signal(signal.SIGTERM, prefects)
+    again = threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    again.start()
+    try:
+        assert ended_while_it_saves(tmp_path / "a", 0.6).returncode == 143
+    finally:
+        again.join()
+        signal.signal(signal.SIGTERM, before)
+    assert (tmp_path / "a").read_text() == "saved"
+
+    saved = False
+    with pytest.raises(SystemExit), terminated_by_exception():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+            saved = True
+    assert saved and signal.getsignal(signal.SIGTERM) == before
 
 
 def test_a_second_interrupt_does_not_wait(tmp_path: Path) -> None:
