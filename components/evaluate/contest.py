@@ -149,9 +149,10 @@ def against_champion(
         if name == "test":
             duel.matrices["champion"] = confusion(theirs.logits_NS, theirs.labels_N, len(classes.shared))
             found = leaked(folder, dataset, split, max_near_bits)
-            duel.facts["leaks"] = {"exact": found.exact, "near": found.near, "how": found.how}
+            duel.facts["leaks"] = {name: getattr(found, name) for name in ("exact", "near", "how", "compared")}
             clean_N = ~found.leaked_N[[row for row, truth in enumerate(truths) if truth in classes.shared]]
-            duel.rows.extend(without_leaks(ours, theirs, clean_N, classes.shared, intervals))
+            adjusted = without_leaks(ours, theirs, clean_N, classes.shared, intervals)
+            duel.rows.extend(row for row in adjusted if found.compared or not row.name.endswith("_adjusted"))
     return duel
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from components.evaluate.proportions import share
 from components.evaluate.selective import RiskCoverage
 from components.interchange.plots import INK, LOSS, SCORE, axes_of, svg
 from components.interchange.scoring import Labels, Logits, hits, softmax
@@ -26,15 +27,20 @@ def training_curves(history: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def reliability_diagram(logits_NC: Logits, labels_N: Labels, bins: int, title: str) -> str:
-    """Accuracy against confidence in the bins of the ECE, as SVG; on the diagonal confidence can be believed."""
+    """Accuracy against confidence in the bins of the ECE, as SVG; on the diagonal confidence can be believed.
+
+    A thin line is the interval of a bin's accuracy: a bin of one image says little.
+    """
     confidences_N, hits_N = softmax(logits_NC).max(axis=1), hits(logits_NC, labels_N)
     edges = np.linspace(0, 1, bins + 1)
     bins_N = np.searchsorted(edges[1:], confidences_N, side="left")
     occupied = np.unique(bins_N)
     figure, axes = axes_of("confidence", "accuracy")
     axes.plot([0, 1], [0, 1], color=INK, alpha=0.5, linestyle="--", linewidth=1)
-    accuracies = [float(hits_N[bins_N == number].mean()) for number in occupied]
-    axes.bar(edges[occupied], accuracies, width=1 / bins, align="edge", color=SCORE, alpha=0.75)
+    found = [share(hits_N[bins_N == number]) for number in occupied]
+    axes.bar(edges[occupied], [one.value for one in found], width=1 / bins, align="edge", color=SCORE, alpha=0.75)
+    lows, highs = [one.low for one in found], [one.high for one in found]
+    axes.vlines(edges[occupied] + 0.5 / bins, lows, highs, color=INK, alpha=0.7, linewidth=1)
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1.02)
     axes.set_title(title, color=INK, fontsize="medium")

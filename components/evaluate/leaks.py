@@ -18,12 +18,16 @@ NO_STRUCTURE = 0  # The hash of every picture of one tone: it says nothing of wh
 
 
 class Leaks(NamedTuple):
-    """`leaked_N`: the test images that the champion knows; `exact`, `near` count them; `how` says what was compared."""
+    """`leaked_N`: the test images that the champion knows; `exact`, `near` count them; `how` says what was compared.
+
+    `compared` is False where its lineage does not tell what it was trained on.
+    """
 
     leaked_N: NDArray[np.bool_]
     exact: int
     near: int
     how: str
+    compared: bool = True
 
 
 def find(champion: Path, ids: Sequence[str], hashes: Sequence[str], max_bits: int) -> Leaks:
@@ -33,7 +37,7 @@ def find(champion: Path, ids: Sequence[str], hashes: Sequence[str], max_bits: in
     """
     if not (champion / lineage.FOLDER / lineage.IMAGES_FILE).is_file():
         how = "not compared: the champion's lineage names no training images with perceptual hashes"
-        return Leaks(np.zeros(len(ids), bool), 0, 0, how)
+        return Leaks(np.zeros(len(ids), bool), 0, 0, how, compared=False)
     trained = [image for image in lineage.read_images(champion) if image.split == "train"]
     known = {image.id for image in trained}
     exact_N = np.array([source_id in known for source_id in ids], bool)

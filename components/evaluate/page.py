@@ -70,7 +70,8 @@ def _diagrams(winner: Entrant, calibrated: Entrant, test: Split, bins: int) -> P
         names, when = {"as it ships": calibrated}, ""
     return Plot(
         [reliability_diagram(one.logits["test"], test.labels_N, bins, name) for name, one in names.items()],
-        f"The {winner.of} on test, n = {len(test):,}{when}: on the dashed line, confidence is accuracy.",
+        f"The {winner.of} on test, n = {len(test):,}{when}: on the dashed line, confidence is accuracy. "
+        "Thin lines are 95% intervals (Wilson) of the images in each bin.",
     )
 
 
@@ -84,7 +85,7 @@ def _curve(
     return Plot(
         [risk_coverage_curve(curves, wanted, threshold)],
         "The most confident images first: how many of the answers are wrong when so many are given. The dashed line "
-        f"is the wanted precision of {wanted:g}, the dots are the threshold.",
+        f"is the wanted precision of {wanted:g}{', the dots are the threshold' if threshold is not None else ''}.",
     )
 
 

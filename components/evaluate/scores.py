@@ -82,6 +82,7 @@ def _shares(logits_NC: Logits, labels_N: Labels, sizes: Mapping[str, list[int]])
     recalls = [share(hits_N[labels_N == number]) for number in classes]
     return {
         "top1": [share(hits_N)],
+        "top5": [share(scoring.hits(logits_NC, labels_N, 5))],
         "balanced_accuracy": [mean_of(recalls, sizes["recall"])],
         "recall": recalls,
         "precision": [share(hits_N[said_N == number]) for number in classes],

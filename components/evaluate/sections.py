@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from components.evaluate.scores import BY_CLASS, OVERALL
+from components.interchange.errors import listed
 from components.interchange.figures import gains_of, key_figure, shown, tone
 from components.interchange.page import Bar, Bars, Cell, KeyFigure, Plot, Section, Table, Text
 from components.interchange.report import CONFIDENCE, Row
@@ -82,7 +83,7 @@ def class_section(rows: Sequence[Row], classes: Sequence[str], of: str) -> Secti
             ]
             for name in classes
         ],
-        caption=f"The {of} on test.",
+        caption=f"The {of} on test; n are the images of the class.",
     )
     return Section("By class", [table], folded=True, hint=f"{len(classes)} classes")
 
@@ -139,14 +140,16 @@ def champion_section(champion: dict[str, Any], rows: Sequence[Row]) -> Section:
     if "leaks" in champion:
         leaks = champion["leaks"]
         lines.append(
-            f"The champion was trained on {leaks['exact']:,} of the test images and on near-duplicates of "
+            f"Which test images the champion was trained on was {leaks['how']}."
+            if not leaks["compared"]
+            else f"The champion was trained on {leaks['exact']:,} of the test images and on near-duplicates of "
             f"{leaks['near']:,} more; compared were {leaks['how']}. Adjusted figures leave them out, and the gate goes "
             "by those."
         )
     if added or removed:
         lines.append(
             f"Compared on the {len(shared)} shared classes: only their images, only their logits. "
-            f"New: {', '.join(added) or 'none'}. Gone: {', '.join(removed) or 'none'}."
+            f"New: {listed(added) or 'none'}. Gone: {listed(removed) or 'none'}."
         )
     return Section("Champion", [*(Text(line) for line in lines), *_adjusted(rows)])
 
@@ -176,9 +179,9 @@ def method_section(num_resamples: int, seed: int, bins: int, counts: dict[str, i
     sizes = ", ".join(f"{split} {count:,}" for split, count in counts.items())
     lines = [
         f"Images: {sizes}. Dataset {dataset_digest[:12]}. Everyone saw the same images, each cropped at its centre.",
-        f"Brackets are {CONFIDENCE:.0%} intervals over images: of shares (top1, recall, precision, f1) by Wilson, of "
-        f"the others by percentile bootstrap ({num_resamples:,} resamples, seed {seed}); differences are paired: both "
-        "classifiers are scored on the same resamples; of recall by Tango, of top1 by the wider of both, since a "
+        f"Brackets are {CONFIDENCE:.0%} intervals over images: of shares (top1, top5, recall, precision, f1) by "
+        f"Wilson, of the others by percentile bootstrap ({num_resamples:,} resamples, seed {seed}); differences: "
+        "both classifiers on the same resamples; of recall by Tango, of top1 by the wider of both, since a "
         "bootstrap of few images promises too much; of balanced_accuracy from those of its classes (MOVER) or "
         "Wilson's for as many images, the wider; of macro_f1 by the wider of such a one and a bootstrap's. The "
         "intervals tell of the images drawn, not of other seeds or other training runs.",

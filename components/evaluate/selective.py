@@ -54,7 +54,8 @@ def lowest_threshold(logits_NC: Logits, labels_N: Labels, wanted: float) -> floa
     """
     curve = risk_coverage(logits_NC, labels_N)
     answers_K = np.rint(curve.coverage_K * len(labels_N))
-    reached = np.flatnonzero((1 - curve.risk_K >= wanted) & (answers_K >= least_answers(wanted)))
+    right_K = answers_K - np.rint(curve.risk_K * answers_K)  # 1 - 0.07 is less than 0.93.
+    reached = np.flatnonzero((right_K / answers_K >= wanted) & (answers_K >= least_answers(wanted)))
     if not len(reached):
         return None
     # Rounded down, so that the image it was read from still counts as answered.

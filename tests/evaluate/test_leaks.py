@@ -85,4 +85,5 @@ def test_a_champion_without_a_lineage_is_said_not_to_be_compared(tmp_path, test_
     found = leaks.find(model, ["a" * 64], ["0" * 16], 4)
 
     assert found.how.startswith("not compared")
+    assert not found.compared
     assert not found.leaked_N.any()

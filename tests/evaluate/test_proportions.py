@@ -43,6 +43,16 @@ def test_the_mean_of_classes_that_were_all_right_is_none_of_certainty():
     assert 0.8 < next(row.low for row in rows if row.name == "macro_f1") < 0.95
 
 
+def test_a_top5_that_was_all_right_is_none_of_certainty():
+    labels_N = np.arange(12) % 6
+
+    rows = score_rows(np.eye(6)[labels_N], labels_N, list("abcdef"), Intervals(100, 0, 5), of="who", split="val")
+
+    top5 = next(row for row in rows if row.name == "top5")
+    assert (top5.value, top5.high) == (1, 1)
+    assert top5.low == pytest.approx(12 / (12 + 1.96**2), abs=1e-3)
+
+
 def test_no_images_have_no_share():
     assert np.isnan(share(np.zeros(0, bool))).all()
     assert np.isnan(paired_change(np.zeros(0, bool), np.zeros(0, bool))).all()

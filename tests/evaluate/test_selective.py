@@ -78,3 +78,11 @@ def test_a_precision_that_val_never_reaches_gives_no_threshold():
 
     assert (chosen.threshold, chosen.rows) == (None, [])
     assert chosen.how.startswith("no threshold: on val (n = 100)")
+
+
+def test_a_precision_that_is_just_reached_is_reached():
+    """93 of 100 right are 0.93, though 1 - 0.07 is less."""
+    confidences_N = np.linspace(0.9, 0.6, 100)
+    logits_NC = np.log(np.stack([confidences_N, 1 - confidences_N], axis=1))
+
+    assert lowest_threshold(logits_NC, (np.arange(100) >= 93).astype(np.int64), 0.93) == pytest.approx(0.6, abs=2e-6)
