@@ -154,7 +154,9 @@ def read_pointer(blobs: Blobs, model_name: str) -> tuple[ChampionRecord, str] | 
             "it, the next model is promoted without a contest."
         ) from None
     if kind != "graft.champion" or int(version) > VERSION:
-        raise BadInput(f"{blobs.uri}/{key} has format {record.format}; this Graft reads graft.champion/{VERSION}.")
+        raise BadInput(
+            f"{blobs.uri}/{key} has format {record.format}; this Graft reads graft.champion/{VERSION}. Upgrade Graft."
+        )
     return record, found[1]
 
 

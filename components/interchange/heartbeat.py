@@ -63,6 +63,9 @@ def beating(put: Put | None, run_id: str | None, step: str) -> Iterator[None]:
     try:
         yield
         state = "done"
+    except (KeyboardInterrupt, SystemExit):
+        state = "interrupted"
+        raise
     finally:
         heart, _now = _now, None
         heart.end(state)

@@ -100,7 +100,10 @@ def test_a_model_name_is_a_file_name(tmp_path: Path, name: str) -> None:
     [
         ("{", "is no champion record"),
         ('{"digest": "a"}', "is no champion record"),
-        ({"format": "graft.champion/2"}, "has format graft.champion/2; this Graft reads graft.champion/1"),
+        (
+            {"format": "graft.champion/2"},
+            "has format graft.champion/2; this Graft reads graft.champion/1. Upgrade Graft",
+        ),
         ({"format": "graft.dataset/1"}, "has format graft.dataset/1"),
         ({"format": "champion"}, "is no champion record"),
     ],

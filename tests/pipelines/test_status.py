@@ -60,6 +60,9 @@ def test_a_step_that_fails_says_so_and_one_that_is_gone_is_silent(store: str) ->
     with pytest.raises(ZeroDivisionError), beating(open_blobs(store).put, "r1", "ingest"):
         raise ZeroDivisionError
     assert waited(store, "failed")["step"] == "ingest"
+    with pytest.raises(SystemExit), beating(open_blobs(store).put, "r1", "ingest"):
+        raise SystemExit(143)  # What SIGTERM becomes.
+    assert waited(store, "interrupted")["step"] == "ingest"
     gone = {"step": "ingest", "state": "at work", "when": "2026-01-01T00:00:00+00:00"}
     open_blobs(store).put(f"{heartbeat_prefix('r1')}ingest.json", json.dumps(gone).encode())
     for damaged in (b'{"step": ', b"[]", b'{"step": "gate"}'):  # A line less, and no traceback.
