@@ -298,6 +298,20 @@ MUTANTS = (
         ("tests/gate/test_rules.py",),
     ),
     Mutant(
+        "a gain of another precision than ships",
+        "components/gate/evidence.py",
+        "found.value is None else self.as_it_ships(found)",
+        "found.value is None else found",
+        ("tests/gate/test_rules.py",),
+    ),
+    Mutant(
+        "a calibration error's interval that chance is no part of",
+        "components/evaluate/bootstrap.py",
+        "max(0.0, value - chance)",
+        "value",
+        ("tests/evaluate/test_maths.py",),
+    ),
+    Mutant(
         "a guessing model promoted",
         "components/gate/run.py",
         "findings = [budgets.sense_finding(evidence), *budgets",
