@@ -38,6 +38,7 @@ def score_section(rows: Sequence[Row], selected: str) -> Section:
     tables = []
     for split in ("test", "val"):
         counts = sorted({row.n for row in rows if row.split == split and row.name == "top1" and row.n is not None})
+        alone = " The champion: of the classes that both know alone, which is easier." if len(counts) > 1 else ""
         tables.append(
             Table(
                 header=[split, *present],
@@ -46,7 +47,7 @@ def score_section(rows: Sequence[Row], selected: str) -> Section:
                     for name in OVERALL
                     if any(find(name, of, split) for of in present)
                 ],
-                caption=f"On {split}, n = {' or '.join(f'{count:,}' for count in counts)} images.",
+                caption=f"On {split}, n = {' or '.join(f'{count:,}' for count in counts)} images.{alone}",
             )
         )
     differences = [row for row in rows if row.name == "top1_difference"]

@@ -77,7 +77,8 @@ def _told(evaluate: Report) -> list[str]:
     if selected not in found:
         return []
     right = {who: f"{round(float(row.value or 0) * (row.n or 0)):,} of {row.n:,}" for who, row in found.items()}
-    others = [f"the {who} {right[who]}" for who in found if who != selected]
+    shared = {who: " of the classes that both know" for who, row in found.items() if row.n != found[selected].n}
+    others = [f"the {who} {right[who]}{shared.get(who, '')}" for who in found if who != selected]
     against = f"; {' and '.join(others)}" if others else ""
     return [f"The {selected} gets {right[selected]} test images right{against}."]
 

@@ -36,6 +36,8 @@ def quality(evaluate: Report | None) -> list[Section]:
         return []
     selected, found = ENTRANTS[evaluate.details["selected"]], top1_of(evaluate)
     bars = [_bar(NAMES[who], row) for who, row in found.items()]
+    fewer = len({row.n for row in found.values()}) > 1
+    alone = " The champion: of the classes that both know alone, which is easier." if fewer else ""
     of_classes = {name: evaluate.row("recall", f"{selected}/{name}", "test") for name in evaluate.details["classes"]}
     known = {name: row for name, row in of_classes.items() if row is not None and row.value is not None}
     lowest = sorted(known.items(), key=lambda pair: float(pair[1].value or 0))[:MOST_CLASSES]
@@ -44,7 +46,9 @@ def quality(evaluate: Report | None) -> list[Section]:
     words = f"How much of each class the {selected} finds, the lowest first.{shown_classes}"
     start = max(0.0, min([bar.low for bar in bars + classes], default=0.0) - 0.05)
     blocks = (
-        [Bars(bars, "Test images that each gets right, in per cent, with 95 % intervals.", start=start)] if bars else []
+        [Bars(bars, f"Test images that each gets right, in per cent, with 95 % intervals.{alone}", start=start)]
+        if bars
+        else []
     )
     return [Section("How good it is", [*blocks, *([Bars(classes, words, start=start)] if classes else [])])]
 

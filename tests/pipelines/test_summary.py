@@ -161,6 +161,21 @@ def test_the_page_says_whose_a_gain_is_what_was_skipped_and_why_a_precision_may_
         assert re.search(rf"\|{re.escape(first)}\|+{second}\|", lines), first
 
 
+def test_the_page_says_where_the_champion_was_scored_on_fewer_classes() -> None:
+    rows = [
+        Row(name="top1", of=of, split="test", value=v, n=n)
+        for of, v, n in (("candidate", 0.8, 300), ("champion", 0.9, 200))
+    ]
+    details = {"selected": "finetune", "classes": [], "selected_because": "it leads"}
+    evaluate = Report(format="graft.report/1", step="evaluate", spec={}, inputs={}, rows=rows, details=details)
+    summary = {"run_id": "r", "verdict": "keep", "reasons": ["it is worse"], "seconds": {"total": 2.0}}
+
+    page = run_page(summary, {"evaluate": evaluate})
+
+    assert "gets 240 of 300 test images right; the champion 180 of 200 of the classes that both know." in page
+    assert "The champion: of the classes that both know alone, which is easier." in page
+
+
 def test_a_run_that_failed_has_a_page_of_what_was_done(made: tuple[Store, dict[str, Any]]) -> None:
     store, outputs = made
     done = {"evaluate": outputs["evaluate"]}
