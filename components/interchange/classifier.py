@@ -124,7 +124,7 @@ def build(
     if input_size_px is not None and _input_size_is_built_in(backbone):
         _set_input_size(model, backbone, input_size_px)
     _set_head(model, num_classes)
-    if input_size_px is not None and input_size_px < pretrained_size(model)[0]:
+    if input_size_px is not None and input_size_px != pretrained_size(model)[0]:
         _check_passes(model, backbone, input_size_px)
     return model, found
 
@@ -160,16 +160,17 @@ def _check_patches(model: Any, input_size_px: int) -> None:
 
 
 def _check_passes(model: nn.Module, backbone: str, input_size_px: int) -> None:
-    """BadInput where images of this size shrink to less than a kernel inside the model."""
+    """BadInput where images of this size shrink to less than a kernel, or fit no window or patch, inside the model."""
     try:
         with torch.no_grad():
             model.eval()(torch.zeros(1, 3, input_size_px, input_size_px))
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError) as error:
         if memory_ran_out(error):
             raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise BadInput(
-            f"--input-size-px {input_size_px}: {backbone} cannot take images so small ({str(error).splitlines()[0]}). "
-            f"Take more, up to {pretrained_size(model)[0]}, or another --backbone."
+            f"--input-size-px {input_size_px}: {backbone} cannot take images of this size ({reason}). Take "
+            f"{pretrained_size(model)[0]}, as its pretraining did, or another --backbone."
         ) from None
     model.train()
 

@@ -99,6 +99,13 @@ def test_layers_below_the_head_stay_pretrained(tmp_path: Path) -> None:
     assert all(torch.equal(state[name], pretrained[name]) for name in state.keys() - changed)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # While timm resamples position biases.
+def test_a_size_that_fits_no_window_is_refused(tmp_path: Path) -> None:
+    save_file(classifier.savable(timm.create_model("test_maxvit").state_dict()), tmp_path / "w.safetensors")
+    with pytest.raises(BadInput, match=r"--input-size-px 200: test_maxvit cannot.*divisible by window.*Take 160"):
+        classifier.build("test_maxvit", 3, str(tmp_path / "w.safetensors"), input_size_px=200)
+
+
 def test_an_encoder_of_timm_is_no_classifier(tmp_path: Path) -> None:
     save_file({}, tmp_path / "w.safetensors")
     with torch.device("meta"), pytest.raises(BadInput, match=r"qwen3_vit_88m_enc is no classifier.* Qwen3VitEncoder"):

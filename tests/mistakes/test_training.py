@@ -159,7 +159,7 @@ def test_an_input_smaller_than_a_backbone_can_take_is_refused(
     save_file(timm.create_model("test_convnext").state_dict(), tmp_path / "convnext.safetensors")
     convnext = ("--backbone", "test_convnext", "--weights", str(tmp_path / "convnext.safetensors"))
     assert train(*convnext, "--input-size-px", "20") == 2
-    assert "--input-size-px 20: test_convnext cannot take images so small" in capsys.readouterr().err
+    assert "--input-size-px 20: test_convnext cannot take images of this size" in capsys.readouterr().err
 
 
 def test_no_training_step_reads_the_test_split(
