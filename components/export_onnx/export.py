@@ -73,6 +73,7 @@ def to_onnx(
             f"torch {torch.__version__} cannot export this backbone to ONNX. Choose another one. ({_innermost(error)})"
         ) from None
     assert program is not None
+    _register_constants(program.model.graph)
     graph_model = program.model_proto
     if opset == TARGET and (problems := to_opset_17(graph_model)):
         raise BadInput(f"--opset {TARGET} cannot express {', '.join(problems)}. Ask for --opset {SOURCE}.")
@@ -113,6 +114,16 @@ def _exported(model: nn.Module, example: Tensor, opset: int) -> Any:
             dynamic_shapes=({0: torch.export.Dim("batch")},),
             verbose=False,
         )
+
+
+def _register_constants(graph: Any) -> None:
+    """Give the graph the constants that its nodes read and that torch leaves out: bounds, where several modules clamp
+    one tensor to buffers of their own (Gemma4-ViT).
+    """
+    read = {value.name: value for node in graph for value in node.inputs if value is not None}
+    for name, value in read.items():
+        if value.const_value is not None and value.producer() is None and name not in graph.initializers:
+            graph.register_initializer(value)
 
 
 def _innermost(error: BaseException) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 import torch
 from timm.layers import create_conv2d
@@ -59,6 +60,31 @@ def test_a_backbone_that_torch_cannot_export_is_refused_in_a_line() -> None:
     ) as refused:
         to_onnx(PixelsToLogits(_Choosy(), preprocessing), 32, 17, {})
     assert "\n" not in str(refused.value)
+
+
+class _Clamped(nn.Module):
+    """One tensor clamped to buffers of three modules, as Gemma4-ViT's attention does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for number in range(3):
+            for name, value in (("low", -1.0 - number), ("high", 1.0 + number)):
+                self.register_buffer(f"{name}_{number}", torch.tensor(value))
+
+    def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
+        doubled = 2 * images_NCHW
+        bounds = [(self.get_buffer(f"low_{number}"), self.get_buffer(f"high_{number}")) for number in range(3)]
+        return torch.stack([doubled.clamp(*each).mean((1, 2, 3)) for each in bounds], 1)
+
+
+def test_constants_that_torch_leaves_out_are_in_the_file() -> None:
+    half = (0.5, 0.5, 0.5)
+    preprocessing = Preprocessing(resize_short_px=32, interpolation="bicubic", crop_px=32, mean=half, std=half)
+    model = PixelsToLogits(_Clamped(), preprocessing)
+    pixels_NHWC = np.random.default_rng(0).integers(0, 255, (2, 32, 32, 3), np.uint8)
+    session = ort.InferenceSession(to_onnx(model, 32, 17, {}).SerializeToString())
+    expected_NC = model(torch.from_numpy(pixels_NHWC)).numpy()
+    np.testing.assert_allclose(session.run(None, {"pixels": pixels_NHWC})[0], expected_NC, atol=1e-5)
 
 
 def test_an_intact_file_passes(tiny_onnx_model: Path) -> None:
