@@ -67,7 +67,7 @@ def test_killed_three_times_it_ends_with_the_same_bytes(argv: list[str], tmp_pat
 
 def test_a_checkpoint_on_s3_is_continued(argv: list[str], s3_store: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "graft")
-    short = [*argv, "--num-epochs", "2"]
+    short = [*argv, "--num-epochs", "2", "--unfreeze-at", "2"]
     assert main(Finetune, short) == 0
     first, second = ([*elsewhere(short, name), "--checkpoint-uri", s3_store] for name in ("first", "second"))
     assert main(Finetune, [*first, "--checkpoint-every-s", "0"]) == 0
@@ -83,7 +83,8 @@ def test_a_checkpoint_on_s3_is_continued(argv: list[str], s3_store: str, caplog:
 def test_another_trainings_checkpoint_is_refused(
     option: list[str], said: str, argv: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    place = ["--checkpoint-uri", str(tmp_path / "checkpoints"), "--checkpoint-every-s", "0", "--num-epochs", "1"]
+    place = ["--checkpoint-uri", str(tmp_path / "checkpoints"), "--checkpoint-every-s", "0"]
+    place += ["--num-epochs", "2", "--unfreeze-at", "2"]
     assert main(Finetune, [*argv, *place]) == 0
     assert main(Finetune, [*elsewhere(argv, "other"), *place, *option]) == 2
     error = capfd.readouterr().err
