@@ -2,6 +2,7 @@
 
 import random
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,11 @@ def argv(tiny_dataset: Path, tiny_weights: Path, tmp_path: Path) -> list[str]:
         *("--batch-size", "6", "--num-epochs", "8", "--patience", "8", "--checkpoint-every-s", "0.05"),
         *("--ema-decay", "0.9", "--mixup", "0.2", "--freeze", "middle", "--unfreeze-at", "2,5"),
     ]
+
+
+def two_epochs(argv: list[str]) -> list[str]:
+    """The same command line with two epochs, of which the second frees a stage."""
+    return ["2" if before in ("--num-epochs", "--unfreeze-at") else word for before, word in pairwise(["", *argv])]
 
 
 def elsewhere(argv: list[str], name: str) -> list[str]:
@@ -67,7 +73,7 @@ def test_killed_three_times_it_ends_with_the_same_bytes(argv: list[str], tmp_pat
 
 def test_a_checkpoint_on_s3_is_continued(argv: list[str], s3_store: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "graft")
-    short = [*argv, "--num-epochs", "2", "--unfreeze-at", "2"]
+    short = two_epochs(argv)
     assert main(Finetune, short) == 0
     first, second = ([*elsewhere(short, name), "--checkpoint-uri", s3_store] for name in ("first", "second"))
     assert main(Finetune, [*first, "--checkpoint-every-s", "0"]) == 0
@@ -84,9 +90,8 @@ def test_another_trainings_checkpoint_is_refused(
     option: list[str], said: str, argv: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     place = ["--checkpoint-uri", str(tmp_path / "checkpoints"), "--checkpoint-every-s", "0"]
-    place += ["--num-epochs", "2", "--unfreeze-at", "2"]
-    assert main(Finetune, [*argv, *place]) == 0
-    assert main(Finetune, [*elsewhere(argv, "other"), *place, *option]) == 2
+    assert main(Finetune, [*two_epochs(argv), *place]) == 0
+    assert main(Finetune, [*elsewhere(two_epochs(argv), "other"), *place, *option]) == 2
     error = capfd.readouterr().err
     assert "belongs to another training" in error and said in error
 
