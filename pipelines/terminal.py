@@ -6,7 +6,7 @@ import shutil
 import sys
 import textwrap
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,10 +89,18 @@ def summary_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         told = f"opset {onnx['opset']}; {parity['flips']} flips in {parity['samples']} images, "
         found.append(("ONNX", f"{told}largest logit difference {parity['max_abs_diff']:.1e}"))
     if latency["p99_ms"] is not None:
-        told = f"p50 {latency['p50_ms']:.2f} ms, p99 {latency['p99_ms']:.2f} ms at batch {latency['batch']} "
-        found.append(("latency", f"{told}(n {latency['n']}, {latency['provider']})"))
+        told = ", ".join(
+            f"{name} {latency[f'{name}_ms']:.2f} ms {_interval(latency[f'{name}_interval_ms'])}"
+            for name in ("p50", "p99")
+        )
+        found.append(("latency", f"{told} at batch {latency['batch']} (n {latency['n']}, {latency['provider']})"))
     found.append(("seconds", f"{seconds['total']:.1f}"))
     return found
+
+
+def _interval(bounds: Sequence[float | None]) -> str:
+    """`[5.12, 7.66]`; a side that so few runs do not bound is `unbounded`."""
+    return f"[{', '.join('unbounded' if bound is None else f'{bound:.2f}' for bound in bounds)}]"
 
 
 def _near(path: str) -> str:

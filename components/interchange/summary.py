@@ -117,7 +117,9 @@ def _latency(report: Report | None) -> dict[str, Any]:
         "provider": report.details.get("provider") if report else None,
         "batch": 1,
         "p50_ms": p50.value if p50 else None,
+        "p50_interval_ms": [p50.low, p50.high] if p50 else None,
         "p99_ms": p99.value if p99 else None,
+        "p99_interval_ms": [p99.low, p99.high] if p99 else None,
         "n": p99.n if p99 else None,
     }
 

@@ -56,6 +56,10 @@ def run(spec: Latency, context: RunContext) -> dict[str, object]:
     best, advice = against_each_other(served, found)
     found.add_medians("cold start", fresh.cold)
 
+    noisy = ["the machine was too noisy for these figures to be trusted"] if itself.too_much else []
+    warnings = noisy + ([overload] if overload else [])
+    for warning in warnings:
+        log.warning("%s", warning)
     for row in found.rows:
         decimals = 0 if row.unit == "bytes" else 2
         log.info("%s=%.*f of=%s n=%s", row.name, decimals, row.value, row.of, row.n)
@@ -74,6 +78,7 @@ def run(spec: Latency, context: RunContext) -> dict[str, object]:
         "max_p99_ms": spec.max_p99_ms,
         "noise": itself._asdict(),
         "noisy": itself.too_much,
+        "warnings": warnings,
         "overload": overload,
         "providers_not_started": not_started,
         "advice": advice,

@@ -55,9 +55,7 @@ def at_pace(served: Served, spec: Latency, found: Figures) -> str | None:
     found.add(of, times.samples_ms, Estimate(times.answered_per_s, None, None))
     if times.busy < 1:
         return None
-    words = f"{of} are more than were answered, {times.answered_per_s:.3g} a second: their times grow with their number"
-    log.warning("%s", words)
-    return words
+    return f"{of} are more than were answered, {times.answered_per_s:.3g} a second: their times grow with their number"
 
 
 def end_to_end(served: Served, dataset: Dataset, spec: Latency, found: Figures) -> None:

@@ -75,6 +75,7 @@ def test_report_and_no_torch(tiny_onnx_model: Path, tiny_dataset: Path, tmp_path
     assert cold is not None and (cold.n, cold.value) == (2, np.median([one["load_ms"] for one in colds]))
     assert report.row("p99_ms", "end to end") is None  # 100 runs say nothing of p99.
     assert set(report.details["noise"]) == {"p50_difference", "p99_difference", "waiting"}
+    assert report.details["noisy"] == any("too noisy" in words for words in report.details["warnings"])
     assert "<svg" in (tmp_path / "report" / "report.html").read_text()
     assert report.details["provider"] == "CPUExecutionProvider"
     assert report.details["machine"]["onnxruntime"] == ort.__version__

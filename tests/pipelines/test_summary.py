@@ -32,8 +32,8 @@ ROWS: dict[str, list[Row]] = {
         Row(name="max_abs_diff", value=2e-5),
     ],
     "latency": [
-        Row(name="p50_ms", value=7.0, unit="ms", of="batch 1", n=1000),
-        Row(name="p99_ms", value=9.0, unit="ms", of="batch 1", n=1000),
+        Row(name="p50_ms", value=7.0, unit="ms", of="batch 1", n=1000, low=6.9, high=7.1),
+        Row(name="p99_ms", value=9.0, unit="ms", of="batch 1", n=1000, low=8.5),
         Row(name="images_per_s", value=180.0, of="batch 8", n=50),
     ],
     "gate": [],
@@ -102,7 +102,15 @@ def test_the_summary_says_what_the_reports_say(made: tuple[Store, dict[str, dict
             "opset": 17,
             "parity": {"samples": 256, "flips": 0, "max_abs_diff": 2e-5},
         },
-        "latency": {"provider": "CPUExecutionProvider", "batch": 1, "p50_ms": 7.0, "p99_ms": 9.0, "n": 1000},
+        "latency": {
+            "provider": "CPUExecutionProvider",
+            "batch": 1,
+            "p50_ms": 7.0,
+            "p50_interval_ms": [6.9, 7.1],
+            "p99_ms": 9.0,
+            "p99_interval_ms": [8.5, None],
+            "n": 1000,
+        },
         "report": str(store.root / "runs" / "r1" / "report.html"),
         "seconds": {"total": 3.0, "gate": 1.0},
     }
@@ -231,5 +239,8 @@ def test_the_table_ends_with_the_paths(
     table(build("r1", *made, {"total": 3.0}, model_name="parts"))
     shown = capsys.readouterr().out
     assert "0.9300 (n 400)" in shown and "+0.1200" in shown
+    assert "p50 7.00 ms [6.90, 7.10], p99 9.00 ms [8.50, unbounded] at batch 1" in " ".join(
+        shown.replace("│", " ").split()
+    )
     assert "be wary of" in shown and "finetune: <few> training images" in shown
     assert [line.split(": ")[0] for line in shown.splitlines()[-2:]] == ["HTML report", "ONNX model"]
