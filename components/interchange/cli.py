@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.metadata import PackageNotFoundError, version
 from types import FrameType
 from typing import Any, TypeVar, cast
@@ -246,23 +246,20 @@ def terminated_by_exception() -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise SystemExit(128 + signum)
 
-    try:
-        previous = signal.signal(signal.SIGTERM, stop)
-    except ValueError:  # Not the main thread: whoever runs us there owns the signals.
+    with _on_sigterm(stop):
         yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+
+
+def sigterm_ignored() -> AbstractContextManager[None]:
+    """Meanwhile SIGTERM does nothing, whoever would have handled it."""
+    return _on_sigterm(signal.SIG_IGN)
 
 
 @contextmanager
-def sigterm_ignored() -> Iterator[None]:
-    """Meanwhile SIGTERM does nothing, whoever would have handled it."""
+def _on_sigterm(handler: Any) -> Iterator[None]:
     try:
-        previous = signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    except ValueError:  # Not the main thread, which handles it.
+        previous = signal.signal(signal.SIGTERM, handler)
+    except ValueError:  # Not the main thread: whoever runs us there owns the signals.
         yield
         return
     try:
