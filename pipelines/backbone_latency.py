@@ -2,7 +2,8 @@
 
 Weights are random and the head has ten classes: neither decides the speed. Export and timing are processes of their own
 (`python -m pipelines.backbone_latency export BACKBONE FILE`, `… time FILE RESULT SECONDS`); torch is loaded in the
-first alone. What was measured on a quiet machine is remembered by processor, threads, provider and versions.
+first alone. Several processes time, as one may be slower than the next for as long as it lives. What was measured on a
+quiet machine is remembered by processor, threads, provider and versions.
 """
 
 import hashlib
@@ -10,9 +11,10 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -23,6 +25,7 @@ from pipelines.shelf import user_cache
 OPSET = 17
 NUM_CLASSES = 10
 SECONDS = 8.0
+NUM_PROCESSES = 5
 MAX_WARMUP_RUNS = 100
 
 
@@ -73,13 +76,36 @@ def measured(backbone: str, seconds: float = SECONDS, exit_code: Callable[[list[
     `exit_code` runs a command in a process of its own.
     """
     with TemporaryDirectory(prefix="graft-latency-") as folder:
-        model, result = Path(folder) / "model.onnx", Path(folder) / "result.json"
-        for arguments in (["export", backbone, str(model)], ["time", str(model), str(result), str(seconds)]):
+        model, results = Path(folder, "model.onnx"), [Path(folder, f"{k}.json") for k in range(NUM_PROCESSES)]
+        each = str(seconds / NUM_PROCESSES)
+        for arguments in (["export", backbone, str(model)], *(["time", str(model), str(r), each] for r in results)):
             code = exit_code([sys.executable, "-m", "pipelines.backbone_latency", *arguments])
             if code != 0:
                 raise StepFailed(f"measuring {backbone} ({arguments[0]})", code)
-        when = time.strftime("%Y-%m-%d %H:%M")
-        return Measured(backbone=backbone, when=when, **json.loads(result.read_text(encoding="utf-8")))
+        return _together(backbone, [json.loads(result.read_text(encoding="utf-8")) for result in results])
+
+
+def _together(backbone: str, processes: Sequence[dict[str, Any]]) -> Measured:
+    """Every process counts alike: with as many runs as the slowest of them made in its time."""
+    import numpy as np
+
+    from components.interchange.report import CONFIDENCE
+    from components.latency.intervals import percentile
+    from components.latency.judge import MOST_WAITING
+
+    fewest = min(len(process["samples_ms"]) for process in processes)
+    samples_ms = np.concatenate([process["samples_ms"][:fewest] for process in processes])
+    p50, p99 = (percentile(samples_ms, percent, CONFIDENCE, len(processes)) for percent in (50, 99))
+    return Measured(
+        backbone=backbone,
+        p50_ms=p50.value,
+        p99_ms=p99.value,
+        low=p99.low,
+        high=p99.high,
+        runs=len(samples_ms),
+        when=time.strftime("%Y-%m-%d %H:%M"),
+        disturbed=float(np.mean([process["waiting"] or 0.0 for process in processes])) > MOST_WAITING,
+    )
 
 
 def _key(backbone: str) -> str:
@@ -90,6 +116,7 @@ def _key(backbone: str) -> str:
         "provider": fingerprints.provider("auto"),
         "versions": {**fingerprints.versions_of("export"), **fingerprints.versions_of("latency")},
         "opset": OPSET,
+        "processes": NUM_PROCESSES,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -131,16 +158,13 @@ def export(backbone: str, file: Path) -> None:
 
 
 def time_model(file: Path, result: Path, seconds: float) -> None:
-    """Time one image a run, warm, on every core, and write the percentiles to `result` as JSON."""
+    """Time one image a run, warm, on every core, and write every sample to `result` as JSON."""
     import numpy as np
     import onnxruntime as ort
 
     from components.interchange.cores import num_cores
     from components.interchange.onnx_model import answer
     from components.interchange.providers import with_fallback
-    from components.interchange.report import CONFIDENCE
-    from components.latency.intervals import percentile
-    from components.latency.judge import MOST_WAITING
     from components.latency.measure import time_for, warm_up
     from components.latency.pressure import watched
     from components.latency.session import choose_provider, session_options
@@ -156,16 +180,7 @@ def time_model(file: Path, result: Path, seconds: float) -> None:
     warm_up(call, time.perf_counter, MAX_WARMUP_RUNS)
     with watched() as waiting:
         samples_ms = time_for(call, time.perf_counter, seconds)
-    p50, p99 = (percentile(samples_ms, percent, CONFIDENCE) for percent in (50, 99))
-    figures = {
-        "p50_ms": p50.value,
-        "p99_ms": p99.value,
-        "low": p99.low,
-        "high": p99.high,
-        "runs": len(samples_ms),
-        "disturbed": (waiting.share or 0.0) > MOST_WAITING,
-    }
-    result.write_text(json.dumps(figures), encoding="utf-8")
+    result.write_text(json.dumps({"samples_ms": samples_ms.tolist(), "waiting": waiting.share}), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -122,8 +122,22 @@ def test_what_other_work_disturbed_is_shown_and_measured_again(tmp_path: Path, m
 
 def test_a_backbone_is_exported_and_timed_on_this_machine() -> None:
     found = measured("test_resnet", 0.2, lambda command: warm.run(*command[2:]).returncode)
-    assert found.backbone == "test_resnet" and found.runs >= 5
+    assert found.backbone == "test_resnet" and found.runs >= 25
     assert 0 < found.p50_ms <= found.p99_ms
+
+
+def test_processes_that_differ_count_alike(tmp_path: Path) -> None:
+    """Of five, one is twice as fast and makes twice the runs; the median is that of the others."""
+
+    def timed(command: list[str]) -> int:
+        if command[3] == "time":
+            result = Path(command[5])
+            ms, runs = (5.0, 600) if result.stem == "0" else (10.0, 300)
+            result.write_text(json.dumps({"samples_ms": [ms] * runs, "waiting": None}))
+        return 0
+
+    found = measured("resnet18", exit_code=timed)
+    assert (found.p50_ms, found.p99_ms, found.high, found.runs, found.disturbed) == (10.0, 10.0, 10.0, 1500, False)
 
 
 def recommended(*arguments: str) -> tuple[int, str, str]:
