@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,8 @@ RESOURCES = ("cpu", "memory_gib", "shm_gib", "timeout_s", "pod_retries")
 OF_A_RUN = ("source", "seed")  # Parameters of steps that every run on a cluster is given anew.
 FILES = ("weights", "test_manifest")  # Parameters of steps that may name a file.
 ELSEWHERE = ("/", "file://", "s3://", "package:")
+HOST = r"(?:[A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9A-Fa-f:]+\])(?::[0-9]+)?"
+IMAGE = re.compile(rf"(?:{HOST}/)?[a-z0-9]+(?:(?:[._/]|__|-+)[a-z0-9]+)*:\w[\w.-]{{0,127}}", re.ASCII)
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
 
@@ -69,6 +72,13 @@ class Cluster:
             raise BadInput(
                 f"--image-tag {self.image_tag!r}: expected the tag of one build, like a version and a commit. A moving "
                 "tag runs one pipeline with two codes."
+            )
+        image = f"{self.image_prefix}control:{self.image_tag}"
+        if not IMAGE.fullmatch(image):
+            raise BadInput(
+                f"--image-prefix {self.image_prefix!r}, --image-tag {self.image_tag!r}: {image} cannot be an image's "
+                "name. Expected a registry and a path in lower case, like registry.example/team/graft-, and a tag of "
+                "letters, digits, '_', '.' and '-'."
             )
         if self.latency_gpu and self.gpu is None:
             raise BadInput("--latency-gpu: which GPU? Expected --gpu RESOURCE=COUNT as well, like nvidia.com/gpu=1.")

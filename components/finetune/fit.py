@@ -145,6 +145,9 @@ def _done(state: State, plan: Plan) -> bool:
     if trained == 0 or state.progress.batch > 0 or trained >= plan.num_epochs:
         return trained >= plan.num_epochs
     early = epochs_in_vain(trained, state.progress.best_epoch, plan.unfreeze_at) >= plan.patience
+    late = not early and out_of_time(state, plan)
     if early:
         log.info("early_stop=epoch %d best_epoch=%d patience=%d", trained, state.progress.best_epoch, plan.patience)
-    return early or out_of_time(state, plan)
+    if late:
+        log.info("time_up=epoch %d of %d elapsed_s=%.0f", trained, plan.num_epochs, state.progress.elapsed_s)
+    return early or late

@@ -1,6 +1,7 @@
 """The loop's rules: batches in parts, memory that runs out, averages, budgets of time, unequal classes, unfreezing."""
 
 import dataclasses
+import logging
 from itertools import pairwise
 from pathlib import Path
 
@@ -246,11 +247,15 @@ def fitted(
     return module, found
 
 
-def test_a_budget_of_time_ends_the_training_with_the_rate_at_zero(tiny_dataset: Path) -> None:
+def test_a_budget_of_time_ends_the_training_with_the_rate_at_zero(
+    tiny_dataset: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "graft")
     _, short = fitted(tiny_dataset, dataclasses.replace(PLAN, num_epochs=2))
     limit_s = max(1.0, 4 * sum(short.seconds))  # A busy machine needs longer to get anywhere.
     _, found = fitted(tiny_dataset, dataclasses.replace(PLAN, num_epochs=1000, patience=1000, limit_s=limit_s))
     assert len(found.history) < 1000
+    assert f"time_up=epoch {len(found.history)} of 1000" in caplog.text
     (rates, *_), peak = found.rates.values(), 1e-3
     assert max(rates) > 0.5 * peak and rates[-1] < 0.1 * peak
     tail = rates[len(rates) // 2 :]  # By the clock: what an epoch's end takes is guessed anew each time.

@@ -246,6 +246,8 @@ def test_a_file_that_no_pod_has_is_not_compiled_in(tmp_path: Path) -> None:
             "--set latency.device=cuda: no pod of that step",
         ),
         (["--gpu", "gpu=1"], "--gpu gpu=1: expected RESOURCE=COUNT, like nvidia.com/gpu=1"),
+        (["--image-prefix", "r/Graft-"], "r/Graft-control:1 cannot be an image's name"),
+        (["--image-tag", "1+abc"], "r/graft-control:1+abc cannot be an image's name"),
         (["--set", "finetune.checkpoint-uri=s3://a/b"], "a run saves its training in its store"),
     ],
 )
