@@ -71,7 +71,7 @@ docs: .venv/dev.installed  ## write the step tables of the README anew
 mutants: .venv/dev.installed  ## plants bugs in a copy of the code; each must turn the suite red
 	$(BIN)/python -m tests.mutants
 
-bench: .venv/dev.installed  ## all benchmarks, or BENCH=name: ours against a peer, one JSON line each
+bench: .venv/dev.installed .venv-aws/installed  ## all benchmarks, or BENCH=name: ours against a peer, one JSON line each
 	$(BIN)/python -m tests.benchmarks $(BENCH)
 
 bench-long: .venv/dev.installed .venv-aws/installed .venv-fastai/installed  ## the benchmarks that take many minutes, or BENCH=name of one
