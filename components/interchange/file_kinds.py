@@ -15,6 +15,8 @@ BEGINNINGS = (
     (0, b"version https://git-lfs", "a pointer of Git LFS, whose file was not fetched"),
     (128, b"DICM", "DICOM"),
     (8, b"AVI ", "a film (AVI)"),
+    (8, b"WAVE", "a sound"),
+    (0, b"OggS", "a sound or a film"),
     *((4, b"ftyp" + brand, "HEIC, which a JPEG can be made of") for brand in (b"heic", b"heix", b"mif1", b"msf1")),
     (4, b"ftyp", "a film (MP4)"),
 )

@@ -25,7 +25,7 @@ from components.interchange.file_kinds import ends, seems_to_be
 
 # Closed: Pillow's other plug-ins run programs (EPS) or take text for pictures (TGA). A JPEG may turn out as MPO.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
-BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"RIFF", b"II*\x00", b"MM\x00*", b"\x00\x00\x00\x0cjP  ")
+BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"II*\x00", b"MM\x00*", b"\x00\x00\x00\x0cjP  ")
 AVIF_BRANDS = (b"ftypavif", b"ftypavis")
 BEYOND_PILLOW = ("unknown pixel mode", "cannot handle ")  # No file that was cut off gives these.
 MIN_SIDE_PX = 8
@@ -65,11 +65,16 @@ def opened(data: bytes) -> Image.Image:
         why = ""
     except Exception as error:  # A damaged header.
         why = f" ({error})"
-    if data.startswith(BEGINNINGS) or data[4:12] in AVIF_BRANDS:
+    if data.startswith(BEGINNINGS) or data[4:12] in AVIF_BRANDS or _cut_webp(data):
         raise BrokenImage("truncated", f"the header does not decode{why}")
     found = seems_to_be(data)
     what = f"it seems to be {found}" if found else "it begins like none that is known"
     raise BrokenImage("not an image", f"{what}{why}; known are {', '.join(FORMATS)}")
+
+
+def _cut_webp(data: bytes) -> bool:
+    """Whether it begins as WebP does, whose first bytes sounds and films share."""
+    return data.startswith(b"RIFF") and b"WEBP".startswith(data[8:12])
 
 
 def _check_size(width_px: int, height_px: int) -> None:

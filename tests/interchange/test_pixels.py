@@ -179,6 +179,8 @@ def test_bytes_after_the_end_of_a_jpeg_do_no_harm() -> None:
         (b'<?xml version="1.0"?><svg/>', "it seems to be SVG"),
         (b"version https://git-lfs.github.com/spec/v1\n", "it seems to be a pointer of Git LFS"),
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "it seems to be HEIC"),
+        (b"RIFF\x24\x08\0\0WAVEfmt ", "it seems to be a sound"),
+        (b"RIFF\x24\x08\0\0AVI LIST", "it seems to be a film (AVI)"),
         (bytes(4096), "it seems to be zeros alone"),
     ],
 )
