@@ -7,6 +7,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from http.client import HTTPException
 from typing import Any
 
 TIMEOUT_S = 30.0
@@ -39,7 +40,7 @@ def _post(url: str, data: bytes) -> str:
             return ""
     except urllib.error.HTTPError as error:
         return f"the address answered {error.code}"
-    except (urllib.error.URLError, OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         return f"the address cannot be reached ({type(error).__name__})"
 
 

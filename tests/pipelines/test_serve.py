@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -115,6 +116,28 @@ def test_an_address_is_told_and_asked_again(monkeypatch: pytest.MonkeyPatch, cap
         assert not notify(url, SUMMARY)
     assert len(told) == 3
     assert "answered 500, 3 times" in caplog.text and "token" not in caplog.text
+
+
+def test_what_is_no_address_and_an_answer_that_is_no_http_end_no_run(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """http.client's errors are neither OSError nor ValueError, and quote what they were given."""
+    monkeypatch.setattr(hook, "WAITS_S", ())
+    assert not notify("http://me:hunter2@localhost/hook", SUMMARY)
+    assert not notify("http://localhost/a hook?token=hunter2", SUMMARY)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        answering = threading.Thread(target=_answer_nonsense, args=(server,))
+        answering.start()
+        assert not notify(f"http://127.0.0.1:{server.getsockname()[1]}/hunter2", SUMMARY)
+        answering.join()
+    assert "InvalidURL" in caplog.text and "BadStatusLine" in caplog.text and "hunter2" not in caplog.text
+
+
+def _answer_nonsense(server: socket.socket) -> None:
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(1 << 16)
+        connection.sendall(b"nonsense\r\n\r\n")
 
 
 def test_a_command_is_told_on_its_standard_input(
