@@ -162,14 +162,17 @@ def _container(request: Request, store: Store, step: Step, argv: list[str]) -> i
 
 
 def exit_code_of(command: list[str]) -> int:
-    """Exit code of a process of its own; its standard output goes where its standard error goes: to ours."""
+    """Exit code of a process of its own; its standard output goes where its standard error goes: to ours.
+
+    It imports nothing from the folder that we stand in, which may be one of somebody's images.
+    """
     code_root = Path(__file__).parents[1]
     path = os.pathsep.join(filter(None, [str(code_root), os.environ.get("PYTHONPATH")]))
     child = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
         stdout=2,
-        env={**os.environ, "PYTHONPATH": path},
+        env={**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"},
         start_new_session=True,
         preexec_fn=die_with_parent,
     )

@@ -240,3 +240,17 @@ def test_what_the_kernel_kills_is_tried_again_after_a_wait_and_nothing_else_is(
 def test_a_kill_by_the_kernel_is_told_by_its_signal() -> None:
     assert str(StepFailed("finetune", -9)) == "finetune was killed by SIGKILL"
     assert str(StepFailed("finetune", 1)) == "finetune crashed (exit code 1)"
+
+
+def test_a_step_imports_nothing_from_the_folder_that_we_stand_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkout of somebody's images may hold a `pydantic.py`, or `components` of its own."""
+    for name in ("components", "planted"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").touch()
+    monkeypatch.chdir(tmp_path)
+    code = "import components, importlib.util as u; raise SystemExit(7 if u.find_spec('planted') else 3)"
+    (tmp_path / "run.py").write_text(code)
+    assert runner.exit_code_of([sys.executable, "-m", "run"]) == 1  # No module of that name.
+    assert runner.exit_code_of([sys.executable, "-c", code]) == 3
