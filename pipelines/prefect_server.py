@@ -3,10 +3,14 @@
 Prefect's built-in temporary server shares our process group, so that Ctrl-C kills it first and the client then waits
 for it; and it outlives a run that is killed. This one has a session of its own and dies with us. The names
 `PREFECT__SERVER_*` are private to Prefect: its version is pinned.
+
+It asks for a password: whoever may talk to it can start runs, as us and on any source, and a server of Prefect takes
+orders from every user of the machine and every web page that is open on it.
 """
 
 import contextlib
 import os
+import secrets
 import socket
 import ssl
 import subprocess
@@ -16,6 +20,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
 
 from components.interchange.errors import BadInput
@@ -34,6 +39,7 @@ QUIET = {
     "PREFECT_LOGGING_TO_API_ENABLED": "false",
 }
 APP = ["uvicorn", "--factory", "prefect.server.api.server:create_app", "--log-level", "error", "--lifespan", "on"]
+PASSWORD = "password"  # A file in the server's folder, for who opens the UI of a lasting one.
 SERVER = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
 
 
@@ -58,11 +64,16 @@ def prefect_api(home: Path, drain: Callable[[], None], lasting: bool = False) ->
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+    password = f"graft:{secrets.token_urlsafe()}"
     os.environ |= {"PREFECT_HOME": str(home), "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
+    os.environ["PREFECT_API_AUTH_STRING"] = password
+    own = {"PREFECT_SERVER_API_AUTH_STRING": password, **(_with_ui(port) if lasting else SERVER)}
+    if lasting:
+        _for_us_alone(home / PASSWORD, f"{password}\n")
     with (home / "server.log").open("wb") as log:
         server = subprocess.Popen(
-            [sys.executable, "-m", *APP, "--host", "127.0.0.1", "--port", str(port)],
-            env={**os.environ, **(_with_ui(port) if lasting else SERVER)},
+            [sys.executable, "-P", "-m", *APP, "--host", "127.0.0.1", "--port", str(port)],
+            env={**os.environ, **own},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -85,6 +96,14 @@ def prefect_api(home: Path, drain: Callable[[], None], lasting: bool = False) ->
                 server.kill()
                 server.wait()
             os.environ.pop("PREFECT_API_URL", None)
+            os.environ.pop("PREFECT_API_AUTH_STRING", None)
+
+
+def _for_us_alone(path: Path, text: str) -> None:
+    """Write a file that nobody else may read."""
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
 
 
 def fault_of(address: str) -> str:
@@ -94,7 +113,7 @@ def fault_of(address: str) -> str:
             answer.read()
     except urllib.error.HTTPError:
         return ""
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         if isinstance(getattr(error, "reason", None), ssl.SSLError):  # Prefect has settings of its own for it.
             return ""
         return f"PREFECT_API_URL {address} does not answer ({getattr(error, 'reason', error)})."

@@ -20,7 +20,7 @@ from components.interchange.errors import BadInput
 from components.interchange.s3_objects import SCHEME
 from pipelines.cron import next_time
 from pipelines.lock import only_schedule
-from pipelines.prefect_server import prefect_api
+from pipelines.prefect_server import PASSWORD, prefect_api
 from pipelines.run_options import RunOptions
 from pipelines.session import request_for
 from pipelines.source_listing import existing_place
@@ -38,7 +38,7 @@ def serve(options: RunOptions, cron: str, timezone: str) -> None:
         raise BadInput("Prefect is not installed. Install graft[prefect].")
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     store = open_store(options.store)
-    home = store.root / "prefect"
+    home, given = store.root / "prefect", os.environ.get("PREFECT_API_URL")
     with (
         only_schedule(store.root, options.model_name),
         suppress(KeyboardInterrupt, SystemExit),  # Before Prefect hears of either, too, which takes seconds.
@@ -49,7 +49,8 @@ def serve(options: RunOptions, cron: str, timezone: str) -> None:
 
         wait_until_up()
         where = os.environ["PREFECT_API_URL"].removesuffix("/api")
-        print(f"graft: serving {options.model_name!r} at {cron!r} {timezone}; Prefect: {where}", file=sys.stderr)
+        asks = "" if given else f" (password: {home / PASSWORD})"
+        print(f"graft: serving {options.model_name!r} at {cron!r} {timezone}; Prefect: {where}{asks}", file=sys.stderr)
         served(options, cron, timezone)
     print("graft: the schedule is not served any more; the same command takes it up again", file=sys.stderr)
 

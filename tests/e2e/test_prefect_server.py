@@ -17,7 +17,8 @@ from tests.e2e.conftest import GRAFT, Run, Words
 
 def asked(path: str, **body: Any) -> Any:
     """What the server answers."""
-    answer = httpx.post(f"{os.environ['PREFECT_API_URL']}/{path}", json=body, timeout=30)
+    name, _, password = os.environ["PREFECT_API_AUTH_STRING"].partition(":")
+    answer = httpx.post(f"{os.environ['PREFECT_API_URL']}/{path}", json=body, auth=(name, password), timeout=30)
     answer.raise_for_status()
     return answer.json()
 
@@ -30,6 +31,10 @@ def test_a_configured_server_has_the_scores_the_steps_and_a_link_to_the_page(
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     with prefect_api(tmp_path / "prefect", lambda: None, lasting=True) as wait_until_up:
         wait_until_up()
+        told = tmp_path / "prefect" / "password"
+        assert told.read_text().strip() == os.environ["PREFECT_API_AUTH_STRING"] and told.stat().st_mode & 0o77 == 0
+        # Anybody on this machine, and any web page that is open on it, could start runs in our name.
+        assert httpx.post(f"{os.environ['PREFECT_API_URL']}/flow_runs/filter", json={}).status_code == 401
         ended = tiny_run(tiny_source, tmp_path / "store", "--model-name", "Parts_2", engine="prefect", runner="process")
         assert ended.code == 0, ended.err
         (flow_run,) = asked("flow_runs/filter")
