@@ -26,12 +26,13 @@ def conformance(
 ) -> None:
     """Where a serving client departs from the model's contract. Fed the golden images; exit code 3 if it does."""
     with exit_codes():
+        from components.interchange.errors import on_one_line
         from pipelines.champions import model_folder
         from pipelines.conformance import check
         from pipelines.terminal import as_json
 
         found = check(model_folder(model, store), client, timeout_s)
-        print(found.words(), file=sys.stderr if json else sys.stdout, flush=True)
+        print(on_one_line(found.words()), file=sys.stderr if json else sys.stdout, flush=True)
         if json:
             names = ("conforms", "images", "flips", "distance", "slack", "decimals")
             departs = [{"subject": subject, "words": words} for subject, words in found.departs]

@@ -114,7 +114,7 @@ def read(store: Store, key: str) -> dict[str, Any] | None:
         return None
     try:
         return dict(json.loads(data))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         raise BadInput(
             f"{store.where(key)} is damaged: expected a JSON object. Remove it, or the run's folder."
         ) from None

@@ -99,7 +99,7 @@ class Shelf:
     def _manifest(self, digest: str) -> dict[str, Any] | None:
         try:
             return dict(json.loads((self.folder / f"{digest}{MANIFEST_SUFFIX}").read_bytes())["files"])
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+        except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
             return None  # Cut off or edited: as good as not there, and made or fetched again.
 
 

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from components.interchange.errors import BadInput, near
+from components.interchange.errors import BadInput, near, on_one_line
 from components.interchange.heartbeat import heartbeat_prefix
 from pipelines import run_list
 from pipelines.store import Store
@@ -52,7 +52,7 @@ def lines(found: dict[str, Any]) -> list[str]:
             words += [f"{step['label']}: {step['done']}{of} {step['unit']}, {step['rate']:g} a second"]
             words += [f", {step['seconds_left']:.0f} s left"] if step["seconds_left"] is not None else []
         told.append(f"{''.join(words)} ({_ago(step['age_s'])} ago)")
-    return told
+    return list(map(on_one_line, told))
 
 
 def _ago(seconds: float) -> str:

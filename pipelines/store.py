@@ -29,7 +29,7 @@ def record_in(data: bytes | None) -> dict[str, Any] | None:
     """The JSON object that `data` is; None where there is none, or one that is cut off."""
     try:
         found = json.loads(data or b"null")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 

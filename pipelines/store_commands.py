@@ -36,7 +36,7 @@ def verify(
 ) -> None:
     """Check the sha256 of every file. Exit code 2 if one is damaged."""
     with exit_codes():
-        from components.interchange.errors import BadInput
+        from components.interchange.errors import BadInput, on_one_line
         from pipelines import terminal, upkeep
         from pipelines.store import existing_store
 
@@ -49,7 +49,7 @@ def verify(
             terminal.as_json(found)
         else:
             for name, words in found.items():
-                print(f"{name}: {words}")
+                print(on_one_line(f"{name}: {words}"))
         if found:
             num_models = len(found) - len(artifacts)
             after = f"{'The' if forget else 'With --forget the'} next run makes the artifacts again"

@@ -1,4 +1,8 @@
-"""What a person at the terminal sees: a line a step on standard error, and the summary table on standard output."""
+"""What a person at the terminal sees: a line a step on standard error, and the summary table on standard output.
+
+What images, and whoever may write to a store, call things is escaped: it could steer the terminal, or give a CI system
+orders on a line of its own.
+"""
 
 import json
 import os
@@ -31,7 +35,7 @@ def tell(outcome: "Outcome") -> None:
     """One line for a step that is done: name, seconds, main figure; `unchanged` or `skipped`, and why, otherwise."""
     state = f"{outcome.seconds:8.1f} s" if outcome.action == "run" else f"{WORDS[outcome.action]:>10}"
     words = outcome.figure if outcome.action == "run" else outcome.figure or outcome.why
-    print(f"{outcome.step:<20}{state}  {words}".rstrip(), file=sys.stderr, flush=True)
+    print(on_one_line(f"{outcome.step:<20}{state}  {words}".rstrip()), file=sys.stderr, flush=True)
 
 
 def verdict_line(summary: dict[str, Any]) -> str:
@@ -39,19 +43,20 @@ def verdict_line(summary: dict[str, Any]) -> str:
     seconds = summary["seconds"].get("total")
     took = "" if seconds is None else f" ({seconds:.1f} s)"
     now = time.strftime("%Y-%m-%d %H:%M:%S")
-    return f"{now} {summary['model_name']} {summary['run_id']}: {summary['verdict']}{took}: {summary['reasons'][0]}"
+    reason = on_one_line(summary["reasons"][0])
+    return f"{now} {summary['model_name']} {summary['run_id']}: {summary['verdict']}{took}: {reason}"
 
 
 def failure_line(model_name: str, error: Exception) -> str:
     """The same of a run that failed."""
-    return f"{time.strftime('%Y-%m-%d %H:%M:%S')} {model_name}: failed: {error}"
+    return f"{time.strftime('%Y-%m-%d %H:%M:%S')} {model_name}: failed: {on_one_line(str(error))}"
 
 
 def announce(planned: "Iterable[Planned]") -> None:
     """One line a step that must run, and why, before anything does."""
     for one in planned:
         if one.action == "run":
-            print(f"to do: {one.step.name} ({one.why})", file=sys.stderr, flush=True)
+            print(f"to do: {one.step.name} ({on_one_line(one.why)})", file=sys.stderr, flush=True)
 
 
 def table(summary: dict[str, Any]) -> None:
@@ -74,9 +79,9 @@ def summary_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The lines of a run's table: what, and in words."""
     test, onnx, latency, seconds = (summary[name] for name in ("test", "onnx", "latency", "seconds"))
     parity = onnx["parity"]
-    found = [("verdict", summary["verdict"]), ("because", "\n".join(summary["reasons"]))]
+    found = [("verdict", summary["verdict"]), ("because", "\n".join(map(on_one_line, summary["reasons"])))]
     if summary["warnings"]:
-        found.append(("be wary of", "\n".join(summary["warnings"])))
+        found.append(("be wary of", "\n".join(map(on_one_line, summary["warnings"]))))
     if summary["selected"] is not None:
         found.append(("selected", summary["selected"]))
     for who in ("baseline", "candidate"):
@@ -200,7 +205,7 @@ def _cell(name: str, value: Any) -> str:
 def _text(name: str, value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4f}" if "top1" in name or name == "gain" else f"{value:.2f}"
-    return "" if value is None else str(value)
+    return "" if value is None else _on_one_line(str(value))
 
 
 def recipe_tables() -> None:

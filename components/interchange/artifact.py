@@ -53,7 +53,7 @@ def read_card(folder: Path, kind: str) -> dict[str, Any]:
         card = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refused)
         found_kind, _, version = card["format"].removeprefix("graft.").partition("/")
         newer = int(version) > VERSIONS[kind]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BadInput(f"{path} is not a card of Graft: expected JSON with a format ({error}).") from None
     if found_kind != kind:
         raise BadInput(f"{folder} is a {found_kind}, expected a {kind}.")

@@ -18,6 +18,10 @@ class BadInput(Exception):
 
 def in_words(error: BaseException) -> str:
     """In a line, what a user can mend, and how; empty where an error is another one: that is a crash."""
+    return on_one_line(_words(error))
+
+
+def _words(error: BaseException) -> str:
     if isinstance(error, BadInput):
         return str(error)
     if disk_is_full(error):

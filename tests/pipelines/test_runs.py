@@ -104,3 +104,21 @@ def test_a_run_that_fails_is_listed_with_its_model_and_duration(tmp_path: Path) 
     [found] = runs(open_store(store), "parts", 20)
     assert (found["run_id"], found["verdict"]) == (request.run_id, "failed")
     assert found["reasons"] == ["ingest refused its input"] and found["seconds"] > 0
+
+
+def test_what_a_store_says_steers_no_terminal_and_begins_no_line(tmp_path: Path) -> None:
+    """Whoever may write to a store may call things as he likes; CI systems take orders on lines of their own."""
+    title, order = "\x1b]0;mine\x07", "\n::error::mine"
+    hostile = FINISHED | {"verdict": f"keep{title}", "reasons": [f"because{title}{order}"]}
+    record(tmp_path, "20260101-000000-aaaa", model_name=f"parts{order}", **hostile)
+    for words in (["runs"], ["status"], ["status", f"x{title}"], ["champion", "show", "--model-name", order]):
+        done = CliRunner().invoke(app, [*words, "--store", str(tmp_path)])
+        assert "mine" in done.output
+        assert "\x1b" not in done.output and "\x07" not in done.output and "\n::" not in done.output
+
+
+def test_a_record_that_no_parser_takes_is_named(tmp_path: Path) -> None:
+    record(tmp_path, "20260101-000000-aaaa")
+    (tmp_path / "runs" / "20260101-000000-aaaa" / "summary.json").write_text("[" * 100_000)
+    done = CliRunner().invoke(app, ["runs", "--store", str(tmp_path)])
+    assert done.exit_code == 2 and "summary.json is damaged" in done.stderr
