@@ -11,7 +11,7 @@ from components.evaluate.contest import Entrant
 from components.evaluate.curves import reliability_diagram, risk_coverage_curve, training_curves
 from components.evaluate.selective import risk_coverage
 from components.interchange.dataset import SPLITS, Split, SplitName
-from components.interchange.page import Gallery, Picture, Plot, Section, Text, picture_uri, render, sentence
+from components.interchange.page import Gallery, Notes, Picture, Plot, Section, Text, picture_uri, render, sentence
 from components.interchange.report import Row
 
 
@@ -41,6 +41,7 @@ def evaluation_page(
         f"Selected: {details['selected'].replace('_', ' ')}. {sentence(details['selected_because'])}",
         [
             *([Section("Expected", [Text(sentence(details["expectation"]))])] if details["expectation"] else []),
+            *([_warnings(details["warnings"])] if details["warnings"] else []),
             sections.score_section(rows, winner.of),
             *([sections.champion_section(champion, rows)] if champion is not None else []),
             sections.slice_section(rows, details["slices"], overall),
@@ -60,6 +61,10 @@ def evaluation_page(
         ],
         figures=sections.key_figures(rows, details, winner.of),
     )
+
+
+def _warnings(warnings: Sequence[str]) -> Section:
+    return Section("Be wary of", [Notes([("unsure", sentence(words)) for words in warnings])])
 
 
 def _diagrams(winner: Entrant, calibrated: Entrant, test: Split, bins: int) -> Plot:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from components.evaluate import contest, selective, slices, temperature
+from components.evaluate import advice, contest, selective, slices, temperature
 from components.evaluate.contest import Entrant
 from components.evaluate.details import details
 from components.evaluate.explain import heat_maps, side_by_side
@@ -82,7 +82,12 @@ def run(spec: Evaluate, context: RunContext) -> dict[str, object]:
         calibrated.logits["test"], labels["test"], splits["test"].ids, dataset.classes, spec.shown_mistakes
     )
     words = {"calibration": fitted.how, "threshold": chosen.how}
-    told = details(dataset, selection, digest(spec.selected), words, matrices, mistakes, parts, left_out, duel)
+    warnings = advice.of_classes(rows, winner.of)
+    for warning in warnings:
+        log.warning("warning: %s", warning)
+    told = details(
+        dataset, selection, digest(spec.selected), words, warnings, matrices, mistakes, parts, left_out, duel
+    )
     pictures = explained(folders[winner.of], splits["test"], [mistake.index for mistake in mistakes], device)
     html = evaluation_page(
         rows + differences, told, winner, calibrated, entrants, splits, pictures, given_parameters(spec)

@@ -219,6 +219,8 @@ def test_mistakes_are_shown_as_pictures_with_their_paths(tmp_path, tiny_dataset,
     page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
     assert page.count("data:image/jpeg;base64,") == 3
     assert mistakes[0]["path"] in page
+    (warning,) = report.details["warnings"]
+    assert "misses most test images of" in warning and warning.removeprefix("the") in page
 
 
 def test_alone_it_is_selected_without_a_comparison(tmp_path, tiny_dataset, learnt):
@@ -226,6 +228,7 @@ def test_alone_it_is_selected_without_a_comparison(tmp_path, tiny_dataset, learn
 
     assert report.details["selected"] == "finetune"
     assert "no baseline was given" in report.details["selected_because"]
+    assert report.details["warnings"] == []
     assert report.row("top1_difference", "candidate-baseline", "test") is None
 
 
