@@ -107,11 +107,14 @@ def _inflated(decompressor: Any, chunk: bytes) -> tuple[list[bytes], Any]:
 
 
 class SeekableBytes(io.RawIOBase):
-    """Random access as a stream, which the parsers of archives want; it reads a little ahead."""
+    """Random access as a stream, which the parsers of archives want; it reads a little ahead.
 
-    def __init__(self, content: RandomAccess) -> None:
+    ValueError where more than `most_bytes` are wanted at a time.
+    """
+
+    def __init__(self, content: RandomAccess, most_bytes: int | None = None) -> None:
         super().__init__()
-        self._content = content
+        self._content, self._most_bytes = content, most_bytes
         self._position = 0
         self._ahead: tuple[int, bytes] = (0, b"")
 
@@ -139,6 +142,8 @@ class SeekableBytes(io.RawIOBase):
         """`size` bytes, or all that are left."""
         left = max(0, self._content.num_bytes - self._position)
         wanted = left if size is None or size < 0 else min(size, left)
+        if self._most_bytes is not None and wanted > self._most_bytes:
+            raise ValueError(f"a header of {wanted:,} bytes, expected at most {self._most_bytes:,}")
         start, ahead = self._ahead
         if not start <= self._position <= self._position + wanted <= start + len(ahead):
             start, ahead = self._position, self._content.read_at(self._position, max(wanted, AHEAD_BYTES))

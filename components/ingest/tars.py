@@ -9,6 +9,7 @@ from components.ingest.random_access import RandomAccess, SeekableBytes
 from components.interchange.image_files import BrokenImage
 
 MAX_LINKS = 8
+MAX_HEADER_BYTES = 1 << 17  # tarfile holds all of one in memory, and Python 3.11.9 and older search it for hours.
 
 
 class TarMember(NamedTuple):
@@ -38,7 +39,7 @@ class TarMember(NamedTuple):
 
 def tar_members(content: RandomAccess) -> tuple[list[tuple[str, SourceFile]], list[str]]:
     """Names and files, and the names of folders. Raises various errors where the archive is damaged or cut."""
-    stream = SeekableBytes(content)
+    stream = SeekableBytes(content, MAX_HEADER_BYTES)
     with tarfile.open(fileobj=stream, mode="r:") as archive:
         members = archive.getmembers()
         end = archive.offset  # tarfile takes a damaged header for the end, where there are blocks of zeros.

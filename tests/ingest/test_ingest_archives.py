@@ -147,6 +147,14 @@ def test_links_in_a_tar_stay_inside(animals: Path, ingest) -> None:
     }
 
 
+def test_a_header_of_a_tar_beyond_all_bounds_is_refused(animals: Path, refused) -> None:
+    """A GiB of it is a MB in a .tar.gz; digits take some versions of Python hours."""
+    header = tarfile.TarInfo("about the next member")
+    header.type = tarfile.XHDTYPE
+    path = tar_with(animals, (header, b"0" * 1_000_000))
+    assert "cannot be read as an archive (a header of 1,000,448 bytes, expected at most" in refused(path)
+
+
 def test_a_link_in_a_zip_is_not_followed(animals: Path, ingest) -> None:
     path = packed(animals, "zip")
     info = zipfile.ZipInfo("cat/link.png")
