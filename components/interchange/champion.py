@@ -6,8 +6,10 @@ models/<digest>/             the published onnx_model artifacts, immutable
 
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,7 +97,7 @@ class Champion:
         prefix = model_prefix(self.digest)
         folder = self.blobs.folder_in_place(prefix)
         if folder is None:
-            folder = (cache or Path(tempfile.gettempdir()) / f"graft-{os.getuid()}") / prefix
+            folder = (cache or _own_temporary_folder()) / prefix
             self.blobs.fetch_folder(prefix, folder)
         else:
             check_folder(folder, self._manifest())
@@ -118,6 +120,18 @@ class Champion:
         if manifest is None:
             raise BadInput(f"{self.blobs.uri} has no {prefix}, which is champion. Was the store copied whole?")
         return manifest
+
+
+def _own_temporary_folder() -> Path:
+    """A folder for temporary files of this user alone; BadInput where somebody else made one of its name."""
+    folder = Path(tempfile.gettempdir()) / f"graft-{os.getuid()}"
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise BadInput(f"{folder} is no folder of yours, so others could alter models in it. Remove it, or set TMPDIR.")
+    folder.chmod(0o700)  # An older Graft left it to the umask.
+    return folder
 
 
 def model_prefix(model_digest: str) -> str:

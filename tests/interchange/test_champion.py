@@ -1,6 +1,7 @@
 """The champion pointer: who is champion, whom a run competes with, and the model it fetches."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,23 @@ def test_from_s3_the_model_is_fetched_into_a_cache(s3_store: str, tmp_path: Path
     (folder / "model.onnx").write_bytes(b"cut")
     with pytest.raises(BadInput, match=r"model\.onnx is damaged"):
         champion.fetch(tmp_path / "cache")
+
+
+def test_from_s3_no_model_is_fetched_to_where_others_may_alter_it(
+    s3_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everybody may make a folder, or a link, of the name that ours has among temporary files."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    model = published(s3_store, tmp_path)
+    champion = current(s3_store, "model")
+    assert champion is not None
+    ours = tmp_path / f"graft-{os.getuid()}"
+    assert champion.fetch() == ours / "models" / model
+    assert ours.stat().st_mode & 0o77 == 0
+    ours.rename(tmp_path / "elsewhere")
+    ours.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BadInput, match="is no folder of yours"):
+        champion.fetch()
 
 
 def test_a_champion_without_its_model_is_named(tmp_path: Path) -> None:
