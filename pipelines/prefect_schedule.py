@@ -28,7 +28,7 @@ from prefect.states import Cancelled, Completed, Crashed, Failed
 from components.interchange.errors import BadInput
 from pipelines.run_options import NOTIFY, RunOptions
 from pipelines.runner import StepFailed, die_with_parent
-from pipelines.schedule import ctrl_c_held_back
+from pipelines.schedule import FOLDER, ctrl_c_held_back
 from pipelines.session import attempt
 from pipelines.terminal import announce, failure_line, tell, verdict_line
 
@@ -41,6 +41,7 @@ def retrain(options: dict[str, Any]) -> State[Any]:
     """One scheduled run. Its message is the verdict; what it kept from starting meanwhile is cancelled."""
     die_with_parent()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    os.chdir(os.environ.get(FOLDER, "."))
     asked = replace(RunOptions.of(options), notify=os.environ.get(NOTIFY))
     try:
         summary, _ = attempt(asked, tell, announce)

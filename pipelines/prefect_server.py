@@ -6,6 +6,10 @@ for it; and it outlives a run that is killed. This one has a session of its own 
 
 It asks for a password: whoever may talk to it can start runs, as us and on any source, and a server of Prefect takes
 orders from every user of the machine and every web page that is open on it.
+
+Prefect takes settings, and by those of its logging code to run, from `prefect.toml`, `pyproject.toml` and `.env` of the
+current folder and from its home. The former may be a checkout of somebody's images, the latter lies in a store that
+others may write to: so Prefect starts in `NOBODYS`, and reads neither profiles nor a logging file in a home of ours.
 """
 
 import contextlib
@@ -21,6 +25,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
+from importlib.util import find_spec
 from pathlib import Path
 
 from components.interchange.errors import BadInput
@@ -30,6 +35,7 @@ START_S = 180.0  # 7 s on an idle laptop; a machine may be busy.
 ANSWERS_S = 5.0  # A server that somebody else started.
 DRAIN_S = 1.0
 STOP_S = 2.0
+NOBODYS = "/"
 QUIET = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -66,13 +72,15 @@ def prefect_api(home: Path, drain: Callable[[], None], lasting: bool = False) ->
         port = probe.getsockname()[1]
     password = f"graft:{secrets.token_urlsafe()}"
     os.environ |= {"PREFECT_HOME": str(home), "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
-    os.environ["PREFECT_API_AUTH_STRING"] = password
+    os.environ |= {"PREFECT_API_AUTH_STRING": password, "PREFECT_PROFILES_PATH": os.devnull}
+    os.environ["PREFECT_LOGGING_CONFIG_PATH"] = _own_logging()
     own = {"PREFECT_SERVER_API_AUTH_STRING": password, **(_with_ui(port) if lasting else SERVER)}
     if lasting:
         _for_us_alone(home / PASSWORD, f"{password}\n")
     with (home / "server.log").open("wb") as log:
         server = subprocess.Popen(
             [sys.executable, "-P", "-m", *APP, "--host", "127.0.0.1", "--port", str(port)],
+            cwd=NOBODYS,
             env={**os.environ, **own},
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -97,6 +105,13 @@ def prefect_api(home: Path, drain: Callable[[], None], lasting: bool = False) ->
                 server.wait()
             os.environ.pop("PREFECT_API_URL", None)
             os.environ.pop("PREFECT_API_AUTH_STRING", None)
+
+
+def _own_logging() -> str:
+    """The file that comes with Prefect, which is not imported for it."""
+    found = find_spec("prefect")
+    assert found is not None and found.origin is not None, "whoever comes here has looked whether it is installed"
+    return str(Path(found.origin).with_name("logging") / "logging.yml")
 
 
 def _for_us_alone(path: Path, text: str) -> None:

@@ -10,8 +10,9 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import chdir, contextmanager, suppress
 from multiprocessing import resource_tracker
+from pathlib import Path
 from threading import Event, Thread
 
 from components.interchange.champion import pointer_key
@@ -20,11 +21,13 @@ from components.interchange.errors import BadInput
 from components.interchange.s3_objects import SCHEME
 from pipelines.cron import next_time
 from pipelines.lock import only_schedule
-from pipelines.prefect_server import PASSWORD, prefect_api
+from pipelines.prefect_server import NOBODYS, PASSWORD, prefect_api
 from pipelines.run_options import RunOptions
 from pipelines.session import request_for
 from pipelines.source_listing import existing_place
 from pipelines.store import open_store
+
+FOLDER = "GRAFT_SERVED_FROM"  # What a run's paths are relative to; Prefect itself starts it elsewhere.
 
 
 def serve(options: RunOptions, cron: str, timezone: str) -> None:
@@ -37,6 +40,7 @@ def serve(options: RunOptions, cron: str, timezone: str) -> None:
     if importlib.util.find_spec("prefect") is None:
         raise BadInput("Prefect is not installed. Install graft[prefect].")
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    os.environ[FOLDER] = str(Path.cwd())
     store = open_store(options.store)
     home, given = store.root / "prefect", os.environ.get("PREFECT_API_URL")
     with (
@@ -44,6 +48,7 @@ def serve(options: RunOptions, cron: str, timezone: str) -> None:
         suppress(KeyboardInterrupt, SystemExit),  # Before Prefect hears of either, too, which takes seconds.
         terminated_by_exception(),
         prefect_api(home, lambda: None, lasting=True) as wait_until_up,
+        chdir(NOBODYS),
     ):
         from pipelines.prefect_schedule import serve as served
 

@@ -195,7 +195,7 @@ def _summed(
 def _under_prefect(request: Request, store: Store, summed: Callable[[Mapping[str, Outcome]], Summed]) -> Summed:
     if importlib.util.find_spec("prefect") is None:
         raise BadInput("Prefect is not installed. Install graft[prefect], or run with --engine none.")
-    from pipelines.prefect_server import prefect_api
+    from pipelines.prefect_server import NOBODYS, prefect_api
 
     # A handler with a format of its own, or importing Prefect replaces it. Of libraries, warnings only.
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
@@ -209,8 +209,9 @@ def _under_prefect(request: Request, store: Store, summed: Callable[[Mapping[str
 
     lasts = bool(os.environ.get("PREFECT_API_URL"))  # A server whose UI somebody may look at afterwards.
     with prefect_api(store.root / "prefect", drain) as wait_until_up:
-        from pipelines.prefect_adapter import sigterm_as_exit
-        from pipelines.prefect_flow import graft
+        with contextlib.chdir(NOBODYS):
+            from pipelines.prefect_adapter import sigterm_as_exit
+            from pipelines.prefect_flow import graft
 
         wait_until_up()
         with sigterm_as_exit():

@@ -1,5 +1,6 @@
 """From a folder of images to a promoted ONNX model, as a user runs it."""
 
+import contextlib
 import json
 import os
 import signal
@@ -20,6 +21,11 @@ from tests.faults.test_kills import BY_CONTENT, done
 
 ALL_STEPS = {"ingest", "feature_extraction", "finetune", "evaluate", "export_onnx", "latency", "gate", "promote"}
 
+PLANTED = """
+version: 1
+handlers: {{planted: {{class: logging.FileHandler, filename: "{path}"}}}}
+"""
+
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -28,8 +34,28 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def first(tiny_words: Words, tiny_source: Path, store: Path) -> Ended:
-    """The one Prefect flow of the suite. `test_s3_store.py` has a run from its first import on."""
-    return graft(*tiny_words(tiny_source, store, engine="prefect"))
+    """The one Prefect flow of the suite. `test_s3_store.py` has a run from its first import on.
+
+    Others have put settings of Prefect's into the current folder, and into the store.
+    """
+    here, home = store.parent / "checkout", store / "prefect"
+    here.mkdir()
+    home.mkdir(parents=True)
+    logging = here / "logging.yml"
+    logging.write_text(PLANTED.format(path=store.parent / "planted"))
+    (here / ".env").write_text(f"PREFECT_LOGGING_CONFIG_PATH={logging}")
+    (here / "prefect.toml").write_text(f'[logging]\nconfig_path = "{logging}"')
+    (here / "pyproject.toml").write_text(f'[tool.prefect.logging]\nconfig_path = "{logging}"')
+    (home / "logging.yml").write_text(logging.read_text())
+    (home / "profiles.toml").write_text(f'active = "x"\n[profiles.x]\nPREFECT_LOGGING_CONFIG_PATH = "{logging}"')
+    with contextlib.chdir(here):
+        return graft(*tiny_words(tiny_source, store, engine="prefect"))
+
+
+def test_no_settings_of_prefect_are_taken_from_the_current_folder_or_a_store(first: Ended, store: Path) -> None:
+    """Those of its logging name what is called: any code."""
+    assert first.code == 0, first.err
+    assert not (store.parent / "planted").exists()
 
 
 def test_the_summary_says_everything(first: Ended, store: Path) -> None:
