@@ -103,13 +103,16 @@ def _content(model_name: str, run_id: str, ended: bool = False) -> bytes:
 def _alive(record: Mapping[str, Any]) -> bool:
     """Whether the run of a lease is at work. On this machine its process tells, elsewhere its last sign of life.
 
-    One that lacks what a lease says is nobody's: it was damaged, or written by hand.
+    One that lacks what a lease says, or has no time, is nobody's: it was damaged, or written by hand.
     """
     if not record.keys() >= SAID or record["ended"]:
         return False
-    if record["machine"] == _machine():
-        return bool(_started(record["pid"]) == record["process_started"] is not None)
-    return (datetime.now(UTC) - datetime.fromisoformat(record["when"])).total_seconds() < EXPIRES_S
+    try:
+        if record["machine"] == _machine():
+            return bool(_started(record["pid"]) == record["process_started"] is not None)
+        return (datetime.now(UTC) - datetime.fromisoformat(record["when"])).total_seconds() < EXPIRES_S
+    except (ValueError, TypeError):
+        return False
 
 
 @cache

@@ -9,6 +9,8 @@ from pipelines import run_list
 from pipelines.store import Store
 
 SILENT_S = 60.0  # A step beats every few seconds while a loop runs; one long computation may be silent for longer.
+SAID = {"step", "state", "when"}
+SAID_IN_A_LOOP = {"done", "total", "unit", "rate", "seconds_left"}
 
 
 def status(store: Store, run_id: str | None) -> dict[str, Any]:
@@ -24,7 +26,7 @@ def status(store: Store, run_id: str | None) -> dict[str, Any]:
         raise BadInput(f"--store {store.uri}: no run {chosen!r}.{near(chosen, known)} See graft runs.")
     summary, request = run_list.ended_or_not(store, chosen)
     found = (store.record(key) for key in store.blobs.list(heartbeat_prefix(chosen)))
-    beats = [beat for beat in found if beat is not None and {"step", "state", "when"} <= beat.keys()]
+    beats = [beat for beat in found if beat is not None and _is_whole(beat)]
     return {
         "run_id": chosen,
         "model_name": summary.get("model_name", request.get("model_name")),
@@ -32,6 +34,15 @@ def status(store: Store, run_id: str | None) -> dict[str, Any]:
         "reasons": summary.get("reasons", []),
         "steps": [_shown(beat) for beat in sorted(beats, key=lambda beat: str(beat["when"]))],
     }
+
+
+def _is_whole(beat: dict[str, Any]) -> bool:
+    """Whether it says what a sign of life does; another was cut off, or is not ours."""
+    said = SAID | (SAID_IN_A_LOOP if "label" in beat else set())
+    try:
+        return said <= beat.keys() and datetime.fromisoformat(beat["when"]).tzinfo is not None
+    except (ValueError, TypeError):
+        return False
 
 
 def _shown(beat: dict[str, Any]) -> dict[str, Any]:

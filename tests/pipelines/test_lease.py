@@ -15,7 +15,7 @@ import pytest
 from components.interchange.errors import BadInput
 from pipelines import lease as leases
 from pipelines import run_list, upkeep
-from pipelines.lease import holder, lease
+from pipelines.lease import SAID, holder, lease
 from pipelines.status import status
 from pipelines.store import Store, open_store
 
@@ -51,7 +51,10 @@ def refused(store: Store, run_id: str) -> str:
     return str(refusal.value)
 
 
-@pytest.mark.parametrize("content", [b'{"run_id": ', b"[]", b"{}", b'{"ended": false}'])
+NO_TIME = {**dict.fromkeys(SAID, "x"), "ended": False}
+
+
+@pytest.mark.parametrize("content", [b'{"run_id": ', b"[]", b"{}", b'{"ended": false}', json.dumps(NO_TIME).encode()])
 def test_a_damaged_lease_is_nobodys(store: Store, content: bytes) -> None:
     store.blobs.put("leases/parts.json", content)
     assert holder(store, "parts") is None

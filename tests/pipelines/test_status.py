@@ -40,6 +40,10 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     return uri
 
 
+NO_TIME = b'{"step": "gate", "state": "done", "when": "yesterday"}'
+NO_COUNT = b'{"step": "gate", "state": "at work", "when": "2026-01-01T00:00:00+00:00", "label": "images"}'
+
+
 def test_a_long_loop_can_be_watched(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heartbeat, "EVERY_S", 0.0)
     with beating(open_blobs(store).put, "r1", "finetune"):
@@ -65,7 +69,7 @@ def test_a_step_that_fails_says_so_and_one_that_is_gone_is_silent(store: str) ->
     assert waited(store, "interrupted")["step"] == "ingest"
     gone = {"step": "ingest", "state": "at work", "when": "2026-01-01T00:00:00+00:00"}
     open_blobs(store).put(f"{heartbeat_prefix('r1')}ingest.json", json.dumps(gone).encode())
-    for damaged in (b'{"step": ', b"[]", b'{"step": "gate"}'):  # A line less, and no traceback.
+    for damaged in (b'{"step": ', b"[]", b'{"step": "gate"}', NO_TIME, NO_COUNT):  # A line less, and no traceback.
         open_blobs(store).put(f"{heartbeat_prefix('r1')}gate.json", damaged)
         assert waited(store, "silent")["step"] == "ingest"
 
