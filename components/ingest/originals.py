@@ -1,5 +1,6 @@
 """Some test files as they came, for golden samples and end-to-end latency."""
 
+import re
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
@@ -11,6 +12,8 @@ from components.ingest.pictures import Picture
 from components.interchange.cores import num_cores
 from components.interchange.image_files import BrokenImage
 
+SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,16}")  # Any other may make a name that no disk takes.
+
 
 def copy_originals(folder: Path, test: Iterable[Picture], most: int, kept: Kept) -> list[str]:
     """Copy up to `most` files, untouched, and return their names. The first by id are a choice by hash.
@@ -21,7 +24,8 @@ def copy_originals(folder: Path, test: Iterable[Picture], most: int, kept: Kept)
     copied: list[str] = []
 
     def copy(picture: Picture) -> str | None:
-        name = f"{picture.id}{Path(picture.source.path).suffix}"
+        suffix = Path(picture.source.path).suffix
+        name = picture.id + (suffix if SUFFIX.fullmatch(suffix) else "")
         there = kept.take(original_of(name), folder / name) or _copied(picture, folder / name)
         return name if there else None
 

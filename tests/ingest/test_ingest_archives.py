@@ -119,6 +119,16 @@ def test_members_that_lead_out_are_quarantined(animals: Path, ingest, kind: str,
     assert len(dataset.samples()) == 60
 
 
+def test_names_that_no_disk_takes_are_read(animals: Path, ingest, tmp_path: Path) -> None:
+    """An original keeps its file's suffix, where it is one."""
+    path = tmp_path / "packed.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for image in sorted(animals.rglob("*.png")):
+            archive.write(image, f"{image.parent.name}/{image.stem}.{'x' * 300}")
+    originals = ingest(path).originals()
+    assert originals and {one.suffix for one in originals.values()} == {""}
+
+
 def test_links_in_a_tar_stay_inside(animals: Path, ingest) -> None:
     (animals / "dog" / "00.png").rename(animals / "dog" / "real.png")
     links = {
