@@ -23,6 +23,7 @@ from components.interchange.errors import BadInput
 from components.interchange.onnx_model import INPUT_NAME, MODEL_FILE, OUTPUT_NAME, open_model
 from components.interchange.preprocessing import Preprocessing
 from components.interchange.progress import progress
+from components.interchange.providers import own_options
 from pipelines import faults, rescaling
 from pipelines.answer_scale import Logits, Scale, rms, scale_of
 from pipelines.client import Answers, ask
@@ -211,6 +212,6 @@ def _float_session(path: Path) -> Any:
     # Weights beside the file stay there: they are more than a message may hold.
     model = onnx.load(path, load_external_data=False)
     model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT
-    options = ort.SessionOptions()
+    options = own_options()
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

@@ -22,7 +22,7 @@ from components.export_onnx.parity import CalibrationChange, calibration_change
 from components.export_onnx.settings import batches, onnx_logits
 from components.interchange.cards import Precision
 from components.interchange.onnx_model import MODEL_FILE, as_input, layout_of, variant_file
-from components.interchange.providers import CPU_PROVIDER
+from components.interchange.providers import CPU_PROVIDER, own_options
 from components.interchange.scoring import Logits
 
 JudgedOn = Literal["val", "test"]
@@ -67,7 +67,7 @@ class Bench:
         self.calibration_NHWC = images["val"].pixels_NHWC[:num_calibration]
 
     def _session(self, path: Path) -> Any:
-        return ort.InferenceSession(str(path), providers=[CPU_PROVIDER])
+        return ort.InferenceSession(str(path), own_options(), providers=[CPU_PROVIDER])
 
     def _logits(self, session: Any, split: JudgedOn) -> Logits:
         return onnx_logits(session, self.images[split].pixels_NHWC, JUDGING_BATCH, f"{split} in another precision")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from components.interchange.errors import BadInput
 from components.interchange.onnx_model import logits_of, open_model
 from components.interchange.progress import progress
-from components.interchange.providers import CPU_PROVIDER, CUDA_PROVIDER, present, with_fallback
+from components.interchange.providers import CPU_PROVIDER, CUDA_PROVIDER, own_options, present, with_fallback
 from components.interchange.scoring import Logits
 
 log = logging.getLogger("graft")
@@ -57,7 +57,7 @@ def settings(providers: Sequence[str], batches: Sequence[int]) -> list[Setting]:
 
 def options_at(level: str) -> Any:
     """onnxruntime's session options at one graph-optimisation level."""
-    options = ort.SessionOptions()
+    options = own_options()
     options.graph_optimization_level = LEVELS[level]
     return options
 

@@ -1,16 +1,68 @@
 """How many threads are of use, and so many to share."""
 
+import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from pathlib import Path
+
+OWN_GROUPS, GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
 def num_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores that this process may use: those that it may run on, or fewer where a container limits its time."""
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(there, max(1, math.ceil(min(_limit(), there))))
+
+
+def num_threads_if_limited() -> int:
+    """Threads for a library that counts cores and knows no limit of a container's: 0, its own choice, where none is."""
+    return num_cores() if math.isfinite(_limit()) else 0
+
+
+def limit_threads() -> None:
+    """Have torch, Arrow and the BLAS under numpy start no more threads than a container allows; before any is imported.
+
+    Threads beyond its limit wait for each other while the system holds some of them up.
+    """
+    if math.isfinite(_limit()):
+        os.environ.setdefault("OMP_NUM_THREADS", str(num_cores()))
 
 
 @cache
 def threads() -> ThreadPoolExecutor:
     """A thread a core, for short pieces of work that start no others here."""
     return ThreadPoolExecutor(num_cores(), thread_name_prefix="core")
+
+
+@cache
+def _limit() -> float:
+    return time_limit(OWN_GROUPS, GROUPS)
+
+
+def time_limit(own: Path, mounted: Path) -> float:
+    """Seconds of CPU time a second that Linux's control groups of this process allow; infinite without a limit.
+
+    `own` names the groups, which lie below `mounted`; what counts is the least of each with those around it: `cpu.max`
+    in version 2, `cpu.cfs_quota_us` in version 1 (the kernel's documentation, cgroup-v2 and sched-bwc).
+    """
+    found = [math.inf]
+    for line in own.read_text().splitlines() if own.is_file() else []:
+        _, controllers, place = line.split(":", 2)
+        if not controllers or "cpu" in controllers.split(","):
+            top = mounted / "cpu" if controllers else mounted
+            group = top / place.lstrip("/")  # In a container it may be the host's name: then only the top is there.
+            found += [_allowed(folder) for folder in (group, *group.parents) if folder.is_relative_to(top)]
+    return min(found)
+
+
+def _allowed(group: Path) -> float:
+    try:
+        if (group / "cpu.max").is_file():
+            quota, period = (group / "cpu.max").read_text().split()
+        else:
+            quota, period = ((group / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+        seconds = float(quota) / float(period)
+    except (OSError, ValueError):  # No such group, or the limit `max`.
+        return math.inf
+    return seconds if seconds > 0 else math.inf

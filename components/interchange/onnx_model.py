@@ -22,7 +22,7 @@ from components.interchange.cards import InputLayout, OnnxCard, read_onnx_card
 from components.interchange.errors import BadInput
 from components.interchange.onnx_errors import meaning, own_words
 from components.interchange.preprocessing import Preprocessing
-from components.interchange.providers import CPU_PROVIDER, check_provider
+from components.interchange.providers import CPU_PROVIDER, check_provider, own_options
 
 MODEL_FILE = "model.onnx"
 INPUT_NAME = "pixels"
@@ -73,7 +73,7 @@ def open_model(
     if not path.is_file():
         raise BadInput(f"{folder} has no {file}. Was the onnx_model copied whole?")
     try:
-        session = ort.InferenceSession(str(path), options, providers=list(providers))
+        session = ort.InferenceSession(str(path), options or own_options(), providers=list(providers))
     except Exception as error:  # onnxruntime raises a class of its own for every status code.
         if "ShapeInferenceError" in str(error):
             raise BadInput(

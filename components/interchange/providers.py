@@ -4,6 +4,7 @@ from typing import Any
 
 import onnxruntime as ort
 
+from components.interchange.cores import num_threads_if_limited
 from components.interchange.errors import BadInput
 
 CPU_PROVIDER = "CPUExecutionProvider"
@@ -17,6 +18,13 @@ def present() -> list[str]:
     """The known providers that this onnxruntime was built with; whether they start here is another matter."""
     available = ort.get_available_providers()
     return [name for name in KNOWN if name in available]
+
+
+def own_options() -> Any:
+    """onnxruntime's own choice of everything, but for the threads where a container limits its time."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = num_threads_if_limited()
+    return options
 
 
 def with_fallback(provider: str) -> list[str]:
