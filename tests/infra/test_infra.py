@@ -84,7 +84,11 @@ def test_the_admin_patches_say_what_they_should() -> None:
     pod = json.loads(workflow["podSpecPatch"])
     assert workflow["podPriorityClassName"] == built("admin")[0]["metadata"]["name"]
     main = pod["containers"][0]
-    assert main["name"] == "main" and main["securityContext"] == {"readOnlyRootFilesystem": True}
+    assert main["name"] == "main" and main["securityContext"] == {
+        "readOnlyRootFilesystem": True,
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+    }
     assert {mount["name"] for mount in main["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
     whole = {**pod, "containers": [{**main, "image": "graft"}]}
     kubernetes_validate.validate(
