@@ -81,8 +81,8 @@ class Store:
         with self.staging() as staging:
             try:
                 manifest = self.blobs.fetch_folder(prefix, staging / "fetched")
-                if manifest.digest != digest:
-                    raise Damaged(f"{self.where(prefix)} holds {manifest.digest}.")
+                if not manifest.is_of(digest):
+                    raise Damaged(f"{self.where(prefix)} holds another artifact.")
             except Damaged as error:
                 self.forget(digest)
                 raise DamagedArtifact(f"{error} It was set aside; the same command makes it again.") from None

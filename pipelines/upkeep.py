@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from components.interchange.artifact import folder_digest
 from components.interchange.blobs import MANIFEST_SUFFIX, Damaged, FolderManifest, manifest_key
 from components.interchange.champion import ChampionRecord, model_names, model_prefix, read_pointer
 from components.interchange.errors import BadInput
@@ -126,10 +125,9 @@ def _manifest(store: Store, prefix: str) -> FolderManifest | None:
 
 
 def _other_content(manifest: FolderManifest | None, digest: str) -> str:
-    """Whether a list of files that is right in itself belongs to another artifact. A verdict counts by its bytes."""
-    sha256s = {name: file.sha256 for name, file in manifest.files.items()} if manifest else {}
-    found = sha256s["verdict"] if sha256s.keys() == {"verdict"} else folder_digest(sha256s)
-    return "" if found == digest else "its files and their list do not have this digest"
+    """Whether a list of files that is right in itself belongs to another artifact."""
+    is_right = manifest is not None and manifest.is_of(digest)
+    return "" if is_right else "its files and their list do not have this digest"
 
 
 def forget(store: Store, names: list[str]) -> None:

@@ -45,6 +45,13 @@ class FolderManifest(BaseModel):
     digest: str
     files: dict[str, StoredFile]
 
+    def is_of(self, digest: str) -> bool:
+        """Whether it is the list of the artifact with this digest, by what it lists. A verdict counts by its bytes."""
+        sha256s = {name: file.sha256 for name, file in self.files.items()}
+        return (
+            digest == self.digest == (sha256s["verdict"] if sha256s.keys() == {"verdict"} else folder_digest(sha256s))
+        )
+
 
 @dataclass(frozen=True)
 class Blobs:

@@ -1,5 +1,7 @@
 """The store in a bucket: what is fetched is checked, what is damaged is set aside, and copies keep their limit."""
 
+import hashlib
+import json
 import os
 from pathlib import Path
 
@@ -79,6 +81,17 @@ def test_damage_that_only_the_sha256_shows_is_refused_set_aside_and_made_again(
     assert open_store(store.uri).damage(name) == [f"artifact {name[:12]} is not in the store"]
     assert published(elsewhere, tmp_path / "b") == name
     assert upkeep.faults(elsewhere) == {}
+
+
+def test_a_list_of_files_that_was_altered_with_them_is_refused(store: Store, elsewhere: Store, tmp_path: Path) -> None:
+    """Who may write to a store cannot make it another artifact's digest."""
+    name = published(store, tmp_path / "a")
+    listed = json.loads(store.blobs.get(f"artifacts/{name}.files.json") or b"")
+    store.blobs.put(f"artifacts/{name}/inner/pixels.bin", b"\0\1\3")
+    listed["files"]["inner/pixels.bin"]["sha256"] = hashlib.sha256(b"\0\1\3").hexdigest()
+    store.blobs.put(f"artifacts/{name}.files.json", json.dumps(listed).encode())
+    with pytest.raises(DamagedArtifact, match="holds another artifact"):
+        elsewhere.artifact(name)
 
 
 def test_a_lost_file_is_named_without_fetching_anything(store: Store, elsewhere: Store, tmp_path: Path) -> None:
