@@ -43,7 +43,9 @@ class Kept(NamedTuple):
         file = self.files.get(holding)
         if file is None:
             return None
-        place = self.folder / file.name
+        place = (self.folder / file.name).resolve()
+        if not place.is_relative_to(self.folder.resolve()):  # By the word, or a link, of who may write to the store.
+            return None
         try:
             found = place.stat()
             if (found.st_size, found.st_mtime_ns) != (file.file_bytes, file.mtime_ns):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from components.ingest.kept import Kept, KeptFile
 from components.interchange.artifact import SOURCES_FILE
 from components.interchange.dataset import Dataset
 from tests.ingest.conftest import picture
@@ -193,3 +194,18 @@ def test_a_file_whose_name_is_no_utf8_is_read_each_time(animals: Path, ingest: R
     again = ingest(animals, "--previous", str(first.folder), to="again")
     assert files_read(again) == 1
     assert again.manifest.digests == first.manifest.digests
+
+
+def test_no_file_outside_the_earlier_dataset_is_taken_over(tmp_path: Path) -> None:
+    """Its table is outside the digest: whoever may write to a store could have any file of ours published."""
+    dataset, private = tmp_path / "dataset", tmp_path / "private"
+    dataset.mkdir()
+    private.write_text("a key")
+    (dataset / "link").symlink_to(private)
+    (dataset / "own").write_text("a shard")
+    files = {}
+    for name in ("../private", str(private), "link", "own"):
+        found = (dataset / name).stat()
+        files[name] = KeptFile(name, found.st_size, found.st_mtime_ns, 1)
+    taken = [name for name in files if Kept(dataset, files).take(name, tmp_path / "taken")]
+    assert taken == ["own"]

@@ -18,6 +18,20 @@ PROCESSES, LOOP = "tests/finetune/test_processes.py", "tests/finetune/test_loop.
 
 MUTANTS = (
     Mutant(
+        "a step imports what lies in the current folder",
+        "pipelines/runner.py",
+        ', "PYTHONSAFEPATH": "1"}',
+        "}",
+        ("tests/pipelines/test_runner.py",),
+    ),
+    Mutant(
+        "Prefect takes settings from the current folder",
+        "pipelines/session.py",
+        "        with contextlib.chdir(NOBODYS):\n",
+        "        with contextlib.nullcontext():\n",
+        ("tests/e2e/test_run.py",),
+    ),
+    Mutant(
         "a share is lost",
         "components/ingest/merge/joining.py",
         "    return (next(read[share_of(image.path, len(shares))]) for image in images)",
