@@ -44,7 +44,7 @@ def first(tiny_words: Words, tiny_source: Path, store: Path) -> Ended:
     logging = here / "logging.yml"
     logging.write_text(PLANTED.format(path=store.parent / "planted"))
     (here / ".env").write_text(f"PREFECT_LOGGING_CONFIG_PATH={logging}")
-    (here / "prefect.toml").write_text(f'[logging]\nconfig_path = "{logging}"')
+    (here / "prefect.toml").write_text("[who reads this ends in a traceback")
     (here / "pyproject.toml").write_text(f'[tool.prefect.logging]\nconfig_path = "{logging}"')
     (home / "logging.yml").write_text(logging.read_text())
     (home / "profiles.toml").write_text(f'active = "x"\n[profiles.x]\nPREFECT_LOGGING_CONFIG_PATH = "{logging}"')
