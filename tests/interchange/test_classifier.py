@@ -167,6 +167,7 @@ def test_the_digest_covers_names_shapes_and_bits_but_not_order() -> None:
             r"there is no such file\. Expected hub, store, package:NAME, an s3:// URI or a file",
         ),
         ("test_resnet", "package:no_such_package", r"the package no_such_package is not installed"),
+        ("test_resnet", "package:.no.such", r"the package .no.such is not installed"),
         ("test_resnet", "package:components", r"expected one weights file in the package, found none"),
     ],
 )
