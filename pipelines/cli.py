@@ -52,6 +52,10 @@ app.add_typer(store_commands.app, name="store")
 app.add_typer(weights_commands.app, name="weights")
 
 EngineOption = Annotated[Engine, typer.Option(help="Prefect keeps a history; none runs the same plan without it.")]
+# No containers: no image has the package of the demo's weights.
+DemoRunnerOption = Annotated[
+    Literal["process", "inline"], typer.Option(help="Each step in a process of its own, or all in this one.")
+]
 RequireOption = Annotated[Literal["promote"] | None, typer.Option(help="Exit with 3 unless the verdict is this.")]
 ForceOption = Annotated[
     list[str] | None,
@@ -90,7 +94,7 @@ def demo(
     set: SetOption = None,
     force: ForceOption = None,
     engine: EngineOption = RunOptions.engine,
-    runner: RunnerOption = RunOptions.runner,
+    runner: DemoRunnerOption = "process",
     json: JsonOption = False,
 ) -> None:
     """The whole pipeline on images of woven fabric, offline."""

@@ -67,6 +67,11 @@ def test_options_say_what_they_take_and_not_of_which_type_it_is() -> None:
         assert not typed, command.name
 
 
+def test_the_demo_offers_no_containers_which_have_no_weights_for_it() -> None:
+    refused = graft("demo", "--runner", "docker")
+    assert refused.returncode == 2 and "process" in refused.stderr and "--image-tag" not in refused.stderr
+
+
 def test_ctrl_c_while_the_command_is_imported_is_no_traceback() -> None:
     code = """import os, signal, sys, pipelines.entry
 class CtrlC:
