@@ -18,10 +18,10 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-conformance test-latency test-million test-large test-faults test-resume test-backbones check format docs mutants bench bench-long images test-docker requirements clean test-schedule test-prefect test-scale
 
-demo: .venv/demo.installed
+demo: .venv/demo.installed  ## installs Graft, and runs the whole pipeline on images of fabric into ./graft-store
 	$(BIN)/graft demo
 
-test: .venv/dev.installed
+test: .venv/dev.installed  ## the default suite
 	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 test-resume: .venv/dev.installed  ## kills a training at least twenty times; it must end with the same bytes; and a pod's, under torchrun
@@ -56,12 +56,12 @@ test-schedule: .venv/dev.installed  ## MINUTES (60) of a minute's cron with a gr
 	rm -rf build/schedule
 	$(BIN)/python -m tests.schedule_proof build/schedule $(MINUTES)
 
-check: .venv/dev.installed
+check: .venv/dev.installed  ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-format: .venv/dev.installed
+format: .venv/dev.installed  ## lets ruff format the code and mend what it can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
@@ -117,5 +117,5 @@ requirements: | .venv/bin/uv  ## compile the pins again from pyproject.toml
 	    -o docker/requirements/$$family.txt || exit 1; \
 	done
 
-clean:
+clean:  ## removes .venv, what was built, and ./graft-store with its champions
 	rm -rf .venv build dist *.egg-info graft-store

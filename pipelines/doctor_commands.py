@@ -28,6 +28,7 @@ def doctor(
     runner: RunnerOption = RunOptions.runner,
     image_prefix: ImagePrefixOption = RunOptions.image_prefix,
     image_tag: ImageTagOption = RunOptions.image_tag,
+    json: JsonOption = False,
     cluster: Annotated[
         bool, typer.Option("--cluster", help="Look from inside a pod instead; what follows is for this alone.")
     ] = False,
@@ -43,7 +44,6 @@ def doctor(
     wait_s: Annotated[
         float, typer.Option(metavar="SECONDS", min=1, help="Seconds to wait for the run at most.")
     ] = 900.0,
-    json: JsonOption = False,
 ) -> None:
     """Check what a run needs, here or on a cluster. Exit code 2 where something fails."""
     with exit_codes():

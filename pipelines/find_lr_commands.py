@@ -22,7 +22,8 @@ def find_lr(
     weights: Annotated[
         str | None,
         typer.Option(
-            metavar="WEIGHTS", help="Pretrained weights instead of the recipe's: hub, store, package:NAME or a file."
+            metavar="WEIGHTS",
+            help="Pretrained weights instead of the recipe's: hub, store, package:NAME, an s3:// URI or a file.",
         ),
     ] = None,
     lowest_lr: Annotated[

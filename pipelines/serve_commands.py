@@ -16,7 +16,10 @@ def serve(
     cron: Annotated[str, typer.Option(metavar="CRON", help="When: five fields, like '0 2 * * 1-5'.")],
     timezone: Annotated[str, typer.Option(metavar="ZONE", help="Of the fields.")] = "UTC",
 ) -> None:
-    """Retrain on a schedule, with every option of `graft run`. One run at a time, missed ones not made up for."""
+    """Retrain on a schedule. One run at a time, missed ones not made up for.
+
+    It takes every option of `graft run` but --require and --json.
+    """
     with exit_codes():
         options = _asked(context)
         if options.notify:

@@ -13,7 +13,7 @@ BEGIN, END = "<!-- steps: written by `make docs` -->", "<!-- end of steps -->"
 
 
 def step_tables() -> str:
-    """Markdown: one heading and two tables (artifacts, parameters) a step."""
+    """Markdown: a heading a step, and its tables (artifacts, parameters), where it has any."""
     return "\n".join(_step(step.spec) for step in [*STEPS, *SHARDED_STEPS, *CLUSTER_STEPS])
 
 
@@ -21,7 +21,8 @@ def _step(spec: type[Spec]) -> str:
     rows = [_artifact(port, "reads") for port in ports(spec, "in")]
     rows += [_artifact(port, "writes") for port in ports(spec, "out")]
     lines = [f"### `{step_name(spec)}`", "", f"{inspect.getdoc(spec)}", ""]
-    lines += ["| artifact | kind | |", "|---|---|---|", *rows, ""]
+    if rows:
+        lines += ["| artifact | kind | |", "|---|---|---|", *rows, ""]
     given = [_parameter(parameter) for parameter in parameters(spec)]
     if given:
         lines += ["| parameter | type | default | |", "|---|---|---|---|", *given, ""]

@@ -29,7 +29,10 @@ class Gate(Spec):
         le=1,
     )
     max_ece: float | None = param("Largest expected calibration error on test", default=None, ge=0, le=1)
-    promote_if: PromoteIf = param("What beats the champion", default="better")
+    promote_if: PromoteIf = param(
+        "What beats the champion: more test top-1; less by --margin at most; or that, and a lower p50 and p99",
+        default="better",
+    )
     margin: float = param("Loss of top-1 that still counts as not worse", default=0.01, ge=0, le=1)
     allow_class_change: bool = param("Promote though the champion's classes differ", default=False)
     allow_rolled_back: bool = param("Promote though this very model was rolled back", default=False)

@@ -26,7 +26,7 @@ class Latency(Spec):
     threads_to_try: tuple[PositiveInt, ...] = param(
         "Other numbers of threads inside an operator to measure", default=(1,)
     )
-    throughput_s: float = param("Time spent on each of these", default=1.0, unit="s", gt=0)
+    throughput_s: float = param("Time spent on each size and number of clients or threads", default=1.0, unit="s", gt=0)
     rate: float | None = param("Also requests that arrive at this pace", default=None, unit="requests/s", gt=0)
     end_to_end_runs: int = param("Runs with decoding and resizing of source files", default=100, unit="runs", ge=0)
     num_threads: int | None = param("Threads inside an operator; all cores where not given", default=None, ge=1)
