@@ -117,5 +117,5 @@ requirements: | .venv/bin/uv  ## compile the pins again from pyproject.toml
 	    -o docker/requirements/$$family.txt || exit 1; \
 	done
 
-clean:  ## removes .venv, what was built, and ./graft-store with its champions
-	rm -rf .venv build dist *.egg-info graft-store
+clean:  ## removes what was installed and built here; ./graft-store and its champions stay
+	rm -rf .venv .venv-aws .venv-fastai build dist *.egg-info

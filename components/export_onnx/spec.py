@@ -17,7 +17,7 @@ class ExportOnnx(Spec):
 
     opset: int = param("ONNX operator set that the file must say", default=17, ge=17, le=21)
     input: InputLayout = param("What clients feed: raw pixels, or floats on [0, 1]", default="uint8-nhwc")
-    max_batch: int = param("Largest batch that a server will send; tried, as 1, 2 and 7 are", default=32, ge=1)
+    max_batch: int = param("Largest batch that a server will send; proven beside 1, 2 and 7", default=32, ge=1)
     precision: Precision = param("Precision of the model that ships", default="fp32")
     variants: tuple[Precision, ...] = param("Others to write beside it, for latency to compare", default=())
     max_drop: float = param("Top-1 that a lower precision may lose against fp32", default=0.005, ge=0, le=1)
