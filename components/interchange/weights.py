@@ -148,9 +148,8 @@ def _local_path(weights: str) -> Path:
             raise BadInput(f"--weights {weights}: {fault}. {EXPECTED}")
         return Path(weights)
     package = weights.removeprefix("package:")
-    spec = (
-        importlib.util.find_spec(package) if package.isidentifier() else None
-    )  # Dots would import what is before them.
+    # A name with dots would import what is before them.
+    spec = importlib.util.find_spec(package) if package.isidentifier() else None
     if spec is None or spec.origin is None:
         raise BadInput(f"--weights {weights}: the package {package} is not installed. Install graft[demo].")
     found = [path for kind in ("*.pth", "*.safetensors") for path in sorted(Path(spec.origin).parent.rglob(kind))]
