@@ -71,9 +71,13 @@ def prefect_api(home: Path, drain: Callable[[], None], lasting: bool = False) ->
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     password = f"graft:{secrets.token_urlsafe()}"
-    os.environ |= {"PREFECT_HOME": str(home), "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
-    os.environ |= {"PREFECT_API_AUTH_STRING": password, "PREFECT_PROFILES_PATH": os.devnull}
-    os.environ["PREFECT_LOGGING_CONFIG_PATH"] = _own_logging()
+    os.environ |= {
+        "PREFECT_HOME": str(home),
+        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+        "PREFECT_API_AUTH_STRING": password,
+        "PREFECT_PROFILES_PATH": os.devnull,
+        "PREFECT_LOGGING_CONFIG_PATH": _own_logging(),
+    }
     own = {"PREFECT_SERVER_API_AUTH_STRING": password, **(_with_ui(port) if lasting else SERVER)}
     if lasting:
         _for_us_alone(home / PASSWORD, f"{password}\n")

@@ -48,9 +48,8 @@ class FolderManifest(BaseModel):
     def is_of(self, digest: str) -> bool:
         """Whether it is the list of the artifact with this digest, by what it lists. A verdict counts by its bytes."""
         sha256s = {name: file.sha256 for name, file in self.files.items()}
-        return (
-            digest == self.digest == (sha256s["verdict"] if sha256s.keys() == {"verdict"} else folder_digest(sha256s))
-        )
+        found = sha256s["verdict"] if sha256s.keys() == {"verdict"} else folder_digest(sha256s)
+        return digest == self.digest == found
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ OWN_GROUPS, GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 def num_cores() -> int:
     """Cores that this process may use: those that it may run on, or fewer where a container limits its time."""
     there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(there, max(1, math.ceil(min(_limit(), there))))
+    return math.ceil(min(_limit(), there))
 
 
 def num_threads_if_limited() -> int:
