@@ -141,7 +141,7 @@ def export(backbone: str, file: Path) -> None:
     import timm
 
     from components.export_onnx.export import to_onnx
-    from components.interchange.classifier import PixelsToLogits
+    from components.interchange.pixels_to_logits import PixelsToLogits
     from components.interchange.preprocessing import Preprocessing
 
     model = timm.create_model(backbone, num_classes=NUM_CLASSES)

@@ -20,8 +20,9 @@ def fetch(backbone: str, store: str) -> tuple[WeightsRecord, bool]:
         return there, False
     from safetensors.torch import save_file
 
-    from components.interchange.classifier import from_hub, savable
+    from components.interchange.backbone import from_hub
     from components.interchange.pretrained import hub_origin, licence_of, pretrained_name
+    from components.interchange.state_dicts import savable
 
     model = from_hub(backbone)
     with tempfile.TemporaryDirectory(prefix="graft-weights-") as folder:

@@ -181,12 +181,13 @@ def tiny_classifier(tmp_path_factory: pytest.TempPathFactory, tiny_dataset: Path
     import torch
 
     from components.interchange import classifier
+    from components.interchange.backbone import build_model
     from components.interchange.cards import ClassifierCard
     from components.interchange.dataset import open_dataset
 
     torch.manual_seed(0)
     dataset = open_dataset(tiny_dataset)
-    model, weights = classifier.build(TINY_BACKBONE, 3, str(tiny_weights), None, TINY_INPUT_PX)
+    model, weights = build_model(TINY_BACKBONE, 3, str(tiny_weights), None, TINY_INPUT_PX)
     card = ClassifierCard(
         backbone=TINY_BACKBONE,
         classes=dataset.classes,

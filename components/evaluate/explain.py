@@ -14,7 +14,7 @@ from matplotlib import colormaps
 from numpy.typing import NDArray
 from torch import Tensor
 
-from components.interchange.classifier import PixelsToLogits
+from components.interchange.pixels_to_logits import PixelsToLogits
 
 HEAT = "inferno"
 MOST_OPAQUE = 0.65

@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from components.interchange.cards import ClassifierCard
-from components.interchange.classifier import PixelsToLogits
 from components.interchange.dataset import Dataset, Split, SplitName
 from components.interchange.errors import BadInput, listed
 from components.interchange.inference import predict_logits
+from components.interchange.pixels_to_logits import PixelsToLogits
 from components.interchange.progress import progress
 
 LOOKED_AT: tuple[SplitName, ...] = ("val", "test")

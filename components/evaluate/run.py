@@ -24,7 +24,9 @@ from components.interchange.champion import opponent as champion_for
 from components.interchange.dataset import Dataset, Split, SplitName, open_dataset
 from components.interchange.errors import BadInput
 from components.interchange.feature_statistics import carry_feature_statistics
+from components.interchange.inference import choose_device
 from components.interchange.memory import keep_freed_memory
+from components.interchange.pixels_to_logits import PixelsToLogits
 from components.interchange.report import ENTRANTS, write_report
 from components.interchange.step import RunContext, given_parameters
 
@@ -35,7 +37,7 @@ def run(spec: Evaluate, context: RunContext) -> dict[str, object]:
     """Score, choose, compare with the champion, write the winner and the report."""
     started = time.monotonic()
     folders = given(spec)
-    device = classifier.choose_device(spec.device)
+    device = choose_device(spec.device)
     log.info("device=%s", device)
     if device.type == "cpu":
         keep_freed_memory()
@@ -119,7 +121,7 @@ def explained(folder: Path, test: Split, indices: Sequence[int], device: torch.d
         return []
     model, card = classifier.load(folder)
     pixels_NHWC = test.center_crops(indices, card.preprocessing.crop_px)
-    heat_NHW = heat_maps(classifier.PixelsToLogits(model, card.preprocessing), pixels_NHWC, device)
+    heat_NHW = heat_maps(PixelsToLogits(model, card.preprocessing), pixels_NHWC, device)
     return [side_by_side(pixels_HWC, heat_HW) for pixels_HWC, heat_HW in zip(pixels_NHWC, heat_NHW, strict=True)]
 
 

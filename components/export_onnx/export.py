@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from components.export_onnx.opset17 import SOURCE, TARGET, to_opset_17
 from components.interchange.cards import InputLayout
-from components.interchange.classifier import PixelsToLogits
 from components.interchange.errors import BadInput
 from components.interchange.onnx_model import INPUT_NAME, OUTPUT_NAME
+from components.interchange.pixels_to_logits import PixelsToLogits
 
 log = logging.getLogger("graft")
 MOST_WORDS = 300  # Characters of torch's own words for why a backbone cannot be exported.

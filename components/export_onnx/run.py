@@ -30,10 +30,11 @@ from components.interchange.cards import ClassifierCard, OnnxCard, Precision, Va
 from components.interchange.dataset import Dataset, open_dataset
 from components.interchange.errors import BadInput
 from components.interchange.feature_statistics import carry_feature_statistics
-from components.interchange.inference import predict_logits
+from components.interchange.inference import choose_device, predict_logits
 from components.interchange.lineage import FOLDER, LineageImage, write_lineage
 from components.interchange.memory import keep_freed_memory
 from components.interchange.onnx_model import MODEL_FILE, open_model, sha256_of, variant_file
+from components.interchange.pixels_to_logits import PixelsToLogits
 from components.interchange.report import write_report
 from components.interchange.step import RunContext, given_parameters
 
@@ -42,7 +43,7 @@ REFERENCE_BATCH = 32
 
 
 def run(spec: ExportOnnx, context: RunContext) -> dict[str, object]:
-    device = classifier.choose_device(spec.device)
+    device = choose_device(spec.device)
     log.info("device=%s torch_threads=%d", device, torch.get_num_threads())
     if device.type == "cpu":
         keep_freed_memory()
@@ -51,7 +52,7 @@ def run(spec: ExportOnnx, context: RunContext) -> dict[str, object]:
     classifier.check_classes(made, dataset.manifest)
     _check_origin(made, dataset)
     crop_px = made.preprocessing.crop_px
-    pixels_to_logits = classifier.PixelsToLogits(model, made.preprocessing)
+    pixels_to_logits = PixelsToLogits(model, made.preprocessing)
     card = _card(spec, made)
     wanted, sizes = Wanted.by(card), batch_sizes(spec.max_batch)
 
@@ -173,9 +174,7 @@ def _other_precisions(
     return made
 
 
-def _reference(
-    model: classifier.PixelsToLogits, pixels_NHWC: NDArray[np.uint8], device: torch.device
-) -> NDArray[np.float32]:
+def _reference(model: PixelsToLogits, pixels_NHWC: NDArray[np.uint8], device: torch.device) -> NDArray[np.float32]:
     torch.backends.cudnn.allow_tf32 = False  # As in settings.EXACT.
     return predict_logits(model, batches(pixels_NHWC, REFERENCE_BATCH), device)
 

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from components.feature_extraction.heads import headless
-from components.interchange.classifier import PixelsToLogits
 from components.interchange.dataset import Split
 from components.interchange.errors import BadInput
 from components.interchange.inference import forward
+from components.interchange.pixels_to_logits import PixelsToLogits
 from components.interchange.progress import progress
 
 

@@ -26,15 +26,18 @@ from components.interchange.feature_statistics import (
     projected,
     write_feature_statistics,
 )
+from components.interchange.inference import choose_device
 from components.interchange.memory import keep_freed_memory
+from components.interchange.pixels_to_logits import PixelsToLogits
 from components.interchange.report import Row, write_report
+from components.interchange.state_dicts import state_digest
 from components.interchange.step import RunContext, given_parameters
 
 log = logging.getLogger("graft")
 
 
 def run(spec: FeatureExtraction, context: RunContext) -> dict[str, object]:
-    device = classifier.choose_device(spec.device)
+    device = choose_device(spec.device)
     log.info("device=%s threads=%d precision=fp32", device, torch.get_num_threads())
     if device.type == "cpu":
         keep_freed_memory()
@@ -48,7 +51,7 @@ def run(spec: FeatureExtraction, context: RunContext) -> dict[str, object]:
 
     started = time.perf_counter()
     model.to(memory_format=torch.channels_last)
-    pixels_to_logits = classifier.PixelsToLogits(folded(model, preprocessing.crop_px), preprocessing)
+    pixels_to_logits = PixelsToLogits(folded(model, preprocessing.crop_px), preprocessing)
     features: dict[str, Tensor] = {
         split.name: extract(pixels_to_logits, split, preprocessing.crop_px, spec.batch_size, device)
         for split in (train, val)
@@ -126,7 +129,7 @@ def _drift(statistics: FeatureStatistics, context: RunContext) -> tuple[FeatureD
 def _backbone_digest(model: nn.Module, heads: list[nn.Module]) -> str:
     own = {id(parameter) for head in heads for parameter in head.parameters()}
     state = model.state_dict(keep_vars=True)
-    return classifier.state_digest({name: tensor for name, tensor in state.items() if id(tensor) not in own})
+    return state_digest({name: tensor for name, tensor in state.items() if id(tensor) not in own})
 
 
 def _record(fit: Fit, features: dict[str, Tensor], train: Split, val: Split) -> dict[str, Any]:

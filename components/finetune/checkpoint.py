@@ -19,8 +19,8 @@ from torch import Tensor
 from components.finetune.state import Progress, State
 from components.interchange.artifact import to_json
 from components.interchange.blobs import Blobs, open_blobs
-from components.interchange.classifier import savable
 from components.interchange.errors import BadInput, listed
+from components.interchange.state_dicts import savable
 
 log = logging.getLogger("graft")
 BLOB = "training.safetensors"

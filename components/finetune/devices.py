@@ -12,8 +12,8 @@ import torch
 
 from components.finetune.distributed import World, connected
 from components.finetune.slow_kernels import OtherGradients
-from components.interchange.classifier import choose_device
 from components.interchange.errors import BadInput
+from components.interchange.inference import choose_device
 from components.interchange.memory import keep_freed_memory
 
 log = logging.getLogger("graft")

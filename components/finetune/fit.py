@@ -23,9 +23,9 @@ from components.finetune.resident import resident_if_fitting
 from components.finetune.state import Progress, State, optimizer_over, with_peak
 from components.finetune.termination import termination
 from components.finetune.validate import Scores, validate
-from components.interchange.classifier import PixelsToLogits
 from components.interchange.dataset import Split
 from components.interchange.errors import BadInput
+from components.interchange.pixels_to_logits import PixelsToLogits
 
 log = logging.getLogger("graft")
 

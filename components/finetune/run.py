@@ -18,8 +18,10 @@ from components.finetune.training import loss_of, param_groups_of, plan_of, star
 from components.interchange import classifier
 from components.interchange.cards import ClassifierCard
 from components.interchange.dataset import Manifest, open_dataset
+from components.interchange.pixels_to_logits import PixelsToLogits
 from components.interchange.pretrained import pretrained_size
 from components.interchange.report import Row, write_report
+from components.interchange.state_dicts import state_digest
 from components.interchange.step import RunContext, given_parameters
 
 log = logging.getLogger("graft")
@@ -39,11 +41,11 @@ def _run(spec: Finetune, context: RunContext, hardware: Hardware) -> dict[str, o
     model, weights, preprocessing = start_of(spec, dataset.manifest, hardware, context.store)
     stages = stages_of(model)
     always_frozen = freeze_at(spec.freeze, spec.unfreeze_at, spec.num_epochs)
-    before = classifier.state_digest(untouchable(model, stages, always_frozen, spec.frozen_batchnorm))
+    before = state_digest(untouchable(model, stages, always_frozen, spec.frozen_batchnorm))
 
     loss = loss_of(spec, train, len(dataset.classes)).to(hardware.device)
     fitted = fit(
-        classifier.PixelsToLogits(model, preprocessing).to(hardware.device),
+        PixelsToLogits(model, preprocessing).to(hardware.device),
         lambda: param_groups_of(model, spec),
         loss,
         train,
@@ -55,7 +57,7 @@ def _run(spec: Finetune, context: RunContext, hardware: Hardware) -> dict[str, o
 
     model.load_state_dict(fitted.best_state)
     untouched = untouchable(model, stages, always_frozen, spec.frozen_batchnorm)
-    after = classifier.state_digest(untouched)
+    after = state_digest(untouched)
     if after != before:
         raise RuntimeError(f"frozen tensors changed in training: digest {before} before, {after} after")
     group_sizes = sizes(param_groups_of(model, spec))

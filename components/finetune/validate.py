@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from components.finetune.devices import Hardware
 from components.interchange import scoring
-from components.interchange.classifier import PixelsToLogits
 from components.interchange.dataset import Split
 from components.interchange.inference import predict_logits
+from components.interchange.pixels_to_logits import PixelsToLogits
 from components.interchange.progress import progress
 
 

@@ -1,4 +1,4 @@
-"""What a model in torch answers for batches of images, at the speed that its device allows.
+"""What a model in torch answers for batches of images, on which device, and at the speed that it allows.
 
 N images, H, W pixels, C classes.
 """
@@ -13,12 +13,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from components.interchange.classifier import PixelsToLogits
 from components.interchange.errors import BadInput, memory_ran_out
 from components.interchange.memory import give_back_freed_memory
+from components.interchange.pixels_to_logits import PixelsToLogits
 
 log = logging.getLogger("graft")
 IMAGES_IN_CACHE, PARTS_AHEAD = 8, 2
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` takes CUDA where it is; `cuda` without CUDA is BadInput, never a silent CPU."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise BadInput("--device cuda: torch sees no CUDA device here. Use --device cpu, or run on a GPU machine.")
+    return torch.device(name)
 
 
 def forward(

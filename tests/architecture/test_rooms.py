@@ -68,13 +68,13 @@ def test_steps_know_nothing_of_pipelines() -> None:
     assert not wrong
 
 
-def test_only_the_classifier_and_its_inference_share_torch() -> None:
+def test_only_models_and_what_they_answer_share_torch() -> None:
     using = {
         path.name
         for path in sources("components/interchange")
         if any(name.split(".")[0] in ("torch", "timm") for name in imported(path))
     }
-    assert using == {"classifier.py", "inference.py"}
+    assert using == {"backbone.py", "classifier.py", "inference.py", "pixels_to_logits.py", "state_dicts.py"}
 
 
 def test_modules_are_named_for_what_they_hold() -> None:

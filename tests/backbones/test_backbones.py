@@ -26,6 +26,7 @@ from components.interchange.cli import main
 from components.interchange.dataset import open_dataset
 from components.interchange.inference import predict_logits
 from components.interchange.onnx_model import logits_of, open_model
+from components.interchange.pixels_to_logits import PixelsToLogits
 from components.interchange.preprocessing import Preprocessing
 from components.interchange.report import read_report
 from pipelines.recipes import RECIPES
@@ -131,7 +132,7 @@ def test_from_images_to_a_reloaded_onnx_file(backbone: str, images: Path, tmp_pa
     assert report.details["batches"] == [1, 2, 7, 8]
     assert report.details["flips"] == []
     pixels_NHWC = open_dataset(tmp_path / "dataset").split("val").center_crops(range(3), preprocessing.crop_px)
-    wrapped = classifier.PixelsToLogits(model, preprocessing)
+    wrapped = PixelsToLogits(model, preprocessing)
     expected_NC = predict_logits(wrapped, iter([pixels_NHWC]), torch.device("cpu"))
     np.testing.assert_allclose(logits_of(session, pixels_NHWC), expected_NC, atol=2e-3, rtol=1e-3)
 
@@ -147,7 +148,7 @@ def test_exporting_twice_gives_the_same_bytes(backbone: str, tmp_path: Path) -> 
     torch.manual_seed(0)
     network = timm.create_model(backbone, num_classes=3).eval()
     for name in ("one", "two"):
-        save(to_onnx(classifier.PixelsToLogits(network, preprocessing), size, 17, {}), tmp_path / name)
+        save(to_onnx(PixelsToLogits(network, preprocessing), size, 17, {}), tmp_path / name)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
@@ -158,7 +159,7 @@ def test_fused_attention_with_a_mask_is_exported_without_the_fusion() -> None:
     network = timm.create_model("beit_base_patch16_224", **small).eval()
     half = (0.5, 0.5, 0.5)
     preprocessing = Preprocessing(resize_short_px=32, interpolation="bicubic", crop_px=32, mean=half, std=half)
-    model = classifier.PixelsToLogits(network, preprocessing)
+    model = PixelsToLogits(network, preprocessing)
     session = ort.InferenceSession(to_onnx(model, 32, 17, {}).SerializeToString())
     pixels_NHWC = np.random.default_rng(0).integers(0, 255, (3, 32, 32, 3), np.uint8)
     with torch.inference_mode():

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from components.export_onnx.export import to_onnx
 from components.export_onnx.files import save
 from components.export_onnx.settings import options_at
-from components.interchange.classifier import PixelsToLogits
 from components.interchange.onnx_model import answer
+from components.interchange.pixels_to_logits import PixelsToLogits
 from components.interchange.preprocessing import Preprocessing
 from components.interchange.providers import CPU_PROVIDER
 

@@ -16,8 +16,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from components.ingest.spec import Ingest
-from components.interchange import classifier
 from components.interchange.artifact import RUN_FILE
+from components.interchange.backbone import build_model
 from components.interchange.cli import main as run_step
 from components.interchange.step import Spec
 
@@ -70,7 +70,7 @@ def step(spec: type[Spec], out: Path, argv: list[str]) -> dict[str, Any]:
 def pretrained(num_classes: int) -> nn.Module:
     """The backbone with its ImageNet weights under a new head, as timm makes it: fp32, contiguous."""
     torch.manual_seed(0)
-    return classifier.build(BACKBONE, num_classes, WEIGHTS)[0]
+    return build_model(BACKBONE, num_classes, WEIGHTS)[0]
 
 
 def weights_file(folder: Path) -> Path:

@@ -26,8 +26,8 @@ from components.finetune.plan import Plan
 from components.finetune.replay import replay_of
 from components.finetune.resident import ResidentImages, resident_if_fitting
 from components.finetune.state import Progress, State, optimizer_over
-from components.interchange.classifier import PixelsToLogits
 from components.interchange.dataset import Split
+from components.interchange.pixels_to_logits import PixelsToLogits
 from components.interchange.preprocessing import Preprocessing
 from components.interchange.stored_images import read_shards
 from tests.benchmarks.duel import Target, machine, report

@@ -21,10 +21,10 @@ from components.finetune.augment import Augmentation, augmented
 from components.finetune.batches import epoch_batches, prefetched
 from components.finetune.sampling import epoch_order
 from components.ingest.spec import Ingest
-from components.interchange.classifier import normalised
 from components.interchange.cli import main as run_step
 from components.interchange.dataset import Split, open_dataset
 from components.interchange.memory import keep_freed_memory
+from components.interchange.pixels_to_logits import normalised
 from tests.benchmarks.duel import Target, alternate, report
 
 STORED_PX, CROP_PX, BATCH = 256, 224, 32

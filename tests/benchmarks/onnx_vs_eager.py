@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from components.interchange.classifier import PixelsToLogits
+from components.interchange.pixels_to_logits import PixelsToLogits
 from tests.benchmarks.duel import Target, alternate, report
 from tests.benchmarks.exports import exported, images, median_ms, median_of, network
 

@@ -17,10 +17,11 @@ from conformal_clip_data import textile_simulated_root
 
 from components.export_onnx.export import to_onnx
 from components.interchange.artifact import write_card
+from components.interchange.backbone import build_model
 from components.interchange.cards import OnnxCard
-from components.interchange.classifier import PixelsToLogits, build
 from components.interchange.onnx_model import INPUT_NAME, OUTPUT_NAME, metadata_of
 from components.interchange.pixels import preprocess
+from components.interchange.pixels_to_logits import PixelsToLogits
 from components.interchange.preprocessing import Preprocessing
 from pipelines.predict import predict
 from tests.benchmarks.duel import Target, alternate, report
@@ -31,7 +32,7 @@ BATCH, TURNS = 8, 5
 
 def write_model(folder: Path) -> OnnxCard:
     """An onnx_model artifact as `predict` reads it, with an untrained head for three classes."""
-    model, weights = build(BACKBONE, 3, WEIGHTS)
+    model, weights = build_model(BACKBONE, 3, WEIGHTS)
     config = model.pretrained_cfg
     card = OnnxCard(
         classes=["global", "local", "nominal"],

@@ -24,12 +24,14 @@ def learnt(tmp_path_factory: pytest.TempPathFactory, tiny_dataset: Path, tiny_we
     import torch
 
     from components.interchange import classifier
+    from components.interchange.backbone import build_model
+    from components.interchange.pixels_to_logits import PixelsToLogits
 
     torch.manual_seed(1)
     dataset = open_dataset(tiny_dataset)
-    model, weights = classifier.build(TINY_BACKBONE, 3, str(tiny_weights), None, TINY_INPUT_PX)
+    model, weights = build_model(TINY_BACKBONE, 3, str(tiny_weights), None, TINY_INPUT_PX)
     preprocessing = classifier.preprocessing_of(model, dataset.manifest, TINY_INPUT_PX)
-    network = classifier.PixelsToLogits(model, preprocessing).train()
+    network = PixelsToLogits(model, preprocessing).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3)
     train = dataset.split("train")
     pixels_NHWC = torch.from_numpy(train.center_crops(range(len(train)), TINY_INPUT_PX))

@@ -18,6 +18,7 @@ from components.interchange.cli import main
 from components.interchange.dataset import open_dataset
 from components.interchange.inference import predict_logits
 from components.interchange.onnx_model import open_model
+from components.interchange.pixels_to_logits import PixelsToLogits
 from components.interchange.report import Report, read_report
 from tests.evaluate.conftest import write_champion
 
@@ -75,7 +76,7 @@ def test_the_temperature_is_fitted_to_val_and_judged_on_test(calibrated, tiny_da
     logits, labels = {}, {}
     for name in ("val", "test"):
         split = dataset.split(name)
-        network = classifier.PixelsToLogits(model, card.preprocessing)
+        network = PixelsToLogits(model, card.preprocessing)
         logits[name] = predict_logits(network, iter([split.center_crops(range(30), 32)]), torch.device("cpu"))
         labels[name] = split.labels_N
     intervals = Intervals(num_resamples=200, seed=0, bins=15)

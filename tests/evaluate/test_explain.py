@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from components.evaluate.explain import heat_maps, side_by_side
-from components.interchange.classifier import PixelsToLogits
+from components.interchange.pixels_to_logits import PixelsToLogits
 from components.interchange.preprocessing import Preprocessing
 
 PREPROCESSING = Preprocessing(

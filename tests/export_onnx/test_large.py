@@ -17,8 +17,8 @@ from components.export_onnx.files import load_graph, save, size_bytes
 from components.export_onnx.images import Images
 from components.export_onnx.precisions import JUDGED_ON, Bench, make
 from components.interchange.cards import Precision
-from components.interchange.classifier import PixelsToLogits
 from components.interchange.onnx_model import answer
+from components.interchange.pixels_to_logits import PixelsToLogits
 from components.interchange.preprocessing import Preprocessing
 
 BACKBONE, SIZE_PX = "vit_huge_patch14_224", 224

@@ -18,9 +18,9 @@ from components.export_onnx.files import load_graph, save, size_bytes
 from components.export_onnx.parity import Parity, compare, findings
 from components.export_onnx.settings import Setting, batch_sizes, settings
 from components.interchange.cards import read_onnx_card
-from components.interchange.classifier import PixelsToLogits
 from components.interchange.errors import BadInput
 from components.interchange.onnx_model import logits_of, metadata_of, open_model
+from components.interchange.pixels_to_logits import PixelsToLogits
 from components.interchange.preprocessing import Preprocessing
 from components.interchange.scoring import Logits, ece, nll
 

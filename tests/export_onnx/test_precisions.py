@@ -19,10 +19,10 @@ from components.export_onnx.precisions import Bench, make
 from components.export_onnx.spec import ExportOnnx
 from components.interchange.artifact import digest
 from components.interchange.cards import read_onnx_card
-from components.interchange.classifier import PixelsToLogits
 from components.interchange.cli import main
 from components.interchange.dataset import open_dataset
 from components.interchange.onnx_model import logits_of, open_model
+from components.interchange.pixels_to_logits import PixelsToLogits
 from components.interchange.preprocessing import Preprocessing
 from components.interchange.report import read_report
 from tests.export_onnx.test_export_onnx import export_argv

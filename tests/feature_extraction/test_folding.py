@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from components.feature_extraction.folding import folded
-from components.interchange.classifier import state_digest
+from components.interchange.state_dicts import state_digest
 
 
 def with_statistics(model: nn.Module) -> nn.Module:

@@ -12,11 +12,13 @@ from components.feature_extraction.linear_probe import LinearHead
 from components.feature_extraction.spec import FeatureExtraction
 from components.interchange import scoring
 from components.interchange.artifact import digest
+from components.interchange.backbone import build_model
 from components.interchange.cards import read_classifier_card
-from components.interchange.classifier import PixelsToLogits, build, load, preprocessing_of
+from components.interchange.classifier import load, preprocessing_of
 from components.interchange.cli import main
 from components.interchange.dataset import open_dataset
 from components.interchange.inference import predict_logits
+from components.interchange.pixels_to_logits import PixelsToLogits
 from components.interchange.report import read_report
 
 
@@ -68,7 +70,7 @@ def test_head_over_features_is_the_model(backbone: str, tiny_dataset: Path, tmp_
     path = tmp_path / "weights.pth"
     torch.manual_seed(0)
     torch.save(timm.create_model(backbone).state_dict(), path)
-    model, _ = build(backbone, 3, str(path), None, 32)
+    model, _ = build_model(backbone, 3, str(path), None, 32)
     dataset = open_dataset(tiny_dataset)
     split = dataset.split("val")
     pixels_to_logits = PixelsToLogits(model, preprocessing_of(model, dataset.manifest, 32))

@@ -10,7 +10,7 @@ from torch import nn
 from components.finetune.freezing import freeze_stages, train_mode, untouchable
 from components.finetune.param_groups import STAGES, stage_groups, stages_of
 from components.finetune.spec import Freeze, FrozenBatchNorm
-from components.interchange.classifier import state_digest
+from components.interchange.state_dicts import state_digest
 
 
 def two_steps(model: nn.Module, frozen_batchnorm: FrozenBatchNorm) -> None:

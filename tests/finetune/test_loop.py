@@ -24,9 +24,9 @@ from components.finetune.imbalance import balancing_weights
 from components.finetune.param_groups import ParamGroup, stage_groups, stages_of
 from components.finetune.plan import Plan
 from components.finetune.state import Progress, State, optimizer_over
-from components.interchange.classifier import PixelsToLogits
 from components.interchange.dataset import open_dataset
 from components.interchange.errors import BadInput
+from components.interchange.pixels_to_logits import PixelsToLogits
 from components.interchange.preprocessing import Preprocessing
 
 PREPROCESSING = Preprocessing(

@@ -22,9 +22,9 @@ from components.finetune.gradients import Loss, leave_gradients
 from components.finetune.validate import validate
 from components.finetune.whole_batch_norm import whole_batch_norm
 from components.interchange.cards import read_classifier_card
-from components.interchange.classifier import PixelsToLogits
 from components.interchange.dataset import open_dataset
 from components.interchange.errors import BadInput
+from components.interchange.pixels_to_logits import PixelsToLogits
 from tests.finetune.killing import SERVER, step
 from tests.finetune.test_loop import CPU, PLAN, PREPROCESSING, fitted, model, state_of
 

@@ -15,9 +15,10 @@ from components.finetune.gradients import Loss, leave_gradients
 from components.finetune.resident import ResidentImages, resident_if_fitting
 from components.finetune.spec import Finetune
 from components.interchange.cards import read_classifier_card
-from components.interchange.classifier import WEIGHTS_FILE, PixelsToLogits
+from components.interchange.classifier import WEIGHTS_FILE
 from components.interchange.cli import main
 from components.interchange.dataset import open_dataset
+from components.interchange.pixels_to_logits import PixelsToLogits
 from components.interchange.report import read_report
 from tests.finetune.test_loop import PREPROCESSING, batch_of, model, state_of
 

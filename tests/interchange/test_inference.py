@@ -1,6 +1,7 @@
-"""Forward passes where memory runs out: halved for good, or said in words."""
+"""Forward passes: in order and in parts, halved for good where memory runs out, or refused in words."""
 
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,8 @@ from components.finetune.spec import Finetune
 from components.interchange import classifier
 from components.interchange.cli import main
 from components.interchange.errors import BadInput
-from components.interchange.inference import predict_logits
+from components.interchange.inference import choose_device, forward, predict_logits
+from components.interchange.pixels_to_logits import PixelsToLogits
 from components.interchange.report import read_report
 
 NO_MEMORY = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
@@ -42,7 +44,7 @@ def room_for(limit: int, *, error: RuntimeError = NO_MEMORY, scoring_only: bool 
 def logits_of(folder: Path) -> np.ndarray[Any, Any]:
     model, card = classifier.load(folder)
     pixels_NHWC = np.random.default_rng(0).integers(0, 256, (13, 32, 32, 3), dtype=np.uint8)
-    return predict_logits(classifier.PixelsToLogits(model, card.preprocessing), [pixels_NHWC], torch.device("cpu"))
+    return predict_logits(PixelsToLogits(model, card.preprocessing), [pixels_NHWC], torch.device("cpu"))
 
 
 @pytest.mark.parametrize("limit", [7, 3, 1])
@@ -105,3 +107,34 @@ def test_an_optimiser_that_memory_does_not_hold_ends_in_words_and_nothing_is_wri
     said = capsys.readouterr().err
     assert "finetune: memory ran out (CUDA out of memory. Tried to allocate 2.00 GiB.)" in said
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_parts_come_back_in_order_each_from_one_thread(threads: int) -> None:
+    before, used, at_once = torch.get_num_threads(), set(), threading.Barrier(threads)
+
+    def first_pixel(part_NHWC: torch.Tensor) -> torch.Tensor:
+        used.add((threading.get_ident(), torch.get_num_threads(), torch.is_inference_mode_enabled()))
+        if part_NHWC[0, 0, 0, 0] < 8 * threads:
+            at_once.wait(30)
+        return part_NHWC[:, 0, 0, 0]
+
+    batches_NHWC = np.arange(200, dtype=np.uint8).reshape(5, 40, 1, 1, 1)
+    torch.set_num_threads(threads)
+    try:
+        found = forward(first_pixel, batches_NHWC, torch.device("cpu"))
+        with pytest.raises(ZeroDivisionError):
+            forward(lambda part_NHWC: part_NHWC * (1 // (len(part_NHWC) - 8)), batches_NHWC, torch.device("cpu"))
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert torch.cat(found).tolist() == list(range(200))
+    assert [len(part) for part in found] == [8] * 25
+    assert len(used) == threads and {one[1:] for one in used} == {(1, True)}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+def test_cuda_without_cuda_is_refused() -> None:
+    assert choose_device("auto").type == "cpu"
+    with pytest.raises(BadInput, match="torch sees no CUDA device here"):
+        choose_device("cuda")

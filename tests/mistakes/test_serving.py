@@ -18,6 +18,7 @@ from components.interchange import classifier
 from components.interchange.cli import main
 from components.interchange.dataset import open_dataset
 from components.interchange.inference import predict_logits
+from components.interchange.pixels_to_logits import PixelsToLogits
 from tests.conftest import coloured_pixels, write_source
 
 
@@ -58,7 +59,7 @@ def test_copies_of_an_image_cannot_be_in_train_and_test(tmp_path: Path) -> None:
 
 def test_scores_do_not_depend_on_the_mode_that_a_model_is_in(tiny_classifier: Path, tiny_dataset: Path) -> None:
     model, card = classifier.load(tiny_classifier)
-    wrapped = classifier.PixelsToLogits(model, card.preprocessing)
+    wrapped = PixelsToLogits(model, card.preprocessing)
     pixels_NHWC = open_dataset(tiny_dataset).split("val").center_crops(range(10), card.preprocessing.crop_px)
     cpu = torch.device("cpu")
     expected_NC = predict_logits(wrapped.eval(), iter([pixels_NHWC]), cpu)

@@ -18,6 +18,7 @@ from components.interchange.cards import read_classifier_card
 from components.interchange.cli import main
 from components.interchange.dataset import open_dataset
 from components.interchange.inference import predict_logits
+from components.interchange.pixels_to_logits import PixelsToLogits
 from components.interchange.report import read_report
 from tests.conftest import write_dataset, write_source
 
@@ -179,7 +180,7 @@ def test_val_is_scored_in_eval_mode_and_without_augmentation(train: Train, tiny_
     model, card = classifier.load(tmp_path / "c")
     val, cpu = open_dataset(tiny_dataset).split("val"), torch.device("cpu")
     crops_NHWC = val.center_crops(range(len(val)), card.preprocessing.crop_px)
-    logits_NC = predict_logits(classifier.PixelsToLogits(model, card.preprocessing), [crops_NHWC], cpu)
+    logits_NC = predict_logits(PixelsToLogits(model, card.preprocessing), [crops_NHWC], cpu)
     found = read_report(tmp_path / "r").row("nll", of="candidate", split="val")
     assert found is not None and found.value == pytest.approx(scoring.nll(logits_NC, val.labels_N), rel=1e-5)
 

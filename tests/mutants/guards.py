@@ -5,7 +5,8 @@ from tests.mutants.planted import Mutant
 TRAINING = ("tests/mistakes/test_training.py",)
 SERVING = ("tests/mistakes/test_serving.py",)
 EXPORT, INFERENCE = "components/export_onnx/export.py", "components/interchange/inference.py"
-ADVICE, CLASSIFIER = "components/finetune/advice.py", "components/interchange/classifier.py"
+ADVICE, BACKBONE = "components/finetune/advice.py", "components/interchange/backbone.py"
+CLASSIFIER = "components/interchange/classifier.py"
 
 GUARDS = (
     Mutant(
@@ -56,12 +57,12 @@ GUARDS = (
     Mutant("another input size unsaid", ADVICE, "if crop_px == pretrained_px:", "if True:", TRAINING),
     Mutant(
         "position embeddings not resampled",
-        CLASSIFIER,
+        BACKBONE,
         "        model.set_input_size(img_size=input_size_px)",
         "        pass",
         TRAINING,
     ),
-    Mutant("an input that no patch divides", CLASSIFIER, "    if input_size_px % patch_px:", "    if False:", TRAINING),
+    Mutant("an input that no patch divides", BACKBONE, "    if input_size_px % patch_px:", "    if False:", TRAINING),
     Mutant(
         "an input larger than what is stored",
         CLASSIFIER,

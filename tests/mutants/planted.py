@@ -54,7 +54,7 @@ MUTANTS = (
     ),
     Mutant(
         "wrong mean",
-        "components/interchange/classifier.py",
+        "components/interchange/pixels_to_logits.py",
         'self.register_buffer("mean", 255 * torch.tensor(preprocessing.mean)',
         'self.register_buffer("mean", 250 * torch.tensor(preprocessing.mean)',
         ("tests/interchange", "tests/export_onnx", "tests/reference"),
@@ -162,7 +162,7 @@ MUTANTS = (
         "components/interchange/weights.py",
         "if wanted is not None and found != wanted:",
         "if False:",
-        ("tests/interchange/test_classifier.py",),
+        ("tests/interchange/test_backbone.py",),
     ),
     Mutant(
         "the schedule does not end at zero",

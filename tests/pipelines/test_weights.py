@@ -16,11 +16,12 @@ from typer.testing import CliRunner
 from components.finetune.spec import Finetune
 from components.interchange import weights as weights_module
 from components.interchange.artifact import file_digest
+from components.interchange.backbone import build_model
 from components.interchange.blobs import open_blobs
 from components.interchange.cards import read_classifier_card
-from components.interchange.classifier import build, state_digest
 from components.interchange.cli import main
 from components.interchange.errors import BadInput
+from components.interchange.state_dicts import state_digest
 from pipelines import fingerprints
 from pipelines.cli import app
 from pipelines.weights import fetch, weights_in
@@ -124,7 +125,7 @@ def test_fetched_once_recorded_and_used_without_the_hub(
 
     assert state_digest(load_file(tmp_path / "copy.safetensors")) == state_digest(load_file(tiny_hub_weights))
     for name in ("store", f"{s3_store}/{key}"):
-        _, found = build(BACKBONE, 3, name, store=s3_store)
+        _, found = build_model(BACKBONE, 3, name, store=s3_store)
         assert (found.origin, found.sha256, found.license) == (row["origin"], row["sha256"], "apache-2.0")
         assert fingerprints.weights(name, BACKBONE, None, s3_store) == row["sha256"]
     argv = [
@@ -187,7 +188,7 @@ def test_weights_are_fetched_into_a_folder_from_a_hub_that_is_busy_twice(
     file = tmp_path / "store" / "weights" / f"{BACKBONE}.safetensors"
     assert new and record.license == "apache-2.0" and record.sha256 == file_digest(file)
     assert json.loads(file.with_suffix(".json").read_text())["sha256"] == record.sha256
-    assert build(BACKBONE, 3, "store", store=store)[1].sha256 == record.sha256
+    assert build_model(BACKBONE, 3, "store", store=store)[1].sha256 == record.sha256
     assert [line for line in caplog.messages if "does not answer" in line] == [
         f"{hub} does not answer (HTTP 503), try 1 of 3",
         f"{hub} does not answer (HTTP 429), try 2 of 3",
@@ -251,9 +252,9 @@ def shelf(tmp_path: Path, tiny_weights: Path) -> Path:
 
 def test_a_backbone_that_the_store_lacks_names_what_it_has(shelf: Path) -> None:
     with pytest.raises(BadInput, match=rf"\(it has: {BACKBONE}\).*graft weights fetch resnet18 --store {shelf}"):
-        build("resnet18", 3, "store", store=str(shelf))
+        build_model("resnet18", 3, "store", store=str(shelf))
     with pytest.raises(BadInput, match="no store was given"):
-        build("resnet18", 3, "store")
+        build_model("resnet18", 3, "store")
 
 
 def test_damaged_weights_of_a_store_are_refused(shelf: Path) -> None:
@@ -261,28 +262,28 @@ def test_damaged_weights_of_a_store_are_refused(shelf: Path) -> None:
         stream.write(b" ")
     assert [row["whole"] for row in weights_in(str(shelf))] == [False]
     with pytest.raises(BadInput, match=rf"have sha256 \w+, expected \w+ \({BACKBONE}\.json\)"):
-        build(BACKBONE, 3, "store", store=str(shelf))
+        build_model(BACKBONE, 3, "store", store=str(shelf))
 
 
 def test_weights_of_another_tag_are_refused_for_their_preprocessing(shelf: Path) -> None:
     record = shelf / "weights" / f"{BACKBONE}.json"
     record.write_text(record.read_text().replace(TAGGED, "test_resnet.other"))
     with pytest.raises(BadInput, match=r"holds the weights test_resnet\.other, but test_resnet is test_resnet\.r160"):
-        build(BACKBONE, 3, "store", store=str(shelf))
+        build_model(BACKBONE, 3, "store", store=str(shelf))
 
 
 def test_a_file_on_s3_needs_a_sha256(s3_store: str, tiny_weights: Path) -> None:
     open_blobs(s3_store).put_file("mine.safetensors", tiny_weights)
     uri, sha256 = f"{s3_store}/mine.safetensors", file_digest(tiny_weights)
     with pytest.raises(BadInput, match="no sha256 to hold the file to"):
-        build(BACKBONE, 3, uri)
+        build_model(BACKBONE, 3, uri)
     with pytest.raises(BadInput, match=f"have sha256 {sha256}, expected {'0' * 64}"):
-        build(BACKBONE, 3, uri, "0" * 64)
-    assert build(BACKBONE, 3, uri, sha256)[1].origin == "file:mine.safetensors"
+        build_model(BACKBONE, 3, uri, "0" * 64)
+    assert build_model(BACKBONE, 3, uri, sha256)[1].origin == "file:mine.safetensors"
     assert fingerprints.weights(uri, BACKBONE, sha256, None) == sha256
     for given in (sha256, None):
         with pytest.raises(BadInput, match=r"there is no s3://.*/absent\.safetensors"):
-            build(BACKBONE, 3, f"{s3_store}/absent.safetensors", given)
+            build_model(BACKBONE, 3, f"{s3_store}/absent.safetensors", given)
 
 
 def test_a_store_without_weights_says_so(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from components.finetune.find_lr.sweep import found_in, smoothed, sweep
 from components.finetune.freezing import freeze_stages
 from components.finetune.param_groups import stages_of
 from components.finetune.training import loss_of, param_groups_of, plan_of, start_of
-from components.interchange.classifier import PixelsToLogits
 from components.interchange.dataset import open_dataset
 from components.interchange.errors import BadInput
+from components.interchange.pixels_to_logits import PixelsToLogits
 from components.interchange.report import Row, write_report
 from components.interchange.step import RunContext, given_parameters
 

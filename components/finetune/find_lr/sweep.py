@@ -24,8 +24,8 @@ from components.finetune.replay import replay_of
 from components.finetune.resident import resident_if_fitting
 from components.finetune.sampling import model_seed
 from components.finetune.state import Progress, State, optimizer_over
-from components.interchange.classifier import PixelsToLogits
 from components.interchange.dataset import Split
+from components.interchange.pixels_to_logits import PixelsToLogits
 from components.interchange.progress import progress
 
 EXPLODED = 4.0

@@ -19,6 +19,7 @@ import torch
 from components.interchange import classifier, scoring
 from components.interchange.dataset import open_dataset
 from components.interchange.inference import predict_logits
+from components.interchange.pixels_to_logits import PixelsToLogits
 from tests.benchmarks.duel import Target, machine, report
 from tests.benchmarks.fabric import BACKBONE, CROP_PX, PACKAGES, STORED_PX, WEIGHTS, copy_images, weights_file
 from tests.benchmarks.fastai_peer import fastai, fastai_version
@@ -44,7 +45,7 @@ def top1_on_test(dataset: Path, trained: Path) -> float:
     model, card = classifier.load(trained)
     split = open_dataset(dataset).split("test")
     crops = (split.center_crops(rows, CROP_PX) for rows in np.array_split(np.arange(len(split)), len(split) // 32 + 1))
-    pixels_to_logits = classifier.PixelsToLogits(model, card.preprocessing)
+    pixels_to_logits = PixelsToLogits(model, card.preprocessing)
     return scoring.top1(predict_logits(pixels_to_logits, crops, torch.device("cpu")), split.labels_N)
 
 
