@@ -4,22 +4,59 @@ index/runs.json  what the summaries of ended runs said when they were last liste
 """
 
 import contextlib
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
 from components.interchange.artifact import to_json
-from components.interchange.errors import BadInput
+from components.interchange.errors import BadInput, what_is_wrong
 from pipelines.lease import holder
-from pipelines.store import Store
+from pipelines.store import Store, record_in
 
 UNFINISHED = "unfinished"  # Under way.
 KILLED = "killed"  # No summary, and nobody at work on it.
+DAMAGED = "damaged"  # A summary that cannot be read: known again once it is mended or removed.
 INDEX = "index/runs.json"
 READ_AT_ONCE = 16
+
+
+class DamagedRecord(BadInput):
+    """A record of a run that is no JSON object, or says something else than expected."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+
+class _Test(_Strict):
+    baseline_top1: float | None = None
+    candidate_top1: float | None = None
+    digest: str | None = None
+    evaluation: str | None = None
+
+
+class _Latency(_Strict):
+    p99_ms: float | None = None
+
+
+class _Summary(_Strict):
+    """Of a run's summary, what others rely on."""
+
+    verdict: str
+    model_name: str | None = None
+    reasons: list[str] = []
+    selected: str | None = None
+    test: _Test | None = None
+    latency: _Latency | None = None
+    seconds: dict[str, float | None] | None = None
+
+
+class _Request(_Strict):
+    model_name: str
 
 
 def newest_first(store: Store) -> list[str]:
@@ -43,7 +80,7 @@ def runs(store: Store, model_name: str | None, limit: int) -> list[dict[str, Any
 
     wanted = (run for run in seen() if model_name in (None, run["model_name"]))
     listed = list(islice(wanted, limit or None))
-    ended = {run_id: run for run_id, run in found.items() if run["verdict"] not in (UNFINISHED, KILLED)}
+    ended = {run_id: run for run_id, run in found.items() if run["verdict"] not in (UNFINISHED, KILLED, DAMAGED)}
     if not ended.keys() <= known.keys():
         kept = {run_id: known[run_id] for run_id in known.keys() & set(ids)}
         with contextlib.suppress(BadInput):  # Who may only read lists the runs as well; it takes longer.
@@ -62,8 +99,8 @@ def _read(store: Store, ids: Iterable[str], known: Mapping[str, dict[str, Any]])
 
 
 def _index(store: Store) -> dict[str, dict[str, Any]]:
-    record = store.record(INDEX) or {}
-    return dict(record.get("runs", {}))
+    known = (store.record(INDEX) or {}).get("runs")
+    return known if isinstance(known, dict) else {}
 
 
 def _run(store: Store, run_id: str) -> dict[str, Any]:
@@ -87,19 +124,27 @@ def _run(store: Store, run_id: str) -> dict[str, Any]:
 def ended_or_not(store: Store, run_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """A run's summary, and its request where the summary has no model name. One without a summary gets a verdict.
 
+    `damaged`: its summary or request cannot be read, which is no other run's fault.
     `unfinished`: at work, as its lease says, or on a cluster, which writes a summary whatever becomes of the run.
     `killed`: it ended without a word. It may become another verdict only where its machine was out of reach for long.
     """
-    summary = read(store, f"runs/{run_id}/summary.json") or {}
+    try:
+        return _ended_or_not(store, run_id)
+    except DamagedRecord as error:
+        return {"verdict": DAMAGED, "reasons": [str(error)]}, {}
+
+
+def _ended_or_not(store: Store, run_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    summary = summary_of(store, run_id) or {}
     if "model_name" in summary:
         return summary, {}
-    request = read(store, f"runs/{run_id}/request.json") or {}
+    request = read(store, f"runs/{run_id}/request.json", _Request) or {}
     if summary or "runner" not in request:
         return {"verdict": UNFINISHED, **summary}, request
     at_work = holder(store, request["model_name"])
     if at_work is not None and at_work["run_id"] == run_id:
         return {"verdict": UNFINISHED}, request
-    summary = read(store, f"runs/{run_id}/summary.json") or {}  # It may have ended between the two looks.
+    summary = summary_of(store, run_id) or {}  # It may have ended between the two looks.
     why = (
         "it ended without a word: killed, or its machine went down, or the store was out of reach. The same command "
         "goes on from its last step"
@@ -107,17 +152,25 @@ def ended_or_not(store: Store, run_id: str) -> tuple[dict[str, Any], dict[str, A
     return summary or {"verdict": KILLED, "reasons": [why]}, request
 
 
-def read(store: Store, key: str) -> dict[str, Any] | None:
-    """A record of a run; None where there is none, BadInput where it is damaged."""
+def summary_of(store: Store, run_id: str) -> dict[str, Any] | None:
+    """A run's summary; None where there is none yet, DamagedRecord where it is damaged."""
+    return read(store, f"runs/{run_id}/summary.json", _Summary)
+
+
+def read(store: Store, key: str, shape: type[BaseModel] | None = None) -> dict[str, Any] | None:
+    """A record of a run; None where there is none, DamagedRecord where it is damaged, or not of that shape."""
     data = store.blobs.get(key)
     if data is None:
         return None
-    try:
-        return dict(json.loads(data))
-    except (ValueError, TypeError, RecursionError):
-        raise BadInput(
-            f"{store.where(key)} is damaged: expected a JSON object. Remove it, or the run's folder."
-        ) from None
+    found, wrong = record_in(data), "expected a JSON object"
+    if found is not None and shape is not None:
+        try:
+            shape.model_validate(found)
+        except ValidationError as error:
+            found, wrong = None, what_is_wrong(error)
+    if found is None:
+        raise DamagedRecord(f"{store.where(key)} is damaged: {wrong}. Remove it, or the run's folder.")
+    return found
 
 
 def outputs(store: Store, run_id: str) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from components.interchange.errors import BadInput
 from components.interchange.report import PAGE, Report, read_report
-from pipelines.run_list import newest_first, read, runs
+from pipelines.run_list import newest_first, runs, summary_of
 from pipelines.store import Store
 
 Outputs = Mapping[str, Mapping[str, str]]
@@ -61,6 +61,6 @@ def page_of(store: Store, run: str) -> str:
         raise BadInput(f"{store.uri} has no run with a page yet. graft run makes one at its end.")
     if run not in ids:
         raise BadInput(f"{store.uri} has no run {run}. `graft runs` lists them.")
-    ended = read(store, f"runs/{run}/summary.json") is not None
+    ended = summary_of(store, run) is not None
     why = "it was made before runs had pages" if ended else "it is under way, or was interrupted"
     raise BadInput(f"run {run} has no page: {why}.")

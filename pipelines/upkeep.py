@@ -170,7 +170,7 @@ def _checkpoints(store: Store) -> list[Item]:
 
 
 def _is_over(store: Store, checkpoint: Item, now: datetime) -> bool:
-    summary = run_list.read(store, f"runs/{checkpoint.digest}/summary.json")
+    summary = run_list.summary_of(store, checkpoint.digest)
     ended = summary is not None and summary["verdict"] not in BROKEN_OFF
     done = store.blobs.get(f"keys/{checkpoint.digest}.json") is not None
     return ended or done or (now - checkpoint.written).total_seconds() >= ABANDONED_S

@@ -85,6 +85,16 @@ pipelines.entry.main()"""
     assert (done.returncode, done.stderr) == (130, "graft: interrupted before anything was begun\n")
 
 
+def test_a_closed_standard_output_is_no_traceback(tmp_path: Path) -> None:
+    summary = tmp_path / "runs" / "20260101-000000-aaaa" / "summary.json"
+    summary.parent.mkdir(parents=True)
+    summary.write_text('{"model_name": "parts", "verdict": "keep"}')
+    graft_itself = [sys.executable, "-c", "from pipelines.entry import main; main()", "runs", "--store", str(tmp_path)]
+    closed = ["sh", "-c", '"$@" <&- >&-', "sh", *graft_itself]
+    done = subprocess.run(closed, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from components.interchange.errors import BadInput
 from pipelines.cli import app
 from pipelines.run_list import runs
 from pipelines.run_options import RunOptions
@@ -79,13 +78,40 @@ def test_a_few_of_many_runs_take_far_less_than_all_of_them(tmp_path: Path) -> No
     assert few_s < all_s / 4
 
 
-def test_a_damaged_summary_outside_the_limit_is_not_read_and_inside_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ('{"run_id"', "expected a JSON object"),
+        ("[]", "expected a JSON object"),
+        ("[" * 100_000, "expected a JSON object"),
+        ('{"model_name": "parts"}', "verdict (field required)"),
+        ('{"model_name": 5, "verdict": "keep", "latency": {"p99_ms": "slow"}}', "model_name (input should be a valid"),
+        ('{"model_name": "parts", "verdict": "keep", "test": [1]}', "test (input should be"),
+    ],
+)
+def test_a_damaged_summary_is_told_and_costs_no_other_run_its_place(tmp_path: Path, written: str, words: str) -> None:
     record(tmp_path, "20260101-000000-aaaa", model_name="parts", **FINISHED)
     record(tmp_path, "20260102-000000-aaaa", model_name="parts", **FINISHED)
-    (tmp_path / "runs" / "20260101-000000-aaaa" / "summary.json").write_text('{"run_id"')
-    assert len(runs(open_store(str(tmp_path)), None, 1)) == 1
-    with pytest.raises(BadInput, match=r"20260101-000000-aaaa/summary\.json is damaged"):
-        runs(open_store(str(tmp_path)), None, 2)
+    summary = tmp_path / "runs" / "20260102-000000-aaaa" / "summary.json"
+    summary.write_text(written)
+
+    found = runs(open_store(str(tmp_path)), None, 0)
+    told = CliRunner().invoke(app, ["status", "--store", str(tmp_path)])
+
+    assert [one["verdict"] for one in found] == ["damaged", "promote"]
+    assert found[0]["reasons"][0].startswith(f"{summary} is damaged: {words}")
+    assert told.exit_code == 0 and f"damaged: {summary} is damaged" in told.stdout
+    summary.write_text(json.dumps({"model_name": "parts", **FINISHED}))
+    assert [one["verdict"] for one in runs(open_store(str(tmp_path)), None, 0)] == ["promote", "promote"]
+
+
+def test_a_request_without_a_model_name_is_a_damaged_run_and_a_damaged_list_is_made_again(tmp_path: Path) -> None:
+    record(tmp_path, "20260101-000000-aaaa", model_name="parts", **FINISHED)
+    (tmp_path / "runs" / "20260102-000000-aaaa").mkdir()
+    (tmp_path / "runs" / "20260102-000000-aaaa" / "request.json").write_text('{"runner": "process"}')
+    (tmp_path / "index").mkdir()
+    (tmp_path / "index" / "runs.json").write_text('{"runs": [1]}')
+    assert [one["verdict"] for one in runs(open_store(str(tmp_path)), None, 0)] == ["damaged", "promote"]
 
 
 def test_a_place_without_a_store_is_refused_and_a_store_without_runs_is_empty(tmp_path: Path) -> None:
@@ -115,10 +141,3 @@ def test_what_a_store_says_steers_no_terminal_and_begins_no_line(tmp_path: Path)
         done = CliRunner().invoke(app, [*words, "--store", str(tmp_path)])
         assert "mine" in done.output
         assert "\x1b" not in done.output and "\x07" not in done.output and "\n::" not in done.output
-
-
-def test_a_record_that_no_parser_takes_is_named(tmp_path: Path) -> None:
-    record(tmp_path, "20260101-000000-aaaa")
-    (tmp_path / "runs" / "20260101-000000-aaaa" / "summary.json").write_text("[" * 100_000)
-    done = CliRunner().invoke(app, ["runs", "--store", str(tmp_path)])
-    assert done.exit_code == 2 and "summary.json is damaged" in done.stderr
