@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 
 from components.interchange.dataset import ChannelStatistics
+from components.interchange.errors import on_one_line
 from components.interchange.lineage import LineageFacts
 from components.interchange.report import Row
 
 MAX_SHARE_SHIFT = 0.1  # Half the sum of how much each class's share of the images changed.
 MAX_COLOUR_SHIFT = 0.25  # Of a channel's mean, in standard deviations of the champion's training pixels.
+SHARE_OF = "share of "  # Of the class whose share changed most.
 CHANNELS = ("red", "green", "blue")
 
 
@@ -16,8 +18,12 @@ def drift_rows(
 ) -> list[Row]:
     """How far classes and colours moved since the champion, of which `lineage` tells."""
     now, before = _shares(counts), _shares(lineage.counts)
-    moved = sum(abs(now.get(label, 0.0) - before.get(label, 0.0)) for label in now | before) / 2
-    found = [Row(name="drift", value=moved, of="classes", unit="of all images")]
+    changes = {label: now.get(label, 0.0) - before.get(label, 0.0) for label in sorted(now | before)}
+    most = max(changes, key=lambda label: round(abs(changes[label]), 6))  # Of two alike the first.
+    found = [
+        Row(name="drift", value=sum(map(abs, changes.values())) / 2, of="classes", unit="of all images"),
+        Row(name="drift", value=changes[most], of=f"{SHARE_OF}{most}", unit="of all images"),
+    ]
     then = lineage.statistics
     for channel, mean, std, mean_then, std_then in zip(
         CHANNELS, statistics.mean, statistics.std, then.mean, then.std, strict=True
@@ -30,12 +36,14 @@ def drift_rows(
 
 def drift_warnings(rows: list[Row]) -> list[str]:
     """What moved further than it should, in words."""
-    values = {row.of: float(row.value or 0) for row in rows}
+    values = {str(row.of): float(row.value or 0) for row in rows}
     found = []
     if values["classes"] > MAX_SHARE_SHIFT:
+        of = next(of for of in values if of.startswith(SHARE_OF))
+        most = f"{on_one_line(of.removeprefix(SHARE_OF))} ({values[of]:+.0%})"
         found.append(
             f"Since the champion, {values['classes']:.0%} of the images changed their class's share (over "
-            f"{MAX_SHARE_SHIFT:.0%}): is the source what it was?"
+            f"{MAX_SHARE_SHIFT:.0%}), most that of {most}: is the source what it was?"
         )
     shifts = {channel: values[f"{channel} mean"] for channel in CHANNELS}
     furthest = max(shifts, key=lambda channel: abs(shifts[channel]))

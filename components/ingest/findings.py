@@ -55,7 +55,22 @@ class Findings(NamedTuple):
     @property
     def warnings(self) -> list[str]:
         """What a user should look at, in words."""
-        return _warnings(self.counts, self.placement) + self.drifted
+        return _warnings(self.counts, self.placement) + self._relabelled_in_words() + self.drifted
+
+    @property
+    def relabelled(self) -> Counter[tuple[str, str]]:
+        """How many of the images of before have another label now, by both."""
+        before = {image.id: image.label for image in self.earlier}
+        now = [(one.id, one.source.label) for side in self.placement.sides.values() for one in side]
+        both = ((before.get(image_id, label), label) for image_id, label in now)
+        return Counter(pair for pair in both if pair[0] != pair[1])
+
+    def _relabelled_in_words(self) -> list[str]:
+        if not self.relabelled:
+            return []
+        which = listed(f"{was} -> {now} {number:,}" for (was, now), number in self.relabelled.most_common())
+        number = self.relabelled.total()
+        return [f"{counted(number, 'images')} had another label before ({which}): were the labels mended, or mixed up?"]
 
 
 def _bad(quarantined: Iterable[Quarantined]) -> list[Quarantined]:
@@ -152,6 +167,7 @@ def rows(findings: Findings, samples: Sequence[Sample]) -> list[Row]:
             Row(name="added", value=len(now.keys() - before.keys()), unit="images"),
             Row(name="removed", value=len(before.keys() - now.keys()), unit="images"),
             Row(name="moved", value=moved, unit="images"),
+            Row(name="relabelled", value=findings.relabelled.total(), unit="images"),
         ]
     return found + _likeness_rows(findings.placement, findings.counts) + findings.drift + findings.cost.rows()
 

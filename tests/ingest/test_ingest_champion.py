@@ -57,6 +57,7 @@ def test_images_keep_the_champions_sides_and_nothing_drifted(animals: Path, inge
     assert drift(report) == pytest.approx(
         {
             "classes": 0,
+            "share of cat": 0,
             **{f"{c} {what}": float(what == "std") for c in ("red", "green", "blue") for what in ("mean", "std")},
         }
     )
@@ -76,7 +77,9 @@ def test_drift_of_classes_and_light_is_told(animals: Path, ingest, tmp_path: Pat
     assert values["classes"] == pytest.approx(1 / 2 - 1 / 3)
     assert values["green mean"] < -0.5
     classes, colours = report.details["warnings"]
-    assert classes.startswith("Since the champion, 17% of the images changed their class's share (over 10%)")
+    assert classes.startswith(
+        "Since the champion, 17% of the images changed their class's share (over 10%), most that of cat (+17%):"
+    )
     assert colours.startswith("Since the champion, the mean of ")
     assert report.details["drifted"] == [classes, colours] and not report.details["stopped"]
     for asked, word in (("warn", "go_on"), ("stop", "stop")):
@@ -85,6 +88,17 @@ def test_drift_of_classes_and_light_is_told(animals: Path, ingest, tmp_path: Pat
         after = report_of(ingest(animals, *words, to=f"after-{asked}"))
         assert told.read_text() == word
         assert after.details["stopped"] == (asked == "stop")
+
+
+def test_images_with_another_label_than_the_champion_knew_are_told(animals: Path, ingest, tmp_path: Path) -> None:
+    store = crown(tmp_path, ingest(animals, to="before"))
+    for file in sorted((animals / "dog").iterdir())[:3]:
+        file.rename(animals / "cat" / f"was a {file.name}")
+    report = report_of(ingest(animals, "--store", store, to="after"))
+    assert report.row("relabelled").value == 3  # type: ignore[union-attr]
+    assert report.details["warnings"] == [
+        "3 images had another label before (dog -> cat 3): were the labels mended, or mixed up?"
+    ]
 
 
 def test_a_champion_of_an_older_graft_is_passed_over_with_a_word(
