@@ -155,15 +155,16 @@ def _column(manifest: Path, name: str) -> list[Any]:
 def _paths(table: Path, name: str) -> list[Any]:
     """A Parquet column of paths, or those in a column of images; the images' bytes are not read."""
     import pyarrow
-    import pyarrow.parquet
 
-    with pyarrow.parquet.ParquetFile(table) as file:
+    from components.ingest.parquet_cells import open_parquet, read_columns
+
+    with open_parquet(table) as file:
         kind = next((field.type for field in file.schema_arrow if field.name == name), None)
-        if kind is None or pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind):
-            return []
-        if not pyarrow.types.is_struct(kind):
-            return list(file.read(columns=[name]).column(0).to_pylist())
-        if kind.get_field_index("path") < 0:
-            return []
-        cells = file.read(columns=[f"{name}.path"]).column(0).to_pylist()
-        return [cell["path"] for cell in cells if cell]
+    if kind is None or pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind):
+        return []
+    if not pyarrow.types.is_struct(kind):
+        return list(read_columns(table, table.stat().st_size, [name]).column(0).to_pylist())
+    if kind.get_field_index("path") < 0:
+        return []
+    cells = read_columns(table, table.stat().st_size, [f"{name}.path"]).column(0).to_pylist()
+    return [cell["path"] for cell in cells if cell]

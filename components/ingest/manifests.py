@@ -10,9 +10,9 @@ from typing import Any, NamedTuple, cast
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
-import pyarrow.parquet
 
 from components.ingest.hugging_face import with_class_names, with_paths
+from components.ingest.parquet_cells import open_parquet, read_columns
 from components.ingest.split_names import SPLIT_NAMES, split_called
 from components.interchange.dataset import SplitName
 from components.interchange.errors import BadInput, listed, near
@@ -107,7 +107,7 @@ def _read(path: str, data: bytes, used: tuple[str, ...]) -> _Table:
             raise ValueError('it is UTF-16, as Excel\'s "Unicode text" is: save it as "CSV UTF-8"')
         if path.lower().endswith(".jsonl"):
             return _json_lines(data, used)
-        return _cells_of(_csv(data) if path.lower().endswith(".csv") else _parquet(data), used)
+        return _cells_of(_csv(data), used) if path.lower().endswith(".csv") else _parquet(data, used)
 
 
 @contextmanager
@@ -118,8 +118,8 @@ def _readable(path: str) -> Iterator[None]:
         raise BadInput(f"{path} cannot be read as a manifest ({error}). {EXPECTED}") from None
 
 
-def _cells_of(table: pa.Table, used: tuple[str, ...]) -> _Table:
-    names = table.column_names
+def _cells_of(table: pa.Table, used: tuple[str, ...], all_names: list[str] | None = None) -> _Table:
+    names = all_names or table.column_names
     twice = [name for name in used if names.count(name) > 1]
     if twice:
         raise ValueError(f"it has several columns named {listed(repr(name) for name in twice)}")
@@ -140,8 +140,11 @@ def _csv(data: bytes) -> pa.Table:
     return pyarrow.csv.read_csv(pa.BufferReader(data), convert_options=options, parse_options=parsing)
 
 
-def _parquet(data: bytes) -> pa.Table:
-    return with_class_names(pyarrow.parquet.read_table(pa.BufferReader(data)))
+def _parquet(data: bytes, used: tuple[str, ...]) -> _Table:
+    schema = open_parquet(pa.BufferReader(data)).schema_arrow
+    wanted = [field.name for field in schema if field.name in used or not pa.types.is_nested(field.type)]
+    table = read_columns(pa.BufferReader(data), len(data), wanted)
+    return _cells_of(with_class_names(table), used, schema.names)
 
 
 def _trimmed(texts: pa.ChunkedArray) -> Cells:

@@ -6,14 +6,14 @@ from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from components.ingest.files import BrokenFile, DiskFile, SourceFile
 from components.ingest.hugging_face import class_names
 from components.ingest.image_columns import ImageColumn, image_column, is_bytes
 from components.ingest.manifests import Columns
+from components.ingest.parquet_cells import open_parquet, read_columns
 from components.ingest.remote import S3File
-from components.ingest.table_rows import ImageTable, open_table
+from components.ingest.table_rows import ImageTable
 from components.ingest.trees import Entry
 from components.interchange.errors import BadInput
 from components.interchange.image_files import BrokenImage
@@ -46,13 +46,13 @@ def opened_table(shown: str, entry: Entry, columns: Columns, scratch: Path) -> O
             return None
         stamp = file.stamp()
         place = Path(file.path) if isinstance(file, DiskFile) else _downloaded(file, scratch)
-        with open_table(place) as opened:
+        with open_parquet(place) as opened:
             column = image_column(opened.schema_arrow, columns)
             if column is None:
                 return None
             table = ImageTable(path, place, stamp, column, opened.metadata)
             names = class_names(opened.schema_arrow, columns.label)
-            others = opened.read(columns=_others(opened.schema_arrow, column, columns), use_threads=False)
+            others = read_columns(place, place.stat().st_size, _others(opened.schema_arrow, column, columns))
         filled = list(table.filled())
     except ObjectChanged as error:
         raise BadInput(f"{shown}/{path}: {error}. Start again when it is complete.") from None
@@ -81,11 +81,10 @@ def _check_archived(file: SourceFile, columns: Columns) -> None:
         data = pa.BufferReader(file.read())
     except BrokenImage as broken:
         raise ValueError(str(broken)) from None
-    opened = pq.ParquetFile(data)
-    column = image_column(opened.schema_arrow, columns)
+    column = image_column(open_parquet(data).schema_arrow, columns)
     if column is None:
         return
-    cells = opened.read(columns=[column.bytes_leaf]).column(column.name)
+    cells = read_columns(data, data.size(), [column.bytes_leaf]).column(column.name)
     if pa.types.is_struct(cells.type):
         cells = pc.struct_field(cells, "bytes")
     if cells.null_count < len(cells):

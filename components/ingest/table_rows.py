@@ -20,10 +20,10 @@ import pyarrow.parquet as pq
 from components.ingest.files import BrokenFile, Problem, SourceFile, Stamp, size_problem
 from components.ingest.image_columns import ImageColumn
 from components.ingest.layouts import SourceImage
+from components.ingest.parquet_cells import longest_repeated, open_parquet
 from components.interchange.image_files import BrokenImage
 
 BATCH_BYTES = 8 << 20  # As much as two batches of it are in memory, or two images where they are larger.
-BUFFER_BYTES = 1 << 20
 MAX_BATCH_ROWS = 1024
 NUMBER_DIGITS = 7
 
@@ -55,10 +55,12 @@ class ImageTable:
 
         OSError where the table is no longer the one that was listed.
         """
-        chunk = self.metadata.row_group(group).column(self.leaf)
-        num_rows = max(1, self.group_rows[group])
-        rows = max(1, min(MAX_BATCH_ROWS, BATCH_BYTES * num_rows // max(1, chunk.total_uncompressed_size)))
-        with open_table(self.path, self.metadata) as file:
+        mean = self.metadata.row_group(group).column(self.leaf).total_uncompressed_size // max(
+            1, self.group_rows[group]
+        )
+        row_bytes = max(1, mean, longest_repeated(self.path, self.metadata, group, [self.leaf]))
+        rows = max(1, min(MAX_BATCH_ROWS, BATCH_BYTES // row_bytes))
+        with open_parquet(self.path, self.metadata) as file:
             if _state(self.path) != self._found:
                 raise OSError("it changed while it was read")
             wanted = [self.column.bytes_leaf]
@@ -76,13 +78,6 @@ class ImageTable:
             else:
                 for batch in self.batches(group):
                     yield from batch.is_valid().to_pylist()
-
-
-def open_table(path: Path, metadata: pq.FileMetaData | None = None) -> pq.ParquetFile:
-    """A table that is read through small buffers, never a whole column of a row group; its checksums are compared."""
-    return pq.ParquetFile(
-        path, metadata=metadata, pre_buffer=False, buffer_size=BUFFER_BYTES, page_checksum_verification=True
-    )
 
 
 class RowReader:

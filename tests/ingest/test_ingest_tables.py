@@ -15,6 +15,7 @@ import pytest
 from components.ingest.manifests import Columns
 from components.ingest.merge.spec import IngestMerge
 from components.ingest.spec import Ingest
+from components.ingest.table_rows import BATCH_BYTES
 from components.ingest.tables import read_image_table
 from components.ingest.trees import FolderTree
 from components.interchange.artifact import digest
@@ -38,6 +39,15 @@ def cells(files: list[Path]) -> list[dict[str, Any]]:
 
 def table(files: list[Path], image: str = "image") -> dict[str, Any]:
     return {image: pa.array(cells(files), STRUCT), "label": [NUMBERS[file.parent.name] for file in files]}
+
+
+def written_as(path: Path, columns: dict[str, Any], column: str, kind: str) -> Path:
+    """A table of one column whose values recur: written once, in a dictionary, or as that of the row before."""
+    how: dict[str, Any] = {"use_dictionary": [column], "dictionary_pagesize_limit": 1 << 30}
+    if kind == "DELTA_BYTE_ARRAY":
+        how = {"use_dictionary": False, "column_encoding": {column: kind}}
+    pq.write_table(pa.table(columns), path, **how)
+    return path
 
 
 def facts(dataset: Dataset) -> set[tuple[str, str, str]]:
@@ -271,6 +281,7 @@ from pathlib import Path
 import numpy as np, pyarrow as pa, pyarrow.parquet as pq
 from components.ingest.manifests import Columns
 from components.ingest.spec import Ingest
+from components.ingest.table_rows import BATCH_BYTES
 from components.ingest.tables import read_image_table
 from components.ingest.table_rows import in_turn
 from components.ingest.trees import FolderTree
@@ -295,3 +306,36 @@ print(len(listing.images), most)
     rows, most = map(int, done.stdout.split())
     assert rows == 100
     assert most < 75_000_000, most
+
+
+@pytest.mark.parametrize("kind", ["PLAIN_DICTIONARY", "DELTA_BYTE_ARRAY"])
+@pytest.mark.parametrize("column", ["label", "note"])
+def test_a_small_file_that_grows_beyond_bounds_is_refused(
+    refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, column: str
+) -> None:
+    monkeypatch.setattr("components.ingest.parquet_cells.FREE_BYTES", 1 << 20)
+    of_rows = {"image": ["a.png"] * 500, "label": ["a", "b"] * 250} | {column: ["x" * 7000] * 500}
+    source = written_as(tmp_path / "a.parquet", of_rows, column, kind)
+    assert source.stat().st_size < 20_000
+    assert "(its cells take more than 1,048,576 bytes, 50 times its file's size or 1 MiB: leave out" in refused(source)
+    of_rows["image"] = pa.array([{"bytes": b"x", "path": "a.png"}] * 500, STRUCT)
+    assert "its cells take more than" in refused(written_as(source, of_rows, column, kind))
+
+
+@pytest.mark.parametrize("kind", ["PLAIN_DICTIONARY", "DELTA_BYTE_ARRAY"])
+def test_an_image_that_the_file_has_once_is_in_memory_a_few_times(tmp_path: Path, kind: str) -> None:
+    of_rows = {"image": pa.array([{"bytes": b"x" * 900_000, "path": ""}] * 30, STRUCT), "label": ["a", "b"] * 15}
+    written_as(tmp_path / "a.parquet", of_rows, "image.bytes", kind)
+    listing = read_image_table(FolderTree(tmp_path), "a.parquet", COLUMNS, tmp_path)
+    assert listing is not None and len(listing.images) == 30
+    batches = list(listing.images[0].file.table.batches(0))  # type: ignore[attr-defined]
+    assert sum(map(len, batches)) == 30
+    assert max(batch.nbytes for batch in batches) < 1.1 * BATCH_BYTES
+
+
+def test_lists_are_left_alone_unless_they_are_asked_for(animals: Path, ingest, refused) -> None:
+    files = images(animals)
+    of_rows = {"image": [file.relative_to(animals).as_posix() for file in files], "label": ["a", "b"] * 30}
+    source = written(animals / "a.parquet", of_rows | {"boxes": [[1, 2]] * 60}, {})
+    assert len(ingest(source).samples()) == 60
+    assert "(column 'boxes' holds lists: expected text or whole numbers)" in refused(source, "--label-column", "boxes")
