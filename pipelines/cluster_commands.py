@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cluster import Cluster
+from pipelines.cluster import Cluster, check_installed
 from pipelines.cluster_options import (
     AccountOption,
     ClusterOptions,
@@ -66,6 +66,7 @@ def submit(
 ) -> None:
     """Start a run on Kubeflow. The pipeline is uploaded unless its content is there already."""
     with exit_codes():
+        check_installed()
         from pipelines.kubeflow_api import parameters_of, read_package
         from pipelines.kubeflow_runs import follow
 
@@ -109,6 +110,7 @@ def schedule(
     One run at a time, none made up for later. The same command again changes nothing.
     """
     with exit_codes():
+        check_installed()
         from pipelines.cron import next_time, six_fields
         from pipelines.kubeflow_api import parameters_of, read_package
         from pipelines.kubeflow_runs import Wanted, keep_schedule
@@ -127,9 +129,7 @@ def schedule(
 def connected(endpoint: str | None, namespace: str | None, token: str | None) -> "Kubeflow":
     """The server that the options name, checked; BadInput says what to set."""
     from components.interchange.errors import BadInput
-    from pipelines.cluster import check_installed
 
-    check_installed()
     if not endpoint:
         raise BadInput("which cluster? Give --endpoint, or set KF_PIPELINES_ENDPOINT.")
     from pipelines.kubeflow_api import Kubeflow
@@ -144,6 +144,7 @@ def runs(
 ) -> None:
     """Print the newest runs on a cluster."""
     with exit_codes():
+        check_installed()
         from pipelines import terminal
         from pipelines.kubeflow_runs import newest
 

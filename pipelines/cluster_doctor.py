@@ -11,7 +11,7 @@ from components.doctor.check import FORMAT, Check
 from components.doctor.store import FOLDER
 from components.interchange.blobs import open_blobs
 from components.interchange.errors import BadInput
-from pipelines.cluster import Cluster, check_installed
+from pipelines.cluster import Cluster
 from pipelines.kubeflow_api import Kubeflow, read_package
 from pipelines.kubeflow_runs import ENDED, follow
 
@@ -54,7 +54,6 @@ def look(
     wait_s: float,
 ) -> list[Check]:
     """Compile, submit, wait `wait_s` at most, and gather. `tell` hears the run's address and its states."""
-    check_installed()
     from pipelines.kfp_doctor import write
 
     checks = [version_check(server)]

@@ -51,6 +51,9 @@ def doctor(
             checks = _machine(store, runner, image_prefix, image_tag)
         else:
             from components.interchange.errors import BadInput
+            from pipelines.cluster import check_installed
+
+            check_installed()
             from pipelines.cluster_commands import connected
             from pipelines.cluster_doctor import look
 

@@ -126,10 +126,11 @@ def prefect_check(history: Path | None) -> Check:
     address = os.environ.get("PREFECT_API_URL")
     remedy = "Start that server, or unset PREFECT_API_URL; or give --engine none." if address else ""
 
+    version = fingerprints.versions_of_packages(["prefect"])["prefect"]
+    if version is None:
+        return Check("prefect", "fail", "Prefect is not installed", "Install graft[prefect], or give --engine none.")
+
     def look() -> str:
-        version = fingerprints.versions_of_packages(["prefect"])["prefect"]
-        if version is None:
-            raise BadInput("Prefect is not installed. Install graft[prefect], or give --engine none.")
         if address:
             if fault := fault_of(address):
                 raise BadInput(fault)

@@ -32,13 +32,13 @@ FOLDER = "GRAFT_SERVED_FROM"  # What a run's paths are relative to; Prefect itse
 
 def serve(options: RunOptions, cron: str, timezone: str) -> None:
     """Run until interrupted. BadInput on a wrong expression or option, before anything is started."""
+    if importlib.util.find_spec("prefect") is None:
+        raise BadInput("Prefect is not installed. Install graft[prefect].")
     next_time(cron, timezone)
     request = request_for(options)  # Refuses what no run would take.
     pointer_key(request.model_name)
     if not options.source.startswith(SCHEME):  # A bucket may be out of reach for a while.
         existing_place(options.source)
-    if importlib.util.find_spec("prefect") is None:
-        raise BadInput("Prefect is not installed. Install graft[prefect].")
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     os.environ[FOLDER] = str(Path.cwd())
     store = open_store(options.store)

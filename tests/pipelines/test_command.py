@@ -14,6 +14,7 @@ import typer
 from typer.main import get_command
 from typer.testing import CliRunner
 
+from pipelines import fingerprints
 from pipelines.cli import app
 from pipelines.options import exit_codes
 from pipelines.prefect_server import fault_of
@@ -177,6 +178,31 @@ def test_a_package_that_is_not_installed_is_a_line_and_a_module_of_our_own_a_cra
     if code is not None:
         said = capsys.readouterr().err
         assert said.startswith("graft: the package no_such_package is not installed. `graft doctor` names")
+
+
+@pytest.mark.parametrize(
+    ("words", "extra"),
+    [
+        (["serve", "--cron", "* * * * *", "--source", "."], "prefect"),
+        (["doctor"], "prefect"),
+        (["doctor", "--cluster", "--image-tag", "1"], "kfp"),
+        (["runs", "--cluster"], "kfp"),
+        (["submit", "x.yaml"], "kfp"),
+        (["schedule", "x.yaml", "--cron", "* * * * *"], "kfp"),
+    ],
+)
+def test_the_extra_that_a_command_lacks_is_named(
+    words: list[str], extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for ours in ("cluster_doctor", "kubeflow_api", "kubeflow_runs"):
+        monkeypatch.delitem(sys.modules, f"pipelines.{ours}", raising=False)
+    for package in ("cronsim", "kfp", "kfp_server_api", "prefect"):
+        monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setattr(fingerprints, "versions_of_packages", lambda names: dict.fromkeys(names))
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 2, done.exception
+    assert f"Install graft[{extra}]" in done.output and "See to who may" not in done.output
 
 
 @pytest.mark.parametrize(
