@@ -1,5 +1,6 @@
 """`graft champion`: the model in service, what was before it, and taking it back."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -47,6 +48,11 @@ def rollback(
 
         found = champions.described(champions.rollback(store, model_name))
         terminal.as_json(found) if json else terminal.fields(found)
+        out = str(found["replaced"])[:12]
+        print(
+            f"graft: {out} is not promoted again by itself, but whatever else beats this champion is.", file=sys.stderr
+        )
+        print("Until what was wrong is mended, pause the schedule of its runs.", file=sys.stderr)
 
 
 @app.command()

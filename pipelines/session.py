@@ -38,8 +38,8 @@ MENDED = 3  # Times that a run makes damaged artifacts again.
 
 
 def new_run_id() -> str:
-    """Sortable by time, and different for two runs of one second."""
-    return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+    """Sortable by time (UTC, as machines of several zones may share a store), different for two runs of one second."""
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
 
 
 def request_for(asked: RunOptions) -> Request:

@@ -1,8 +1,9 @@
 """The selected model against the champion: what counts as beating it. Paired differences are of test top-1."""
 
 from components.gate.evidence import ChampionFacts, Measured, how_measured
-from components.gate.rules import IN_WORDS, Finding, Outcome, bounds, figure, measured, number, of_rule, shown
+from components.gate.rules import IN_WORDS, SHORT_ID, Finding, Outcome, bounds, figure, measured, number, of_rule, shown
 from components.gate.spec import PromoteIf
+from components.interchange.champion import ChampionRecord
 from components.interchange.errors import counted, listed
 from components.interchange.report import Row
 
@@ -23,8 +24,9 @@ def class_change(champion: ChampionFacts, allowed: bool) -> Finding | None:
     return Finding("violated", f"{words}; allow it with gate's --allow-class-change true", row)
 
 
-def rolled_back(when: str | None, allowed: bool) -> Finding | None:
-    """A model that was champion and was rolled back at `when`; None where it was not."""
+def rolled_back(champion: ChampionRecord | None, model: str, allowed: bool) -> Finding | None:
+    """A model that was champion and was rolled back; None where it was not."""
+    when = champion.rolled_back_models().get(model) if champion else None
     if when is None:
         return None
     row = Row(name="rolled_back", value=when, of="allow_rolled_back")
@@ -32,6 +34,18 @@ def rolled_back(when: str | None, allowed: bool) -> Finding | None:
     if allowed:
         return Finding("holds", f"{words}; allowed by --allow-rolled-back", row)
     return Finding("violated", f"{words}; allow it with --allow-rolled-back true, or graft run --force promote", row)
+
+
+def over_a_rollback(champion: ChampionRecord | None, rival: str) -> list[str]:
+    """What to look at where the rival to be replaced came back into service by a rollback; nothing where it did not."""
+    newest_first = [champion, *reversed(champion.history)] if champion else []
+    record = next((one for one in newest_first if one.digest == rival), None)
+    if record is None or record.rolled_back is None:
+        return []
+    return [
+        f"the champion that this model replaces was put back by a rollback on {record.when}: is what was wrong with "
+        f"{record.rolled_back[:SHORT_ID]} mended in this one?"
+    ]
 
 
 def beats(

@@ -8,7 +8,7 @@ from components.gate.rules import Finding
 from components.gate.spec import Gate
 from components.gate.verdict import decide
 from components.interchange.blobs import open_blobs
-from components.interchange.champion import read_pointer
+from components.interchange.champion import ChampionRecord, read_pointer
 from components.interchange.report import Row, write_report
 from components.interchange.step import RunContext
 
@@ -28,12 +28,17 @@ def run(spec: Gate, context: RunContext) -> None:
     )
     champion = evidence.evaluated.champion
     findings = judge(spec, evidence)
-    returned = rivalry.rolled_back(when_rolled_back(context, evidence.model), spec.allow_rolled_back)
+    record = record_in_store(context)
+    returned = rivalry.rolled_back(record, evidence.model, spec.allow_rolled_back)
     findings += [] if returned is None else [returned]
     verdict = decide(findings, has_champion=champion is not None)
+    warnings = []
+    if champion is not None and returned is None and verdict.word == "promote":
+        warnings = rivalry.over_a_rollback(record, champion.digest)
     details = {
         "verdict": verdict.word,
         "reasons": verdict.reasons,
+        "warnings": warnings,
         "findings": [{"rule": one.row.of, "outcome": one.outcome, "words": one.words} for one in findings],
         "compared_with": None if champion is None else champion.digest,
         "model": evidence.model,
@@ -49,12 +54,14 @@ def run(spec: Gate, context: RunContext) -> None:
     write_report(spec.report, spec, [finding.row for finding in findings] + carried(evidence), details)
     for reason in verdict.reasons:
         log.info("verdict=%s reason=%s", verdict.word, reason)
+    for warning in warnings:
+        log.warning("warning: %s", warning)
 
 
-def when_rolled_back(context: RunContext, model: str) -> str | None:
-    """When this model was rolled back in the store; None where it was not, or where there is no store."""
+def record_in_store(context: RunContext) -> ChampionRecord | None:
+    """The store's record of the champion and those before it; None where there is none, or no store."""
     found = read_pointer(open_blobs(context.store), context.model_name) if context.store is not None else None
-    return found[0].rolled_back_models().get(model) if found else None
+    return found[0] if found else None
 
 
 def judge(spec: Gate, evidence: Evidence) -> list[Finding]:

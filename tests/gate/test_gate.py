@@ -8,7 +8,9 @@ import pytest
 from components.gate.spec import Gate
 from components.interchange.artifact import digest
 from components.interchange.cli import main
+from pipelines.champions import rollback
 from tests.gate.conftest import champion, figure, rewrite, write_reports
+from tests.promote.test_rollback import promoted
 
 TEST = {"split": "test", "n": 400}
 
@@ -43,13 +45,27 @@ def test_the_report_has_one_row_a_rule(judged):
 def test_the_report_carries_what_promote_and_the_next_run_need(judged, tmp_path):
     _, report = judged(champion=champion())
 
-    assert report.details["compared_with"] == champion()["digest"]
+    assert report.details["compared_with"] == champion()["digest"] and report.details["warnings"] == []
     artifacts = tmp_path / "reports"
     assert report.details["contenders"] == [digest(artifacts / "candidate"), digest(artifacts / "baseline")]
     assert (report.details["provider"], report.details["num_threads"]) == ("CPUExecutionProvider", 4)
     assert report.row("p50_ms", "batch 1").value == 8.0
     assert report.row("top1", "candidate", "test").value == 0.93
     assert report.row("top1_difference", "selected-champion", "test").value == 0.05
+
+
+def test_who_replaces_what_a_rollback_put_back_is_warned(judged, tmp_path):
+    store = str(tmp_path / "store")
+    a, b = promoted(tmp_path, store, "ab")
+    when = rollback(store, "model").when
+
+    verdict, report = judged("--store", store, champion=champion(digest=digest(a)))
+
+    assert verdict == "promote"
+    assert report.details["warnings"] == [
+        f"the champion that this model replaces was put back by a rollback on {when}: is what was wrong with "
+        f"{digest(b)[:12]} mended in this one?"
+    ]
 
 
 def refused(tmp_path, capfd, folders, *flags) -> str:

@@ -25,8 +25,9 @@ def test_show_history_rollback_and_pull(tmp_path: Path) -> None:
     assert code == 0
     assert dict(line.split(maxsplit=1) for line in out.splitlines())["digest"] == digest(b)
 
-    code, out, _ = graft("champion", "rollback", "--store", store, "--json")
+    code, out, err = graft("champion", "rollback", "--store", store, "--json")
     assert (code, json.loads(out)["digest"], json.loads(out)["by"]) == (0, digest(a), "rollback")
+    assert f"{digest(b)[:12]} is not promoted again by itself, but" in err
 
     code, out, _ = graft("champion", "history", "--store", store)
     head, *lines = [line.split() for line in out.splitlines()]

@@ -2,6 +2,7 @@
 
 import json
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from pipelines.cli import app
 from pipelines.run_list import runs
 from pipelines.run_options import RunOptions
 from pipelines.runner import StepFailed
-from pipelines.session import request_for, run
+from pipelines.session import new_run_id, request_for, run
 from pipelines.store import open_store
 
 FINISHED: dict[str, Any] = {
@@ -28,6 +29,17 @@ FINISHED: dict[str, Any] = {
 def record(store: Path, run_id: str, **summary: Any) -> None:
     (store / "runs" / run_id).mkdir(parents=True)
     (store / "runs" / run_id / "summary.json").write_text(json.dumps({"run_id": run_id, **summary}))
+
+
+def test_a_run_is_called_by_the_same_time_in_every_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = datetime.now(UTC) - timedelta(seconds=1)
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("TZ", "JST-9")
+        time.tzset()
+        called = new_run_id()
+    time.tzset()
+    when = datetime.strptime(called[:15], "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
+    assert before <= when <= datetime.now(UTC)
 
 
 def test_who_may_only_read_sees_the_runs_as_well(tmp_path: Path) -> None:
