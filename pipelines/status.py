@@ -62,11 +62,16 @@ def lines(found: dict[str, Any]) -> list[str]:
             of = f"/{step['total']}" if step["total"] is not None else ""
             words += [f"{step['label']}: {step['done']}{of} {step['unit']}, {step['rate']:g} a second"]
             words += [f", {step['seconds_left']:.0f} s left"] if step["seconds_left"] is not None else []
-        told.append(f"{''.join(words)} ({_ago(step['age_s'])} ago)")
+        told.append(f"{''.join(words)} ({_ago(step['age_s'])})")
     return list(map(on_one_line, told))
 
 
 def _ago(seconds: float) -> str:
+    """When a sign of life was given; one from the future comes from a machine whose clock is ahead of this one's."""
+    return f"{_span(max(seconds, 0))} ago" if seconds > -1 else f"{_span(-seconds)} in the future: two clocks differ"
+
+
+def _span(seconds: float) -> str:
     """A time span as people say it: 12 s, 7 min, 3 h 5 min, 2 days."""
     minutes, hours, days = (int(seconds // one) for one in (60, 3600, 86400))
     if days >= 2:

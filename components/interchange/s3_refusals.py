@@ -33,6 +33,8 @@ def _refusal(error: Any, where: str, endpoint: str, permission: str) -> BadInput
         return BadInput(f"{where}: there is no such bucket at {endpoint}. Make it, or name another.")
     if code in CREDENTIALS:
         return BadInput(f"{where}: {endpoint} does not accept the credentials ({code}). See AWS_ACCESS_KEY_ID.")
+    if code == "RequestTimeTooSkewed":
+        return BadInput(f"{where}: {endpoint} has another time than this machine ({code}). Set its clock.")
     if code in PERMISSION:
         return BadInput(f"{where}: no permission for {permission} ({code}). Graft needs Get, Put, List and Delete.")
     if code in REGION:

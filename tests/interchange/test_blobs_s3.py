@@ -148,10 +148,19 @@ def test_missing_credentials_are_named(s3_store: str, monkeypatch: pytest.Monkey
         open_blobs(s3_store).get("key")
 
 
-def test_no_permission_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("AccessDenied", r"no permission for s3:PutObject \(AccessDenied\)"),
+        ("RequestTimeTooSkewed", r"has another time than this machine \(RequestTimeTooSkewed\). Set its clock"),
+    ],
+)
+def test_no_permission_and_a_clock_that_is_off_are_named(
+    monkeypatch: pytest.MonkeyPatch, code: str, words: str
+) -> None:
     with toy_s3(monkeypatch, {"If-None-Match", "If-Match"}) as server:
-        server.refusal = (403, "AccessDenied")
-        with pytest.raises(BadInput, match=r"no permission for s3:PutObject \(AccessDenied\)"):
+        server.refusal = (403, code)
+        with pytest.raises(BadInput, match=words):
             open_blobs("s3://toy/store").compare_and_swap("p.json", b"other", None)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from components.interchange.errors import BadInput
 from components.interchange.heartbeat import beating, heartbeat_prefix
 from components.interchange.progress import progress
 from pipelines.cli import app
-from pipelines.status import status
+from pipelines.status import lines, status
 from pipelines.store import open_store
 
 
@@ -72,6 +73,17 @@ def test_a_step_that_fails_says_so_and_one_that_is_gone_is_silent(store: str) ->
     for damaged in (b'{"step": ', b"[]", b'{"step": "gate"}', NO_TIME, NO_COUNT):  # A line less, and no traceback.
         open_blobs(store).put(f"{heartbeat_prefix('r1')}gate.json", damaged)
         assert waited(store, "silent")["step"] == "ingest"
+
+
+@pytest.mark.parametrize(
+    ("after_s", "words"), [(-130, "(2 min ago)"), (0.5, "(0 s ago)"), (3725, "(1 h 2 min in the future: two clocks ")]
+)
+def test_how_long_ago_is_told_and_a_clock_that_is_ahead(tmp_path: Path, after_s: float, words: str) -> None:
+    store = open_store(str(tmp_path))
+    store.put_record("runs/r1/request.json", {"model_name": "parts"})
+    when = datetime.now(UTC) + timedelta(seconds=after_s)
+    store.put_record(f"{heartbeat_prefix('r1')}gate.json", {"step": "gate", "state": "done", "when": when.isoformat()})
+    assert words in lines(status(store, "r1"))[1]
 
 
 def test_beats_are_few_and_a_store_that_refuses_stops_nothing() -> None:
