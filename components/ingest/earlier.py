@@ -71,18 +71,19 @@ def frozen_test(manifest: str, image_column: str, split_column: str, pictures: S
     if column is None:
         raise BadInput(f"--test-manifest {manifest} has no column id, {image_column} or path that names its images.")
     splits = cells.get(split_column, [None] * len(cells[column]))
-    names = [
-        name
-        for name, split in zip(cells[column], splits, strict=True)
+    paths = next(cells[name] for name in ("path", image_column, "id") if name in cells)  # Ids say nothing to people.
+    named = {
+        name: path or name
+        for name, path, split in zip(cells[column], paths, splits, strict=True)
         if name and (split is None or split_called(split) == "test")
-    ]
-    missing = [name for name in names if name not in known]
-    if missing or not names:
+    }
+    missing = [path for name, path in named.items() if name not in known]
+    if missing or not named:
         raise BadInput(
-            f"{len(missing)} of the {len(names)} images of --test-manifest {manifest} cannot be used or are not in the "
+            f"{len(missing)} of the {len(named)} images of --test-manifest {manifest} cannot be used or are not in the "
             f"source: {listed(missing)}. Expected a whole test set: bring them back, or take them out of the manifest."
         )
-    return frozenset(known[name] for name in names)
+    return frozenset(known[name] for name in named)
 
 
 def check_labels(manifest: str, frozen: Collection[str], conflicts: Iterable[Sequence[Picture]]) -> None:

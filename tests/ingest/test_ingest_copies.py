@@ -112,6 +112,10 @@ def test_the_test_set_of_an_earlier_dataset_can_be_frozen(animals: Path, ingest,
     assert {sample.id for sample in after.samples() if sample.split == "test"} == test
     assert len(after.samples()) == 120
     (tmp_path / "test.csv").write_text("image\ncat/01.png\ndog/none.png\n")
+    gone = next(sample for sample in before.samples() if sample.split == "test")
+    (animals / gone.path).rename(tmp_path / "gone.png")
+    assert f"are not in the source: {gone.path}. Expected a whole test set" in refused(animals, *flags)
+    (tmp_path / "gone.png").rename(animals / gone.path)
     message = refused(animals, "--test-manifest", str(tmp_path / "test.csv"))
     assert "1 of the 2 images of --test-manifest" in message and "are not in the source: dog/none.png" in message
     shutil.copy(animals / "cat" / "01.png", animals / "dog" / "a cat.png")
