@@ -85,6 +85,8 @@ def odd_but_good() -> Iterator[tuple[str, bytes, str]]:
         yield f"exif without a header.{kind.lower()}", packed(picture(50 + number), kind, exif=headless), TAKEN
     yield "garbage exif.jpg", packed(picture(6), "JPEG", exif=b"Exif\x00\x00" + bytes(range(200))), TAKEN
     yield "progressive.jpg", packed(picture(7), "JPEG", progressive=True), TAKEN
+    scans = packed(picture(31, channels=1), "JPEG", progressive=True)
+    yield "many scans.jpg", scans[:-2] + 100 * scans[scans.rindex(b"\xff\xda") : -2] + b"\xff\xd9", "unsupported"
     yield "grey.jpg", packed(picture(8, channels=1), "JPEG"), TAKEN
     cmyk = packed(picture(9, channels=4).convert("CMYK"), "JPEG")
     yield "cmyk.jpg", cmyk, TAKEN

@@ -13,6 +13,7 @@ from components.ingest.tars import tar_members
 from components.ingest.trees import Entry, ListedTree, readable
 from components.ingest.zips import zip_members
 from components.interchange.errors import BadInput
+from components.interchange.file_kinds import HEAD_BYTES, seems_to_be
 from components.interchange.ledgers import Quarantined
 
 
@@ -36,9 +37,11 @@ def open_archive(path: Path, shown: str | None = None) -> Archive:
         else:
             files, folders = tar_members(GzipFile(path) if name.endswith(GZIP_SUFFIXES) else PlainFile(path))
     except Exception as error:  # Damaged archives raise whatever the parsers stumble over.
+        kind = seems_to_be(PlainFile(path).read_at(0, HEAD_BYTES))
+        begins = f"it seems to be {kind}; " if kind else ""
         raise BadInput(
             f"{shown or path} cannot be read as an archive ({error}). Expected a whole .zip, .tar, .tar.gz or .tgz: "
-            "is the copy complete?"
+            f"{begins}is the copy complete?"
         ) from None
     entries = [Entry(_path(name), file) for name, file in files if not _is_unsafe(name)]
     unusable = [

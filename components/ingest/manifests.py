@@ -115,7 +115,8 @@ def _readable(path: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, ValueError) as error:
-        raise BadInput(f"{path} cannot be read as a manifest ({error}). {EXPECTED}") from None
+        why = 'a row of over 1 MiB: is a quotation mark (") never closed?' if "straddling" in str(error) else error
+        raise BadInput(f"{path} cannot be read as a manifest ({why}). {EXPECTED}") from None
 
 
 def _cells_of(table: pa.Table, used: tuple[str, ...], all_names: list[str] | None = None) -> _Table:
@@ -130,13 +131,13 @@ def _cells_of(table: pa.Table, used: tuple[str, ...], all_names: list[str] | Non
 
 
 def _csv(data: bytes) -> pa.Table:
-    with pyarrow.csv.open_csv(pa.BufferReader(data)) as reader:
+    parsing = pyarrow.csv.ParseOptions(newlines_in_values=True)
+    with pyarrow.csv.open_csv(pa.BufferReader(data), parse_options=parsing) as reader:
         names = reader.schema.names
     # As text: a label 007 is no number.
     options = pyarrow.csv.ConvertOptions(
         column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""]
     )
-    parsing = pyarrow.csv.ParseOptions(newlines_in_values=True)
     return pyarrow.csv.read_csv(pa.BufferReader(data), convert_options=options, parse_options=parsing)
 
 

@@ -10,7 +10,7 @@ from components.ingest.remote import S3Tree
 from components.ingest.source_names import ARCHIVE_SUFFIXES, EXPECTED, is_archive, is_manifest
 from components.ingest.tables import is_table, read_image_table, read_tables
 from components.ingest.trees import FolderTree, Tree
-from components.interchange.errors import BadInput
+from components.interchange.errors import BadInput, listed
 from components.interchange.s3_objects import SCHEME, Bucket, ObjectChanged, S3Object, bucket_and_key
 
 
@@ -23,7 +23,7 @@ def read_source(source: str, columns: Columns, scratch: Path) -> Listing:
     found = _read_s3(source, columns, scratch) if source.startswith(SCHEME) else _read(source, columns, scratch)
     labels = sorted({image.label for image in found.images})
     if len(labels) < 2:
-        raise BadInput(f"{source} has one class ({labels[0]}): a classifier needs at least two.")
+        raise BadInput(f"{source} has one class ({listed(labels)}): a classifier needs at least two.")
     return Listing(sorted(found.images, key=lambda image: (image.path, image.label)), found.unusable)
 
 

@@ -9,6 +9,8 @@ from components.ingest.random_access import RandomAccess, SeekableBytes
 from components.interchange.image_files import BrokenImage
 
 MAX_LINKS = 8
+AFTER_END_BYTES = 1 << 16  # Of zeros up to a full record, which is 10 KiB, and the first header of another archive.
+USTAR = 257  # Where a header says so.
 MAX_HEADER_BYTES = 1 << 17  # tarfile holds all of one in memory, and Python 3.11.9 and older search it for hours.
 
 
@@ -47,6 +49,8 @@ def tar_members(content: RandomAccess) -> tuple[list[tuple[str, SourceFile]], li
     if marker != bytes(tarfile.BLOCKSIZE):
         what = f"a damaged header at byte {end}" if marker else "no end: it was cut off, or never finished"
         raise tarfile.ReadError(f"the archive has {what}")
+    if content.read_at(end, AFTER_END_BYTES).lstrip(b"\0")[USTAR:].startswith(b"ustar"):
+        raise tarfile.ReadError("the file is several archives, one behind the other: unpack each, and pack all as one")
     by_name = {posixpath.normpath(member.name): member for member in members}
     files = [(member.name, _file(content, member, by_name)) for member in members if not member.isdir()]
     return files, [member.name for member in members if member.isdir()]

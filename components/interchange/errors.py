@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 SHOWN = 5
+LONGEST = 1000
 # Of the CPU's allocator, of CUDA and torch's own error for it, of cuBLAS and cuDNN.
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED")
 # Of oneDNN; "could not create a primitive descriptor" is another error.
@@ -81,10 +82,14 @@ def counted(number: int, word: str) -> str:
 
 
 def listed(offenders: Iterable[object]) -> str:
-    """All offenders in one line, capped at five and counted: `a, b, c, d, e and 7 more`."""
-    names = [on_one_line(str(name)) for name in offenders]
+    """All offenders in one line, capped at five and counted: `a, b, c, d, e and 7 more`; of a long one, both ends."""
+    names = [on_one_line(_ends(str(name))) for name in offenders]
     shown = ", ".join(names[:SHOWN])
     return shown if len(names) <= SHOWN else f"{shown} and {len(names) - SHOWN} more"
+
+
+def _ends(name: str) -> str:
+    return name if len(name) <= LONGEST else f"{name[: LONGEST // 2]}…{name[-LONGEST // 4 :]}"
 
 
 def on_one_line(name: str) -> str:

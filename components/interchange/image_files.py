@@ -31,6 +31,8 @@ BEYOND_PILLOW = ("unknown pixel mode", "cannot handle ")  # No file that was cut
 MIN_SIDE_PX = 8
 MAX_PIXELS = 200_000_000  # The largest phone cameras; a bomb claims more.
 MAX_ASPECT = 4
+MAX_SCANS = 100  # Of a progressive JPEG, which has about ten; each takes as long as all pixels do.
+SCAN = b"\xff\xda"
 
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 # Pillow warns from there on and refuses from twice as many on; `_check_size` refuses both, in its own words.
@@ -100,7 +102,9 @@ def _beyond_pillow(data: bytes) -> str | None:
 
 
 def load(image: Image.Image, data: bytes) -> None:
-    """Decode all pixels; BrokenImage where the file is cut off, even where the decoder does not mind."""
+    """Decode all pixels; BrokenImage where the file is cut off, even where the decoder does not mind, or too slow."""
+    if image.info.get("progressive") and (scans := data.count(SCAN)) > MAX_SCANS:
+        raise BrokenImage("unsupported", f"a JPEG of {scans} scans; at most {MAX_SCANS} are decoded")
     try:
         if isinstance(image, JpegImagePlugin.JpegImageFile):
             image.decodermaxblock = len(data)  # At once: in pieces of 64 kB large photographs take a fifth longer.

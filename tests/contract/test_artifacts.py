@@ -93,6 +93,7 @@ def test_an_output_that_exists_is_not_overwritten(tmp_path: Path, capsys: pytest
 def test_offenders_are_capped_and_counted() -> None:
     assert listed(["a", "b"]) == "a, b"
     assert listed("abcdefgh") == "a, b, c, d, e and 3 more"
+    assert len(listed(["x" * 5_000_000, "y"])) < 1000
     assert near("resnt18", ["resnet18", "vit", "resnet50"]) == " Close: resnet18, resnet50."
     assert near("zzz", ["resnet18"]) == ""
 

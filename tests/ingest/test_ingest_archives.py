@@ -259,6 +259,21 @@ def test_a_tar_cut_between_members_or_damaged_inside_is_refused(animals: Path, r
     assert f"the archive has a damaged header at byte {member.offset}" in refused(path)
 
 
+@pytest.mark.parametrize("kind", ["tar", "gztar"])
+def test_two_tars_in_one_file_are_refused(animals: Path, refused, kind: str) -> None:
+    """tar itself would pass over the second."""
+    path = packed(animals, kind)
+    path.write_bytes(path.read_bytes() + packed(animals / "dog", kind).read_bytes())
+    assert "the file is several archives, one behind the other: unpack each" in refused(path)
+
+
+def test_an_archive_under_the_name_of_another_kind_is_told(animals: Path, refused) -> None:
+    for kind, suffix, found in (("bztar", "tar.gz", "compressed by bzip2"), ("xztar", "tgz", "compressed by xz"),
+                                ("gztar", "tar", "compressed by gzip"), ("tar", "tgz", "a tar archive")):  # fmt: skip
+        path = packed(animals, kind).rename(animals.parent / f"renamed.{suffix}")
+        assert f"it seems to be {found}; is the copy complete?" in refused(path)
+
+
 def test_every_flipped_byte_of_a_gz_is_noticed(animals: Path) -> None:
     path = packed(animals, "gztar")
     data = path.read_bytes()

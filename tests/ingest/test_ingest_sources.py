@@ -45,6 +45,12 @@ def test_labels_and_names_of_a_csv_stay_text(animals: Path, ingest) -> None:
     assert 'a "quoted", ünïcode name.png' in {sample.path for sample in dataset.samples()}
 
 
+def test_a_quotation_mark_that_is_never_closed_is_named(animals: Path, refused) -> None:
+    lines = [f"{path},{label}" for path, label in rows(animals)]
+    assert len(refused(manifest(animals, ["image,label", 'cat/00.png,"cat', *lines]))) < 1200
+    assert 'is a quotation mark (") never closed?' in refused(manifest(animals, ["image,label", 'a,"b', *lines * 4000]))
+
+
 def test_a_given_split_wins_and_an_empty_one_is_chosen_by_hash(animals: Path, ingest) -> None:
     free = {sample.path: sample.split for sample in ingest(animals, to="free").samples()}
     other = {"train": "val", "val": "test", "test": "train"}
