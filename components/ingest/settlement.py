@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
-from components.ingest.drift import drift_rows
+from components.ingest.drift import drift_rows, drift_rows_of_new
 from components.ingest.earlier import Before, check_labels, frozen_test
 from components.ingest.encoding import Choice, Cost, difference_from, encoded_as
 from components.ingest.findings import Findings, check_bad_fraction, check_counts, details, rows
@@ -24,10 +24,11 @@ from components.ingest.spec import Reading, Settling
 from components.ingest.splits import Policy, count
 from components.ingest.statistics import channel_statistics
 from components.interchange.artifact import write_card
-from components.interchange.dataset import ORIGINALS_FOLDER, SPLITS, SplitName
+from components.interchange.dataset import ORIGINALS_FOLDER, SPLITS, ChannelStatistics, SplitName
 from components.interchange.errors import BadInput
 from components.interchange.ledgers import write_quarantine, write_samples
-from components.interchange.report import write_report
+from components.interchange.lineage import Lineage
+from components.interchange.report import Row, write_report
 
 log = logging.getLogger("graft")
 NUM_ORIGINALS = 64
@@ -78,7 +79,7 @@ def settle(spec: Settling, reading: Reading, found: Found, before: Before, kept:
     }
     originals = copy_originals(spec.dataset / ORIGINALS_FOLDER, sides["test"], NUM_ORIGINALS, kept)
     statistics = channel_statistics(picture.sums for picture in sides["train"])
-    drift = drift_rows(counts, statistics, before.lineage.facts) if before.lineage else []
+    drift = _drift(counts, statistics, sides, before.lineage) if before.lineage else []
     cost = _cost(spec, reading, choice, sides, written)
     findings = Findings(found, pictures, placement, quarantined, before.images, counts, statistics, drift, cost)
     settled = Settled(written, originals)
@@ -87,6 +88,17 @@ def settle(spec: Settling, reading: Reading, found: Found, before: Before, kept:
         log.info("drift=not judged: there is no champion to compare with")
     _log(findings, settled.num_images)
     return settled
+
+
+def _drift(
+    counts: Mapping[str, Mapping[str, int]],
+    statistics: ChannelStatistics,
+    sides: Mapping[SplitName, list[Picture]],
+    lineage: Lineage,
+) -> list[Row]:
+    known = {image.id for image in lineage.images}
+    of_new = drift_rows_of_new(chain(*sides.values()), known, lineage.facts)
+    return drift_rows(counts, statistics, lineage.facts) + of_new
 
 
 def _placed(spec: Settling, reading: Reading, pictures: list[Picture], before: Before) -> Placement:

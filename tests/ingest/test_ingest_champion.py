@@ -14,6 +14,7 @@ from components.interchange.champion import ChampionRecord, model_prefix, swap_p
 from components.interchange.dataset import Dataset
 from components.interchange.lineage import FACTS_FILE, IMAGES_FILE, LineageImage, write_lineage
 from components.interchange.report import Report, read_report
+from tests.ingest.conftest import picture
 
 
 def crown(
@@ -88,6 +89,26 @@ def test_drift_of_classes_and_light_is_told(animals: Path, ingest, tmp_path: Pat
         after = report_of(ingest(animals, *words, to=f"after-{asked}"))
         assert told.read_text() == word
         assert after.details["stopped"] == (asked == "stop")
+
+
+@pytest.mark.parametrize(("light", "drifts"), [(1.0, False), (0.7, True)])
+def test_a_few_new_images_in_another_light_are_told_and_another_mix_of_classes_is_no_drift(
+    animals: Path, ingest, tmp_path: Path, light: float, drifts: bool
+) -> None:
+    for file in sorted((animals / "dog").iterdir()):  # Always darker than cats.
+        ImageEnhance.Brightness(Image.open(file)).enhance(0.5).save(file)
+    store = crown(tmp_path, ingest(animals, to="before"))
+    for number in range(6):
+        ImageEnhance.Brightness(picture(9000 + number)).enhance(0.5 * light).save(animals / "dog" / f"new {number}.png")
+    told = ["--store", store, "--on-drift", "stop", "--drift", str(tmp_path / "word")]
+    report = report_of(ingest(animals, *told, to="after"))
+    assert abs(drift(report)["green mean"]) < 0.25
+    of_new = report.row("drift", "green mean, new images")
+    assert of_new is not None and of_new.n == 6 and (of_new.high < -0.25) == drifts
+    assert len(report.details["warnings"]) == drifts and (tmp_path / "word").read_text() == (
+        "stop" if drifts else "go_on"
+    )
+    assert all("In the 6 images that are new since the champion" in words for words in report.details["drifted"])
 
 
 def test_images_with_another_label_than_the_champion_knew_are_told(animals: Path, ingest, tmp_path: Path) -> None:
