@@ -20,6 +20,7 @@ from typing import Any
 from components.interchange.artifact import SOURCES_FILE
 from components.interchange.cli import argv_of, main, sigterm_ignored
 from components.interchange.errors import BadInput
+from components.interchange.heartbeat import heartbeat_prefix
 from components.interchange.step import RunContext, ports
 from pipelines import docker_runner
 from pipelines.cluster import Cluster
@@ -39,12 +40,12 @@ _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 class StepFailed(Exception):
-    """A step ended with an exit code other than 0. It has said why itself, on standard error."""
+    """A step ended with an exit code other than 0. It has said why itself, on standard error; `why` is for later."""
 
-    def __init__(self, step: str, code: int) -> None:
+    def __init__(self, step: str, code: int, why: str = "") -> None:
         self.step, self.code = step, code
         ended = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"crashed (exit code {code})"
-        super().__init__(f"{step} refused its input" if code == 2 else f"{step} {ended}")
+        super().__init__(f"{step} {'refused its input' if code == 2 else ended}{f': {why}' if why else ''}")
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,15 @@ def _made(request: Request, store: Store, step: Step, inputs: Mapping[str, str],
         run = _how(request, store, step, argv)
         code = main(step.spec, argv) if run is None else _persistently(step, run)
         if code != 0:
-            raise StepFailed(step.name, code)
+            raise StepFailed(step.name, code, _why(request, store, step))
         return {port: store.publish(path) for port, path in written.items()}
+
+
+def _why(request: Request, store: Store, step: Step) -> str:
+    """What a step that failed gave as the reason in its last sign of life; empty where it gave none."""
+    with contextlib.suppress(BadInput):  # The store itself may be what failed.
+        return str((store.record(f"{heartbeat_prefix(request.run_id)}{step.name}.json") or {}).get("why", ""))
+    return ""
 
 
 def _earlier(request: Request, store: Store, step: Step) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Signs of life of a step at work, in the store: `graft status` reads them, of local and of cluster runs alike.
 
-runs/<run_id>/heartbeats/<step>.json   what the step is at: label, done, total, unit, rate, seconds left, when
+runs/<run_id>/heartbeats/<step>.json   what the step is at: label, done, total, unit, rate, seconds left, when;
+of one that failed why, in words
 """
 
 import contextlib
@@ -11,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
-from components.interchange.errors import BadInput
+from components.interchange.errors import BadInput, in_words, on_one_line
 
 Put = Callable[[str, bytes], None]
 EVERY_S = 5.0
@@ -40,9 +41,9 @@ class Heart:
         self._due = time.monotonic() + EVERY_S
         self._writing = self._thread.submit(self._write, {"step": self.step, "state": state, **what})
 
-    def end(self, state: str) -> None:
+    def end(self, state: str, **what: Any) -> None:
         """The last beat."""
-        self._thread.submit(self._write, {"step": self.step, "state": state})
+        self._thread.submit(self._write, {"step": self.step, "state": state, **what})
         self._thread.shutdown()
 
     def _write(self, what: dict[str, Any]) -> None:
@@ -59,16 +60,19 @@ def beating(put: Put | None, run_id: str | None, step: str) -> Iterator[None]:
         return
     _now = Heart(put, run_id, step)
     _now.beat("started")
-    state = "failed"
+    last: dict[str, Any] = {"state": "failed"}
     try:
         yield
-        state = "done"
+        last = {"state": "done"}
     except (KeyboardInterrupt, SystemExit):
-        state = "interrupted"
+        last = {"state": "interrupted"}
+        raise
+    except Exception as error:
+        last |= {"why": in_words(error) or on_one_line(f"{type(error).__name__}: {error}")}
         raise
     finally:
         heart, _now = _now, None
-        heart.end(state)
+        heart.end(**last)
 
 
 def beat(label: str, done: int, total: int | None, unit: str, started: float) -> None:

@@ -98,6 +98,7 @@ def test_a_step_that_refuses_its_input_says_so_once_and_leaves_nothing(
         perform(dataclasses.replace(request_, values=values, runner=runner), store, "ingest", {})
 
     assert failure.value.code == 2
+    assert str(failure.value).startswith(f"ingest refused its input: {tmp_path}/one class has one class (only)")
     shown = capfd.readouterr().err
     assert shown.count("ingest: ") == 1
     assert "Traceback" not in shown
