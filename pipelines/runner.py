@@ -20,7 +20,7 @@ from typing import Any
 from components.interchange.artifact import SOURCES_FILE
 from components.interchange.cli import argv_of, main, sigterm_ignored
 from components.interchange.errors import BadInput
-from components.interchange.heartbeat import heartbeat_prefix
+from components.interchange.run_reports import why_failed
 from components.interchange.step import RunContext, ports
 from pipelines import docker_runner
 from pipelines.cluster import Cluster
@@ -96,7 +96,7 @@ def _made(request: Request, store: Store, step: Step, inputs: Mapping[str, str],
 def _why(request: Request, store: Store, step: Step) -> str:
     """What a step that failed gave as the reason in its last sign of life; empty where it gave none."""
     with contextlib.suppress(BadInput):  # The store itself may be what failed.
-        return str((store.record(f"{heartbeat_prefix(request.run_id)}{step.name}.json") or {}).get("why", ""))
+        return why_failed(store.blobs, request.run_id).get(step.name, "")
     return ""
 
 

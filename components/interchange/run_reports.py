@@ -1,9 +1,11 @@
 """The reports of a run on a cluster, kept in the store: `runs/<run_id>/reports/<step>/`.
 
 Kubeflow's exit handler gets no outputs of other tasks, and nothing at all of those that failed; so each step puts its
-report there as well when it is done, and the summary is built from what is there.
+report there as well when it is done, and the summary is built from what is there. Why a step failed, of any run,
+stands in its last sign of life.
 """
 
+import contextlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,7 @@ from pydantic import ValidationError
 from components.interchange.artifact import CARDS, RUN_FILE
 from components.interchange.blobs import Blobs
 from components.interchange.errors import BadInput, what_is_wrong
+from components.interchange.heartbeat import heartbeat_prefix
 from components.interchange.report import PAGE, Report
 
 REPORT = CARDS["report"]
@@ -57,6 +60,16 @@ def published_model(blobs: Blobs, promotion: Report | None) -> str | None:
     """Where the model of a run's promotion lies; None where nothing was promoted."""
     row = promotion.row("promoted") if promotion else None
     return None if row is None else f"{blobs.uri}/models/{row.value}/model.onnx"
+
+
+def why_failed(blobs: Blobs, run_id: str) -> dict[str, str]:
+    """Of each step of a run that failed the reason, in words; without those that could not give one."""
+    found = {}
+    for key in blobs.list(heartbeat_prefix(run_id)):
+        with contextlib.suppress(ValueError, TypeError, KeyError, RecursionError):  # Cut off, done, or not ours.
+            last = json.loads(blobs.get(key) or b"null")
+            found[str(last["step"])] = str(last["why"])
+    return found
 
 
 def _prefix(run_id: str) -> str:

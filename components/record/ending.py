@@ -12,8 +12,11 @@ from components.interchange.report import Report
 from components.interchange.summary import Ending, stopped_because
 
 
-def ending_of(status: str, reports: Mapping[str, Report]) -> Ending | None:
-    """The end of a run that would have repeated the champion's, or that failed; None where the reports tell it."""
+def ending_of(status: str, reports: Mapping[str, Report], why: Mapping[str, str]) -> Ending | None:
+    """The end of a run that would have repeated the champion's, or that failed; None where the reports tell it.
+
+    `why` are the reasons of steps that failed.
+    """
     if "changes" in reports and reports["changes"].details.get("word") == "unchanged":
         return Ending("unchanged")
     gate = reports.get("gate")
@@ -23,7 +26,7 @@ def ending_of(status: str, reports: Mapping[str, Report]) -> Ending | None:
         return None
     done = ", ".join(reports) or "none"
     reasons = [f"the run did not come to its end; steps with a report: {done}", f"Kubeflow says {_said(status)}"]
-    return Ending("failed", reasons)
+    return Ending("failed", [*(f"{step} failed: {words}" for step, words in why.items()), *reasons])
 
 
 def _said(status: str) -> str:

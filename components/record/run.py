@@ -8,7 +8,7 @@ from components.interchange.blobs import open_blobs
 from components.interchange.errors import BadInput
 from components.interchange.report import PAGE
 from components.interchange.run_page import run_page
-from components.interchange.run_reports import published_model, reports_of
+from components.interchange.run_reports import published_model, reports_of, why_failed
 from components.interchange.step import RunContext
 from components.interchange.summary import summary_of
 from components.record.ending import ending_of
@@ -38,7 +38,7 @@ def run(spec: Record, context: RunContext) -> None:
         model=published_model(blobs, reports.get("promote")),
         page=f"{blobs.uri}/{folder}/{PAGE}",
         seconds=seconds,
-        ending=ending_of(spec.status, reports),
+        ending=ending_of(spec.status, reports, why_failed(blobs, context.run_id)),
     )
     blobs.put(f"{folder}/summary.json", to_json(summary).encode())
     pages = [f"reports/{step}/{PAGE}" for step, one in kept.items() if one.has_page]

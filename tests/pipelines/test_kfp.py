@@ -253,7 +253,9 @@ def test_a_run_that_fails_is_recorded(spec: dict[str, Any], tmp_path: Path) -> N
     assert not list((tmp_path / "run" / "ingest").iterdir())
     summary = summary_of(broken)
     assert summary["verdict"] == "failed" and summary["model_name"] == "tiny"
-    assert summary["reasons"] == [
+    why, *rest = summary["reasons"]
+    assert why.startswith("ingest failed: ") and "nowhere" in why
+    assert rest == [
         "the run did not come to its end; steps with a report: none",
         "Kubeflow says FAILED",
     ]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from components.ingest.spec import Ingest
 from components.interchange.artifact import write_card
 from components.interchange.blobs import Blobs, open_blobs
 from components.interchange.cli import main
@@ -61,6 +62,17 @@ def test_a_promotion_that_did_not_happen_is_a_failure(blobs: Blobs, tmp_path: Pa
     ]
     reported(blobs, tmp_path, 3.0, "promote")
     assert summary(blobs, RUNNING)["verdict"] == "promote"
+
+
+def test_a_step_that_failed_gives_its_reason(blobs: Blobs, tmp_path: Path) -> None:
+    lone, out = tmp_path / "source", [f"--{port}={tmp_path / port}" for port in ("dataset", "report")]
+    (lone / "only").mkdir(parents=True)
+    (lone / "only" / "a.png").write_bytes(b"no image")
+    assert main(Ingest, [f"--source={lone}", *out, "--store", blobs.uri, "--run-id", "r1"]) == 2
+    for last in (b"[", b"[]", b'{"step": "gate", "state": "done"}'):
+        blobs.put("runs/r1/heartbeats/gate.json", last)
+        reasons = summary(blobs, FAILED)["reasons"]
+        assert reasons[0].startswith(f"ingest failed: {lone} has one class (only)") and len(reasons) == 3
 
 
 @pytest.mark.parametrize("status", ["", "null", "{}", "[1]", '{"state": "FAILED", "error": {"mess'])
