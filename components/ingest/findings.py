@@ -210,6 +210,13 @@ def _warnings(counts: Mapping[str, Mapping[str, int]], placement: Placement) -> 
             f"without an image of them, and the nearest stands in: {listed(placement.stood_in)}. Their figures on val "
             "and test say little."
         )
+    if placement.conflicts:
+        files = (" and ".join(one.source.path for one in alike) for alike in placement.conflicts)
+        left_out = sum(entry.reason == "conflicting label" for entry in placement.quarantined)
+        found.append(
+            f"{counted(len(placement.conflicts), 'pictures')} under several labels: {listed(files)}; "
+            f"{counted(left_out, 'files')} left out for it. Give each one label."
+        )
     found += _crowded(counts, placement)
     return found
 
