@@ -60,6 +60,8 @@ class Findings(NamedTuple):
     @property
     def relabelled(self) -> Counter[tuple[str, str]]:
         """How many of the images of before have another label now, by both."""
+        if not self.earlier:
+            return Counter()
         before = {image.id: image.label for image in self.earlier}
         now = [(one.id, one.source.label) for side in self.placement.sides.values() for one in side]
         both = ((before.get(image_id, label), label) for image_id, label in now)
