@@ -114,8 +114,12 @@ def _judged(network: FloatModel, card: OnnxCard, files: Sequence[bytes], answers
     flips = int((said_NC.argmax(axis=1) != right_NC.argmax(axis=1)).sum())
     far = far_off(said_NC, right_NC, slack_N)
     basis = len(files), flips, distance, slack, scale.decimals, far
-    # What is left of the departure if the client's decoder or resize is one of those that may round otherwise.
-    unexplained = min(distance, *(rms(said_NC - right_NC - moves_NC) for moves_NC in moves_KNC))
+
+    def beyond_rounding(answers_NC: Logits) -> float:
+        """How far the client is from these answers, or from them as another decoder or resize would move them."""
+        return min(rms(answers_NC - said_NC), *(rms(answers_NC + moves_NC - said_NC) for moves_NC in moves_KNC))
+
+    unexplained = beyond_rounding(right_NC)
     if unexplained <= LEAST_SLACK:
         return Conformance(True, [], *basis)
     found, partly = [], []
@@ -125,7 +129,7 @@ def _judged(network: FloatModel, card: OnnxCard, files: Sequence[bytes], answers
     found += _class_order(right_NC, said_NC, card.classes)
     for fault in progress(list(faults.faults(card.preprocessing)), "faults", unit=" faults"):
         faulty_NC = scale.of_logits(network.logits(map(fault.pixels_of, files)))
-        found.append((rms(faulty_NC - said_NC), fault.subject, fault.words))
+        found.append((beyond_rounding(faulty_NC), fault.subject, fault.words))
         partly.append((left_of_it(said_NC, right_NC, faulty_NC, slack_N), fault.subject, fault.words))
     found.sort(key=lambda one: one[0])
     enough = max(EXPLAINS * unexplained, slack if distance > slack else 0.0)
