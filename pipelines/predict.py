@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from components.interchange.cards import OnnxCard
@@ -23,6 +22,7 @@ from components.interchange.errors import BadInput
 from components.interchange.image_files import BrokenImage
 from components.interchange.onnx_model import logits_of, open_model
 from components.interchange.pixels import preprocess
+from components.interchange.providers import own_options
 from components.interchange.scoring import softmax
 from pipelines.pictures import Picture, found_in
 
@@ -66,17 +66,9 @@ def predict(model_folder: Path, images: Sequence[str], batch_size: int = 8) -> I
     damaged, when a folder is empty or there is no image at all.
     """
     lanes = min(num_cores(), MOST_LANES)
-    session, card = open_model(model_folder, options=_options(num_cores() // lanes))
+    session, card = open_model(model_folder, options=own_options(num_cores() // lanes))
     pictures = found_in(images)
     return _answers(session, card, pictures, batch_size, lanes)
-
-
-def _options(num_threads: int) -> Any:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = num_threads
-    # Between two batches onnxruntime's threads would burn the cores that decode another one.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return options
 
 
 def _answers(

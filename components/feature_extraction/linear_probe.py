@@ -7,8 +7,7 @@ The scaling is folded into weight and bias afterwards, so that the result is a p
 Legend: N images, D features, C classes.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -16,7 +15,6 @@ from torch import Tensor, nn
 
 MAX_ITERATIONS = 2000
 GRADIENT_TOLERANCE = 1e-6
-FEW_NUMBERS = 2**20  # Of features: each step over fewer is so short that threads mostly wait for each other.
 
 
 class LinearHead(NamedTuple):
@@ -41,7 +39,7 @@ class Fit(NamedTuple):
 
 def fit_each(features_ND: Tensor, labels_N: Tensor, num_classes: int, l2_candidates: Sequence[float]) -> list[Fit]:
     """One fit an l2, in float64, from the strongest penalty to the weakest, each starting at the optimum before it."""
-    with torch.inference_mode(False), _threads_for(features_ND):
+    with torch.inference_mode(False):
         raw_ND = features_ND.detach().clone().double()
         mean_D = raw_ND.mean(0)
         scale = float((raw_ND - mean_D).square().mean().sqrt()) or 1.0
@@ -55,18 +53,6 @@ def fit_each(features_ND: Tensor, labels_N: Tensor, num_classes: int, l2_candida
             head = LinearHead(folded_CD.float(), (bias_C.detach() - folded_CD @ mean_D).float())
             fits.append(Fit(l2, head, gradient_norm, iterations))
     return fits
-
-
-@contextmanager
-def _threads_for(features_ND: Tensor) -> Iterator[None]:
-    """One thread for few numbers: of 180 images on two busy cores 0.8 s of processor time, with two threads 5.3 s."""
-    threads = torch.get_num_threads()
-    if features_ND.numel() < FEW_NUMBERS:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _minimise(weight_CD: Tensor, bias_C: Tensor, features_ND: Tensor, labels_N: Tensor, l2: float) -> tuple[float, int]:

@@ -26,7 +26,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from components import __version__
 from components.interchange.artifact import RUN_FILE, digest, to_json
 from components.interchange.blobs import open_blobs
-from components.interchange.cores import limit_threads
+from components.interchange.cores import prepare_threads
 from components.interchange.errors import BadInput, in_words, listed, near
 from components.interchange.executor_output import given_folders, write_executor_output
 from components.interchange.heartbeat import beating
@@ -148,7 +148,7 @@ def main(spec_type: type[Spec], argv: Sequence[str] | None = None) -> int:
     log.setLevel(logging.INFO if is_first() else logging.ERROR)
     logging.getLogger("huggingface_hub").propagate = False  # It has a handler of its own.
     name = step_name(spec_type)
-    limit_threads()
+    prepare_threads()
     try:
         spec, context = parse(spec_type, sys.argv[1:] if argv is None else argv)
         with logging_redirect_tqdm() if sys.stderr.isatty() else nullcontext():  # A line above the bars, not in one.

@@ -20,11 +20,13 @@ def num_threads_if_limited() -> int:
     return num_cores() if math.isfinite(_limit()) else 0
 
 
-def limit_threads() -> None:
-    """Have torch, Arrow and the BLAS under numpy start no more threads than a container allows; before any is imported.
+def prepare_threads() -> None:
+    """Have threads of torch, Arrow and the BLAS under numpy share the cores with others; before any is imported.
 
-    Threads beyond its limit wait for each other while the system holds some of them up.
+    They are no more than a container allows, as threads beyond its limit wait for each other while the system holds
+    some of them up. And who waits sleeps: by default OpenMP's threads wait for each other on a core that others need.
     """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     if math.isfinite(_limit()):
         os.environ.setdefault("OMP_NUM_THREADS", str(num_cores()))
 

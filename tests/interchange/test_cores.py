@@ -48,13 +48,24 @@ def test_threads_keep_to_the_limit_and_to_the_cores(
     monkeypatch.setattr(cores, "_limit", lambda: limit)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2})
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    cores.limit_threads()
+    cores.prepare_threads()
     assert cores.num_cores() == num_cores
     assert cores.num_threads_if_limited() == int(of_others or 0)
     assert os.environ.get("OMP_NUM_THREADS") == of_others
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    cores.limit_threads()
+    cores.prepare_threads()
     assert os.environ["OMP_NUM_THREADS"] == "7"
+
+
+@pytest.mark.parametrize(("given", "policy"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "active"}, "ACTIVE")])
+def test_threads_of_torch_that_wait_leave_the_core_to_others_unless_told_otherwise(
+    given: dict[str, str], policy: str
+) -> None:
+    code = "from components.interchange.cores import prepare_threads; prepare_threads(); import torch"
+    environ = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"} | given
+    environ["OMP_DISPLAY_ENV"] = "true"  # OpenMP's library says what it goes by.
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
+    assert f"OMP_WAIT_POLICY = '{policy}'" in done.stderr
 
 
 @pytest.mark.skipif(not os.access("/sys/fs/cgroup/cpu/tasks", os.W_OK), reason="no control groups of our own to make")
@@ -65,7 +76,7 @@ def test_a_process_in_a_limited_group_of_this_machine_has_one_core() -> None:
         (group / "cpu.cfs_quota_us").write_text("60000")
         code = (
             f"import os, pathlib; pathlib.Path('{group}/tasks').write_text(str(os.getpid()))\n"
-            "from components.interchange.cores import limit_threads, num_cores; limit_threads()\n"
+            "from components.interchange.cores import prepare_threads, num_cores; prepare_threads()\n"
             "print(num_cores(), os.environ['OMP_NUM_THREADS'])"
         )
         environ = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
