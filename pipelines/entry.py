@@ -2,11 +2,13 @@
 
 import os
 import sys
+from pathlib import Path
 
 
 def main() -> None:
     """Run the command."""
     _nowhere_instead_of_closed()
+    _home_for_nobody()
     try:
         from pipelines import cli
     except KeyboardInterrupt:
@@ -22,3 +24,14 @@ def _nowhere_instead_of_closed() -> None:
             os.open(os.devnull, os.O_RDWR)  # The lowest number that is free: this one.
             os.set_inheritable(number, True)
             setattr(sys, name, os.fdopen(number, "r" if name == "stdin" else "w", encoding="utf-8"))
+
+
+def _home_for_nobody() -> None:
+    """A user without HOME whom the system does not list, as one of `docker run --user 12345`, lives at / as there.
+
+    Prefect, as others, ends in a traceback without a home.
+    """
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = "/"

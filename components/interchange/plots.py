@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 INK = "#010203"  # Stands for the page's own ink: replaced by `currentColor`.
 # On a fresh machine matplotlib announces its font cache in the middle of our log.
 logging.getLogger("matplotlib").setLevel(logging.WARNING)
+mpl.rcdefaults()  # matplotlib has read a matplotlibrc of the current folder, which is no input of a report.
 LOSS, SCORE = "#d9782d", "#3f8fd8"
 COLOURS = (SCORE, LOSS, "#4fa36b", "#a06cc8", "#c9a227", "#c75b7a", "#5aa6a6", "#8a8f98")
 MOST_TICKS = 12

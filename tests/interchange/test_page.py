@@ -2,8 +2,12 @@
 
 import base64
 import io
+import os
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,7 +29,9 @@ from components.interchange.page import (
     picture_uri,
     render,
 )
+from components.interchange.plots import lines
 
+ROOT = Path(__file__).parents[2]
 VOID = {"meta", "img", "br", "path", "use"}
 
 
@@ -121,3 +127,13 @@ def test_pictures_are_made_small_and_stay_the_same_bytes():
     image = Image.open(io.BytesIO(base64.b64decode(uri.removeprefix("data:image/jpeg;base64,"))))
     assert image.size == (128, 64)
     assert uri == picture_uri(pixels_HWC, longest_px=128)
+
+
+def test_a_matplotlibrc_in_the_current_folder_changes_no_plot(tmp_path: Path) -> None:
+    code = "from components.interchange.plots import lines; print(lines('a', 'x', 'y', [1, 2], {'b': [1, 2]}), end='')"
+    (tmp_path / "matplotlibrc").write_text(
+        "font.size: 30\nlines.markersize: 20\naxes.prop_cycle: cycler('color', ['r'])"
+    )
+    argv, env = [sys.executable, "-c", code], {**os.environ, "PYTHONPATH": str(ROOT)}
+    there = subprocess.check_output(argv, cwd=tmp_path, env=env, text=True)
+    assert there == lines("a", "x", "y", [1, 2], {"b": [1, 2]})

@@ -96,6 +96,17 @@ def test_a_closed_standard_output_is_no_traceback(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_a_user_whom_the_system_does_not_list_has_a_home() -> None:
+    """As a container's random user: Prefect, and the cache of a store on S3, ask for one."""
+    code = (
+        "import os, pwd; from pipelines import entry; os.getuid() or os.setuid(54321); os.environ.pop('HOME', None); "
+    )
+    code += "entry._home_for_nobody(); print(entry.Path.home())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "/\n" or os.getuid()  # Who is not root here stays as listed as they are.
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
