@@ -66,6 +66,7 @@ def prefect_api(home: Path, drain: Callable[[], None], lasting: bool = False) ->
         yield lambda: None
         return
     os.environ.pop("PREFECT_API_URL", None)
+    past_proxies("127.0.0.1")
     home.mkdir(parents=True, exist_ok=True)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -109,6 +110,13 @@ def prefect_api(home: Path, drain: Callable[[], None], lasting: bool = False) ->
                 server.wait()
             os.environ.pop("PREFECT_API_URL", None)
             os.environ.pop("PREFECT_API_AUTH_STRING", None)
+
+
+def past_proxies(host: str) -> None:
+    """Have clients of this process, and of those that it starts, ask a host itself where HTTP_PROXY names a proxy."""
+    given = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+    if given != "*":
+        os.environ["no_proxy"] = os.environ["NO_PROXY"] = f"{given},{host}" if given else host
 
 
 def _own_logging() -> str:

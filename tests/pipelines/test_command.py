@@ -8,6 +8,7 @@ import sys
 import threading
 from http.server import HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
+from urllib.request import proxy_bypass
 
 import pytest
 import typer
@@ -17,7 +18,7 @@ from typer.testing import CliRunner
 from pipelines import fingerprints
 from pipelines.cli import app
 from pipelines.options import exit_codes
-from pipelines.prefect_server import fault_of
+from pipelines.prefect_server import fault_of, past_proxies
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "kfp", "prefect", "numpy", "pyarrow", "onnxruntime", "rich")
@@ -94,6 +95,17 @@ def test_a_closed_standard_output_is_no_traceback(tmp_path: Path) -> None:
     closed = ["sh", "-c", '"$@" <&- >&-', "sh", *graft_itself]
     done = subprocess.run(closed, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("given", ["", "store.internal", "*"])
+def test_a_server_of_ours_is_asked_past_a_proxy(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", given)
+    monkeypatch.setenv("NO_PROXY", given)
+    past_proxies("127.0.0.1")
+    assert proxy_bypass("127.0.0.1")
+    assert bool(proxy_bypass("store.internal")) == bool(given)
+    assert bool(proxy_bypass("example.org")) == (given == "*")
 
 
 def test_a_user_whom_the_system_does_not_list_has_a_home() -> None:
