@@ -15,13 +15,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from components.interchange.artifact import to_json
 from components.interchange.errors import BadInput, what_is_wrong
 from pipelines.lease import holder
+from pipelines.run_order import READ_AT_ONCE, newest_first
 from pipelines.store import Store, record_in
 
 UNFINISHED = "unfinished"  # Under way.
 KILLED = "killed"  # No summary, and nobody at work on it.
 DAMAGED = "damaged"  # A summary that cannot be read: known again once it is mended or removed.
 INDEX = "index/runs.json"
-READ_AT_ONCE = 16
 
 
 class DamagedRecord(BadInput):
@@ -57,11 +57,6 @@ class _Summary(_Strict):
 
 class _Request(_Strict):
     model_name: str
-
-
-def newest_first(store: Store) -> list[str]:
-    """Ids of a store's runs. An id begins with its time, so that names sort like starts."""
-    return sorted(store.blobs.children("runs"), reverse=True)
 
 
 def runs(store: Store, model_name: str | None, limit: int) -> list[dict[str, Any]]:

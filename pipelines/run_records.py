@@ -8,7 +8,8 @@ from typing import Any
 
 from components.interchange.errors import BadInput
 from components.interchange.report import PAGE, Report, read_report
-from pipelines.run_list import newest_first, runs, summary_of
+from pipelines.run_list import runs, summary_of
+from pipelines.run_order import newest_first
 from pipelines.store import Store
 
 Outputs = Mapping[str, Mapping[str, str]]

@@ -6,6 +6,7 @@ from typing import Any
 from components.interchange.errors import BadInput, near, on_one_line
 from components.interchange.heartbeat import heartbeat_prefix
 from pipelines import run_list
+from pipelines.run_order import newest_first
 from pipelines.store import Store
 
 SILENT_S = 60.0  # A step beats every few seconds while a loop runs; one long computation may be silent for longer.
@@ -18,7 +19,7 @@ def status(store: Store, run_id: str | None) -> dict[str, Any]:
 
     The verdict is `unfinished` while somebody is at work on it, and `killed` where it ended without a word.
     """
-    known = run_list.newest_first(store)
+    known = newest_first(store)
     if not known:
         raise BadInput(f"--store {store.uri}: there is no run in it yet.")
     chosen = run_id or known[0]

@@ -13,6 +13,7 @@ from components.interchange.summary import BROKEN_OFF
 from pipelines import run_list
 from pipelines.lease import holders, told
 from pipelines.lock import no_run
+from pipelines.run_order import newest_first
 from pipelines.store import Store
 
 # A model lies in the store a moment before the pointer names it, an artifact before its key does: on S3, or outside of
@@ -177,7 +178,7 @@ def _is_over(store: Store, checkpoint: Item, now: datetime) -> bool:
 
 
 def _needed_artifacts(store: Store, keep_runs: int, champions: list[ChampionRecord]) -> set[str]:
-    kept = {*run_list.newest_first(store)[:keep_runs], *(one.run_id for one in champions if one.run_id)}
+    kept = {*newest_first(store)[:keep_runs], *(one.run_id for one in champions if one.run_id)}
     needed = {digest for run_id in kept for digest in run_list.outputs(store, run_id)}
     latest = [run_list.read(store, key) or {} for key in store.blobs.list("latest/")]
     current = {f"keys/{record.get('key')}.json" for record in latest}

@@ -1,6 +1,7 @@
 """`graft runs`: newest first, every verdict, and no more read than is shown."""
 
 import json
+import os
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -71,6 +72,23 @@ def test_every_kind_of_run_is_listed_newest_first(tmp_path: Path) -> None:
         ("20260104", []),
         ("20260103", ["x"]),
     ]
+
+
+def test_runs_that_a_cluster_has_named_stand_where_their_time_is(tmp_path: Path) -> None:
+    def stand() -> list[str]:
+        return [one["run_id"][:4] for one in runs(open_store(str(tmp_path)), None, 0)]
+
+    record(tmp_path, "20260102-000000-aaaa", model_name="parts", **FINISHED)
+    for run_id, day in (("f0e1", 1), ("0a1b", 3), ("7c2d", 2)):
+        record(tmp_path, f"{run_id}-5e1f-4c8e-9f6a-0123456789ab", model_name="parts", **FINISHED)
+        written = datetime(2026, 1, day, 12, tzinfo=UTC).timestamp()
+        folder = next((tmp_path / "runs").glob(f"{run_id}-*"))
+        (folder / "index.html").touch()  # Later than the summary: what was written first counts.
+        os.utime(folder / "summary.json", (written, written))
+    assert stand() == ["0a1b", "7c2d", "2026", "f0e1"]
+    for path in (tmp_path / "runs").glob("*/summary.json"):
+        path.touch()
+    assert stand() == ["0a1b", "7c2d", "2026", "f0e1"]  # Known from before, and not asked for again.
 
 
 def test_a_few_of_many_runs_take_far_less_than_all_of_them(tmp_path: Path) -> None:
