@@ -84,7 +84,7 @@ def _verdict(reports: Mapping[str, Report], ending: Ending | None) -> tuple[str,
     if ending is None:
         return word, reasons
     if ending.verdict == "unchanged":
-        was = f", whose verdict was {word}" if word else ""
+        was = f" that came to a verdict: {word}" if word else ""
         return ending.verdict, [f"nothing changed since the last run{was}"]
     return ending.verdict, list(ending.reasons)
 

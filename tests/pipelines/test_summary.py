@@ -222,7 +222,7 @@ def test_looks_at_a_test_set_are_counted_by_evaluation(made: tuple[Store, dict[s
 def test_a_run_without_work_is_unchanged(made: tuple[Store, dict[str, dict[str, str]]], tmp_path: Path) -> None:
     summary = build("r1", *made, {"total": 1.0}, model_name="parts", ending=Ending("unchanged"))
     assert summary["verdict"] == "unchanged"
-    assert summary["reasons"] == ["nothing changed since the last run, whose verdict was promote"]
+    assert summary["reasons"] == ["nothing changed since the last run that came to a verdict: promote"]
 
 
 def test_main_figures(made: tuple[Store, dict[str, dict[str, str]]]) -> None:
