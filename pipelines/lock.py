@@ -18,10 +18,10 @@ def only_run(store: Path, model_name: str, run_id: str) -> Iterator[None]:
     """Hold the lock of a model name; BadInput while another run holds it, or while the store is cleared."""
     with _opened(store, "store") as whole, _opened(store, f"{model_name}.lock") as stream:
         if not _held(whole, fcntl.LOCK_SH):
-            raise BadInput(f"{store} is being cleared ({_holder(whole)}). Wait for its end.")
+            raise BadInput(f"the store is being cleared ({_holder(whole)}). Wait for its end.")
         if not _held(stream, fcntl.LOCK_EX):
             raise BadInput(
-                f"another run of model {model_name!r} is under way in {store} ({_holder(stream)}). "
+                f"another run of model {model_name!r} is under way in this store ({_holder(stream)}). "
                 "Wait for its end, or give this one another --model-name."
             )
         _sign(stream, f"run {run_id}")
@@ -34,7 +34,7 @@ def only_schedule(store: Path, model_name: str) -> Iterator[None]:
     with _opened(store, f"{model_name}.schedule") as stream:
         if not _held(stream, fcntl.LOCK_EX):
             raise BadInput(
-                f"a schedule of model {model_name!r} is served in {store} already ({_holder(stream)}). "
+                f"a schedule of model {model_name!r} is served already ({_holder(stream)}). "
                 "End it first, or give this one another --model-name."
             )
         _sign(stream, "graft serve")
@@ -46,7 +46,7 @@ def no_run(store: Path, what: str) -> Iterator[None]:
     """Keep every run out of a store; BadInput while one is under way."""
     with _opened(store, "store") as whole:
         if not _held(whole, fcntl.LOCK_EX):
-            raise BadInput(f"a run is under way in {store}, or the store is being cleared. Wait for its end.")
+            raise BadInput("a run is under way in this store, or it is being cleared. Wait for its end.")
         _sign(whole, what)
         yield
 
