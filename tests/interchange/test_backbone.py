@@ -73,7 +73,7 @@ def test_an_encoder_of_timm_is_no_classifier(tmp_path: Path) -> None:
             "/no/such/file.pth",
             r"there is no such file\. Expected hub, store, package:NAME, an s3:// URI or a file",
         ),
-        ("test_resnet", "package:no_such_package", r"the package no_such_package is not installed"),
+        ("test_resnet", "package:no_such_package", r"the package no_such_package is not installed. Install it"),
         ("test_resnet", "package:.no.such", r"the package .no.such is not installed"),
         ("test_resnet", "package:components", r"expected one weights file in the package, found none"),
     ],
