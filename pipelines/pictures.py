@@ -6,8 +6,10 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
+from components.ingest.files import size_problem
 from components.ingest.trees import is_litter
 from components.interchange.errors import BadInput
+from components.interchange.image_files import BrokenImage
 from components.interchange.s3_objects import SCHEME, Bucket, ObjectChanged, S3Object, bucket_and_key
 from pipelines.source_listing import files_below
 
@@ -32,17 +34,28 @@ def found_in(images: Sequence[str]) -> Iterator[Picture]:
 
 def _local(path: Path) -> list[Picture]:
     if not path.is_dir():
-        return [Picture(str(path), path.read_bytes)]
+        return [Picture(str(path), partial(_content, path))]
     files = [file for file in sorted(files_below(path)) if file == path or not is_litter(str(file.relative_to(path)))]
     if not files:
         raise BadInput(f"the folder {path} holds no files. Expected images.")
-    return [Picture(str(file), partial(_content, file)) for file in files]
+    return [Picture(str(file), partial(_content_in_folder, file)) for file in files]
+
+
+def _content_in_folder(file: Path) -> bytes:
+    if file.exists() and not (file.is_file() or file.is_dir()):
+        raise BadInput("this is no file")  # Reading a pipe or a device might never end.
+    return _content(file)
 
 
 def _content(file: Path) -> bytes:
-    if file.is_fifo() or file.is_socket():
-        raise BadInput("this is no file")  # Reading it might never end.
+    if file.is_file():
+        _check_size(file.stat().st_size)
     return file.read_bytes()
+
+
+def _check_size(num_bytes: int) -> None:
+    if problem := size_problem(num_bytes):
+        raise BrokenImage(*problem)
 
 
 def _remote(uri: str) -> list[Picture]:
@@ -58,6 +71,7 @@ def _remote(uri: str) -> list[Picture]:
 
 def _object(bucket: Bucket, listed: S3Object) -> Picture:
     def read() -> bytes:
+        _check_size(listed.num_bytes)
         try:
             return bucket.read(listed)
         except ObjectChanged:
@@ -70,6 +84,7 @@ def _as_it_is_now(bucket: Bucket, key: str) -> bytes:
     listed = bucket.find(key)
     if listed is None:
         raise BadInput("there is no such object")
+    _check_size(listed.num_bytes)
     try:
         return bucket.read(listed)
     except ObjectChanged as changed:

@@ -126,21 +126,27 @@ def test_a_folder_gives_every_file_below_it_in_order(tiny_onnx_model: Path, tmp_
 
 
 def test_a_folder_hides_nothing_that_it_leads_to(tiny_onnx_model: Path, tmp_path: Path) -> None:
-    """Neither what is linked nor what nobody may list is left out without a word, and a pipe has no end."""
+    """Neither what is linked nor what nobody may list is left out; pipes and devices have no end, and films a late one."""
     picture(tmp_path / "elsewhere" / "1.png")
     images = tmp_path / "images"
     (images / "closed").mkdir(parents=True, mode=0o000)
     (images / "linked").symlink_to(tmp_path / "elsewhere")
     (images / "round").symlink_to(images)
     os.mkfifo(images / "pipe")
+    (images / "zeros").symlink_to("/dev/zero")
+    with (images / "film").open("wb") as empty:
+        empty.truncate(3 << 30)
     with permissions_hold():
         found = list(predict(tiny_onnx_model, [str(images)]))
-        refused, linked, pipe = [(Path(one.name).name, isinstance(one, Unreadable) and one.reason) for one in found]
+        refused, film, linked, pipe, zeros = [
+            (Path(one.name).name, isinstance(one, Unreadable) and one.reason) for one in found
+        ]
         (alone,) = predict(tiny_onnx_model, [str(images / "closed")])
     (images / "closed").chmod(0o755)
     assert refused == ("closed", "Permission denied")
     assert linked == ("1.png", False)
-    assert pipe == ("pipe", "this is no file")
+    assert pipe == ("pipe", "this is no file") and zeros == ("zeros", "this is no file")
+    assert film == ("film", f"too large: {3 << 30} bytes; at most {1 << 30} are read")
     assert isinstance(alone, Unreadable) and alone.reason == "Permission denied"
 
 
