@@ -94,7 +94,7 @@ def prefect_api(home: Path, drain: Callable[[], None], lasting: bool = False) ->
             preexec_fn=die_with_parent,
         )
         try:
-            yield lambda: _wait(server, port, home / "server.log")
+            yield lambda: wait(server, port, home / "server.log")
             drain()
             time.sleep(DRAIN_S)  # Without it the last task runs are missing from the history.
         except BaseException:
@@ -152,15 +152,17 @@ def _with_ui(port: int) -> dict[str, str]:
     return {"PREFECT_UI_ENABLED": "1", "PREFECT_UI_API_URL": f"http://127.0.0.1:{port}/api"}
 
 
-def _wait(server: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
-    """Return when the server answers; RuntimeError when it has died or takes too long."""
-    until = time.monotonic() + START_S
-    while time.monotonic() < until:
+def wait(server: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
+    """Return when the server answers; BadInput when it has died or takes too long."""
+    until, why = time.monotonic() + START_S, ""
+    while not why or time.monotonic() < until:
         if server.poll() is not None:
-            raise RuntimeError(f"Prefect's server ended with code {server.returncode}; its words are in {log}.")
+            why = f"ended with code {server.returncode}"
+            break
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/health", timeout=2):
                 return
-        except (urllib.error.URLError, OSError):
+        except (urllib.error.URLError, OSError) as error:
+            why = f"at 127.0.0.1:{port} did not answer within {START_S:g} s ({getattr(error, 'reason', error)})"
             time.sleep(0.1)
-    raise RuntimeError(f"Prefect's server did not answer within {START_S:.0f} s; its words are in {log}.")
+    raise BadInput(f"Prefect's server {why}; its words are in {log}. A run may also go --engine none.")

@@ -15,10 +15,11 @@ import typer
 from typer.main import get_command
 from typer.testing import CliRunner
 
+from components.interchange.errors import BadInput
 from pipelines import fingerprints
 from pipelines.cli import app
 from pipelines.options import exit_codes
-from pipelines.prefect_server import fault_of, past_proxies
+from pipelines.prefect_server import fault_of, past_proxies, wait
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "kfp", "prefect", "numpy", "pyarrow", "onnxruntime", "rich")
@@ -169,6 +170,23 @@ def test_a_prefect_server_that_does_not_answer_is_named(
     )
     assert done.exit_code == 2, done.exception
     assert f"PREFECT_API_URL {address} does not answer" in done.stderr and "unset PREFECT_API_URL" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("code", "words"), [("input()", "did not answer within 0.1 s ("), ("exit(3)", "ended with code 3;")]
+)
+def test_a_server_of_ours_that_does_not_come_up_is_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: str, words: str
+) -> None:
+    monkeypatch.setattr("pipelines.prefect_server.START_S", 0.1)
+    with HTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as closed:
+        port = closed.server_port
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE) as server:
+        if "exit" in code:
+            server.wait()
+        with pytest.raises(BadInput, match=re.escape(words)) as told:
+            wait(server, port, tmp_path / "server.log")
+    assert str(told.value).endswith(f"; its words are in {tmp_path}/server.log. A run may also go --engine none.")
 
 
 def test_a_prefect_server_that_asks_who_we_are_answers() -> None:

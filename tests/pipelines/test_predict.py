@@ -126,7 +126,7 @@ def test_a_folder_gives_every_file_below_it_in_order(tiny_onnx_model: Path, tmp_
 
 
 def test_a_folder_hides_nothing_that_it_leads_to(tiny_onnx_model: Path, tmp_path: Path) -> None:
-    """Neither what is linked nor what nobody may list is left out; pipes and devices have no end, and films a late one."""
+    """Neither what is linked nor what nobody may list is left out; pipes and devices have no end, films a late one."""
     picture(tmp_path / "elsewhere" / "1.png")
     images = tmp_path / "images"
     (images / "closed").mkdir(parents=True, mode=0o000)
