@@ -34,6 +34,7 @@ from pipelines.summary import figure
 # end runs from outside, wait this long too.
 GRACE, GRACE_S = "GRAFT_GRACE_S", 30.0
 MEMORY_WAITS_S = (15.0, 60.0, 240.0)
+OUT_OF_MEMORY = ", most likely for want of memory: give it more, or take a smaller backbone or batch"
 PR_SET_PDEATHSIG = 1
 log = logging.getLogger("graft")
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -45,6 +46,7 @@ class StepFailed(Exception):
     def __init__(self, step: str, code: int, why: str = "") -> None:
         self.step, self.code = step, code
         ended = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"crashed (exit code {code})"
+        ended += OUT_OF_MEMORY if code == -signal.SIGKILL else ""
         super().__init__(f"{step} {'refused its input' if code == 2 else ended}{f': {why}' if why else ''}")
 
 
