@@ -10,6 +10,7 @@ import pytest
 
 from components.interchange.blobs import open_blobs
 from components.interchange.errors import BadInput
+from components.interchange.s3_requests import TOTAL_TRIES
 from tests.s3_server import S3Server, aws_settings
 
 Object = tuple[bytes, str, str]  # bytes, ETag, swap mark
@@ -177,3 +178,12 @@ def test_stores_in_one_bucket_do_not_see_each_other(s3_server: S3Server, s3_stor
     one.put("key", b"1")
     assert other.get("key") is None and other.list() == []
     assert root.get(f"{s3_store.rpartition('/')[2]}/key") == b"1"
+
+
+def test_a_store_that_does_not_answer_is_asked_again_for_some_45_seconds() -> None:
+    """botocore's own pace, with waits of half their bound: a newer one may hurry."""
+    from botocore.retries.standard import ExponentialBackoff, RetryContext
+
+    pace = ExponentialBackoff(random=lambda: 0.5)
+    waits_s = [pace.delay_amount(RetryContext(attempt_number=tried)) for tried in range(1, TOTAL_TRIES)]
+    assert 40 < sum(waits_s) < 50
