@@ -16,7 +16,7 @@ T = TypeVar("T")
 MISSING = ("NoSuchKey", "404", "NotFound")
 CONDITION_FAILED = ("PreconditionFailed", "412")
 PASSING = ("ConditionalRequestConflict", "BadDigest", "XAmzContentSHA256Mismatch")
-TOTAL_TRIES = 13  # With botocore's back-off some 45 seconds; AWS_MAX_ATTEMPTS says otherwise.
+TOTAL_TRIES = 7  # With botocore's back-off some 30 seconds; AWS_MAX_ATTEMPTS says otherwise.
 WAITS_S = (0.1, 0.2, 0.4, 0.8)
 IN_FLIGHT = 16
 CONNECT_S, READ_S = 10, 60
@@ -43,7 +43,8 @@ class Requests:
             connect_timeout=CONNECT_S,
             read_timeout=READ_S,
             max_pool_connections=2 * IN_FLIGHT,
-            retries={"mode": "standard", "total_max_attempts": TOTAL_TRIES if given is None else int(given)},
+            # Under `standard` all requests share 35 tries more: 16 in flight have spent them in 0.2 seconds.
+            retries={"mode": "legacy", "total_max_attempts": TOTAL_TRIES if given is None else int(given)},
         )
         return session.client("s3", config=config)
 

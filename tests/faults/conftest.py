@@ -14,13 +14,13 @@ from tests.s3_server import S3Server
 
 @pytest.fixture
 def proxy(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyS3]:
-    """The proxy, with a client's settings for it: ten tries, and half a second to wait for an answer."""
+    """The proxy, with a client's settings for it: eight tries, and half a second to wait for an answer."""
     with faulty_s3(s3_server.endpoint) as proxy:
         for name, value in s3_server.settings().items():
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.endpoint)
-        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "10")
+        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "8")
         monkeypatch.setattr(s3_requests, "READ_S", 0.5)
         proxy.silence_s = 0.8
         yield proxy
