@@ -18,7 +18,7 @@ from components.interchange.step import parameters
 from pipelines.cluster import Cluster, image_of, on_a_gpu
 from pipelines.steps import Step
 
-PASSED_ON = ("AWS_", "OMP_", "HF_TOKEN")
+PASSED_ON = ("AWS_", "OMP_", "GOMP_", "HF_TOKEN")
 REMOTE = ("hub", "s3://", "gs://", "http://", "https://")
 MISSING = (
     "docker is not to be had: {}. Install an engine, start it, and let your user reach it; or use --runner process."

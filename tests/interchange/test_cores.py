@@ -57,15 +57,23 @@ def test_threads_keep_to_the_limit_and_to_the_cores(
     assert os.environ["OMP_NUM_THREADS"] == "7"
 
 
-@pytest.mark.parametrize(("given", "policy"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "active"}, "ACTIVE")])
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, f"GOMP_SPINCOUNT = '{cores.SPINS}'"),
+        ({"GOMP_SPINCOUNT": "7"}, "GOMP_SPINCOUNT = '7'"),
+        ({"OMP_WAIT_POLICY": "active"}, "OMP_WAIT_POLICY = 'ACTIVE'"),
+    ],
+)
 def test_threads_of_torch_that_wait_leave_the_core_to_others_unless_told_otherwise(
-    given: dict[str, str], policy: str
+    given: dict[str, str], said: str
 ) -> None:
     code = "from components.interchange.cores import prepare_threads; prepare_threads(); import torch"
-    environ = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"} | given
-    environ["OMP_DISPLAY_ENV"] = "true"  # OpenMP's library says what it goes by.
+    of_openmp = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+    environ = {name: value for name, value in os.environ.items() if name not in of_openmp} | given
+    environ["OMP_DISPLAY_ENV"] = "verbose"  # OpenMP's library says what it goes by.
     done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
-    assert f"OMP_WAIT_POLICY = '{policy}'" in done.stderr
+    assert said in done.stderr
 
 
 @pytest.mark.skipif(not os.access("/sys/fs/cgroup/cpu/tasks", os.W_OK), reason="no control groups of our own to make")
