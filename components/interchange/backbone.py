@@ -84,6 +84,7 @@ def from_hub(backbone: str) -> Any:
 
 
 def check_known(backbone: str) -> None:
+    """BadInput where timm knows no such model, or no weights of that tag; with names that are near."""
     name, _, tag = backbone.partition(".")
     if not timm.is_model(name):
         raise BadInput(f"unknown backbone {backbone!r}.{near(name, timm.list_models())} All: timm.list_models().")

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from components.export_onnx.export import to_onnx
 from components.export_onnx.files import save
-from components.export_onnx.settings import options_at
 from components.interchange.onnx_model import answer
 from components.interchange.pixels_to_logits import PixelsToLogits
 from components.interchange.preprocessing import Preprocessing
 from components.interchange.providers import CPU_PROVIDER
+from components.latency.session import session_options
 
 INPUT_PX = {"efficientnet_b3": 288}
 
@@ -61,9 +61,7 @@ def images(backbone: str, count: int) -> NDArray[np.uint8]:
 
 def session(path: Path, threads: int) -> ort.InferenceSession:
     """As latency opens it."""
-    options = options_at("all")
-    options.intra_op_num_threads = threads
-    return ort.InferenceSession(str(path), options, providers=[CPU_PROVIDER])
+    return ort.InferenceSession(str(path), session_options(threads), providers=[CPU_PROVIDER])
 
 
 def median_ms(call: Callable[[], object], runs: int = 10) -> float:
