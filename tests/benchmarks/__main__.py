@@ -10,7 +10,18 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 NO_BENCHMARKS = {
-    *("__init__", "__main__", "duel", "exports", "fabric", "fastai_peer", "fastai_side", "plain_side", "test_duel"),
+    *(
+        "__init__",
+        "__main__",
+        "duel",
+        "exports",
+        "fabric",
+        "fastai_peer",
+        "fastai_side",
+        "plain_peer",
+        "plain_side",
+        "test_duel",
+    ),
     *("tiny_pipeline", "transfer_place"),
 }
 

@@ -14,7 +14,7 @@ from components.feature_extraction.spec import FeatureExtraction
 from components.interchange.report import read_report
 from tests.benchmarks.duel import Target, alternate, report
 from tests.benchmarks.fabric import BACKBONE, PACKAGES, WEIGHTS, Fabric, fabric, step
-from tests.benchmarks.plain_side import EPOCHS, plain
+from tests.benchmarks.plain_peer import EPOCHS, plain
 
 NUM_IMAGES, TURNS = int(os.environ.get("GRAFT_BENCH_IMAGES", "800")), 2
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 Side = Callable[[], float]
+ENVIRON = dict(os.environ)  # For peers: before a step has set what suits it.
 
 
 @dataclass(frozen=True)

