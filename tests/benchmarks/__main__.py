@@ -10,19 +10,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 NO_BENCHMARKS = {
-    *(
-        "__init__",
-        "__main__",
-        "duel",
-        "exports",
-        "fabric",
-        "fastai_peer",
-        "fastai_side",
-        "plain_peer",
-        "plain_side",
-        "test_duel",
-    ),
-    *("tiny_pipeline", "transfer_place"),
+    *("__init__", "__main__", "duel", "exports", "fabric", "fastai_peer", "fastai_side", "plain_peer", "plain_side"),
+    *("test_duel", "tiny_pipeline", "transfer_place"),
 }
 
 

@@ -1,4 +1,4 @@
-"""The plain loop in a process of its own: with Graft's settings of memory and threads it would not be what people have."""
+"""The plain loop, in a process of its own: with Graft's settings of memory and threads it would be another one."""
 
 import json
 import subprocess
