@@ -20,9 +20,14 @@ from pipelines.steps import Step
 
 PASSED_ON = ("AWS_", "OMP_", "GOMP_", "HF_TOKEN")
 REMOTE = ("hub", "s3://", "gs://", "http://", "https://")
-MISSING = (
-    "docker is not to be had: {}. Install an engine, start it, and let your user reach it; or use --runner process."
-)
+
+
+class NotReady(BadInput):
+    """There is no engine, or an image is missing: what was found, and the remedy."""
+
+    def __init__(self, found: str, remedy: str) -> None:
+        self.found, self.remedy = found, remedy
+        super().__init__(f"{found} {remedy}")
 
 
 def placed(step: Step, values: Mapping[str, Any]) -> Step:
@@ -31,23 +36,30 @@ def placed(step: Step, values: Mapping[str, Any]) -> Step:
 
 
 def check(steps: Iterable[Step], images: Cluster) -> None:
-    """BadInput where there is no engine, or where an image of these steps is not on this machine."""
+    """NotReady where there is no engine, or where an image of these steps is not on this machine."""
     there = check_engine()
     names = [name for name in dict.fromkeys(image_of(step, images) for step in steps) if name not in there]
     if names:
-        raise BadInput(f"--runner docker: no image {', '.join(names)} on this machine. Build them: make images.")
+        raise NotReady(f"--runner docker: no image {', '.join(names)} on this machine.", "Build them: make images.")
 
 
 def check_engine() -> set[str]:
-    """The images on this machine, by name and tag; BadInput where there is no engine."""
+    """The images on this machine, by name and tag; NotReady where there is no engine."""
     try:
         listing = ["docker", "images", "--format", "{{.Repository}}:{{.Tag}}"]
         found = subprocess.run(listing, capture_output=True, text=True)
-    except FileNotFoundError:
-        raise BadInput(MISSING.format("there is no command docker")) from None
+    except OSError:
+        raise _no_engine("there is no command docker") from None
     if found.returncode != 0:
-        raise BadInput(MISSING.format(found.stderr.strip().splitlines()[-1].rstrip(".")))
+        raise _no_engine((found.stderr.strip() or f"it ended with {found.returncode}").splitlines()[-1])
     return set(found.stdout.split())
+
+
+def _no_engine(why: str) -> NotReady:
+    return NotReady(
+        f"docker is not to be had: {why}{'' if why.endswith(('.', '?', '!')) else '.'}",
+        "Install an engine, start it, and let your user reach it; or use --runner process.",
+    )
 
 
 def command_of(

@@ -146,15 +146,14 @@ def prefect_check(history: Path | None) -> Check:
 
 def docker_check(image_prefix: str, image_tag: str | None) -> Check:
     """An engine that answers, and the images of every step where a tag was given."""
-
-    def look() -> str:
+    try:
         if image_tag is None:
             docker_runner.check_engine()
-            return "the engine answers; give --image-tag to look for the images"
+            return Check("docker", "ok", "the engine answers; give --image-tag to look for the images")
         docker_runner.check(STEPS, Cluster(image_prefix, image_tag))
-        return f"the engine answers, and has every image of {image_tag}"
-
-    return checked("docker", look, "Start the engine, let your user reach it, and build the images: make images.")
+        return Check("docker", "ok", f"the engine answers, and has every image of {image_tag}")
+    except docker_runner.NotReady as error:
+        return Check("docker", "fail", error.found, error.remedy)
 
 
 def _enough(name: str, free_gib: float, fail_gib: float, warn_gib: float, found: str, remedy: str) -> Check:

@@ -58,7 +58,7 @@ def lines(found: dict[str, Any]) -> list[str]:
     reasons = f": {found['reasons'][0]}" if found["reasons"] else ""
     told = [f"{found['run_id']} {found['model_name']}: {found['verdict']}{reasons}"]
     for step in found["steps"]:
-        words = [f"{step['step']:<20}{step['state']:<9}"]
+        words = [f"{step['step']:<20}{step['state']:<12}"]
         if "label" in step:
             of = f"/{step['total']}" if step["total"] is not None else ""
             words += [f"{step['label']}: {step['done']}{of} {step['unit']}, {step['rate']:g} a second"]

@@ -33,7 +33,7 @@ def test_what_fails_is_told_with_its_remedy_and_exit_code_2(tmp_path: Path, monk
     done = graft("--store", "s3:/wrong", "--runner", "docker")
     assert done.exit_code == 2
     told = done.stdout
-    for word in ("there is no command docker", "make images", "Check --store", "unset PREFECT_API_URL"):
+    for word in ("there is no command docker", "let your user reach it", "Check --store", "unset PREFECT_API_URL"):
         assert word in told, told
     assert told.count("\nfail") == 3
     assert "disk              store" not in told and "s3:/wrong/" not in told
@@ -54,6 +54,16 @@ def test_a_place_that_cannot_be_written_to_fails_and_is_named_by_its_setting(tmp
     assert check.state == "fail" and "cannot be written to" in check.found and "GRAFT_CACHE" in check.remedy
 
 
+def test_an_engine_that_does_not_answer_is_told_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    script = tmp_path / "docker"
+    script.write_text("#!/bin/sh\necho 'Cannot connect. Is the daemon running?' >&2\nexit 1\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    check = doctor_machine.docker_check("graft-", None)
+    assert check.found == "docker is not to be had: Cannot connect. Is the daemon running?"
+    assert check.remedy.startswith("Install an engine, start it")
+
+
 def test_an_image_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A docker of one script: what counts is what is asked of it and made of its answer."""
     script = tmp_path / "docker"
@@ -63,3 +73,4 @@ def test_an_image_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, tm
     assert doctor_machine.docker_check("graft-", None).state == "ok"
     check = doctor_machine.docker_check("graft-", "1")
     assert check.state == "fail" and "graft-ingest:1" in check.found and "graft-train:1" not in check.found
+    assert "make images" in check.remedy

@@ -103,7 +103,14 @@ def test_a_table_fits_80_columns(
 def test_how_long_ago_is_said_as_people_say_it(age_s: float, said: str) -> None:
     step = {"step": "export_onnx", "state": "done", "age_s": age_s}
     found = {"run_id": RUN, "model_name": "m", "verdict": "promote", "reasons": [], "steps": [step]}
-    assert lines(found)[1] == f"export_onnx         done      ({said} ago)"
+    assert lines(found)[1] == f"export_onnx         done         ({said} ago)"
+
+
+def test_the_steps_of_a_run_stand_in_columns_whatever_their_state() -> None:
+    states = ("started", "at work", "done", "failed", "interrupted", "silent")
+    steps = [{"step": "feature_extraction", "state": state, "age_s": 5.0} for state in states]
+    found = {"run_id": RUN, "model_name": "m", "verdict": "unfinished", "reasons": [], "steps": steps}
+    assert len({line.index("(5 s ago)") for line in lines(found)[1:]}) == 1
 
 
 def test_words_go_on_below_themselves_on_a_terminal_and_stay_a_line_in_a_file(
