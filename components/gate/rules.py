@@ -30,9 +30,9 @@ class Finding:
 
 
 def figure(value: float, unit: str = "") -> str:
-    """Milliseconds as 48.3 or 3.21, whole numbers as they are, fractions as 0.930."""
+    """Milliseconds as 48.3, 3.21 or 0.0048, whole numbers as they are, fractions as 0.930."""
     if unit == "ms":
-        return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+        return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
     return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
 
 

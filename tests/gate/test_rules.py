@@ -62,6 +62,11 @@ def test_max_p99_ms(judged, p99, verdict, words):
     assert words in reasons(outcome)
 
 
+def test_a_tiny_budget_is_not_called_zero(judged):
+    outcome = judged("--max-p99-ms", "0.0001", p99=figure("p99_ms", 0.048, 0.041, 0.052, **RUNS))
+    assert "p99 0.048 [0.041, 0.052] ms is over its budget of 0.0001 ms (" in reasons(outcome)[0]
+
+
 @pytest.mark.parametrize(
     ("p99", "p50", "verdict"),
     [
