@@ -63,7 +63,7 @@ def opened(data: bytes) -> Image.Image:
         raise BrokenImage("too large", f"at most {MAX_PIXELS:,} pixels are decoded ({error})") from None
     except UnidentifiedImageError:
         if beyond := _beyond_pillow(data):
-            raise BrokenImage("unsupported", f"{beyond}; expected 1, 3 or 4 channels of 8 or 16 bit") from None
+            raise BrokenImage("unsupported", beyond) from None
         why = ""
     except Exception as error:  # A damaged header.
         why = f" ({error})"
@@ -91,14 +91,29 @@ def _check_size(width_px: int, height_px: int) -> None:
 
 
 def _beyond_pillow(data: bytes) -> str | None:
-    """What the decoder says of a TIFF or JPEG that may be whole, and has channels that it does not know."""
+    """Of a TIFF or JPEG that may be whole: that it has channels, or a compression, that the decoder does not know."""
+    if unknown := _unknown_compression(data):
+        return f"TIFF compression {unknown}; expected none, PackBits, LZW, Deflate, JPEG, LZMA or Zstandard"
     for plugin in (TiffImagePlugin.TiffImageFile, JpegImagePlugin.JpegImageFile):
         try:
             plugin(io.BytesIO(data))
         except Exception as error:  # Image.open keeps it to itself.
             if str(error).startswith(BEYOND_PILLOW):
-                return str(error)
+                return f"{error}; expected 1, 3 or 4 channels of 8 or 16 bit"
     return None
+
+
+def _unknown_compression(data: bytes) -> int | None:
+    """The number of a TIFF's compression, if Pillow has no decoder for it."""
+    stream = io.BytesIO(data)
+    try:
+        tags = TiffImagePlugin.ImageFileDirectory_v2(stream.read(8))
+        stream.seek(tags.next)
+        tags.load(stream)
+        found = int(tags.get(TiffImagePlugin.COMPRESSION, 1))
+    except Exception:  # Another format, or cut off.
+        return None
+    return None if found in TiffImagePlugin.COMPRESSION_INFO else found
 
 
 def load(image: Image.Image, data: bytes) -> None:

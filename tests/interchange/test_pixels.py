@@ -257,6 +257,13 @@ def test_whole_files_of_channels_that_pillow_does_not_know_are_not_called_trunca
         assert str(refusal(data)) == f"unsupported: {found}; expected 1, 3 or 4 channels of 8 or 16 bit"
 
 
+def test_a_tiff_of_a_compression_that_pillow_does_not_know_is_not_called_truncated() -> None:
+    tiff = encoded(Image.new("RGB", (16, 16)), "TIFF")
+    of_a_slide_scanner = tiff.replace(struct.pack("<HHII", 259, 3, 1, 1), struct.pack("<HHII", 259, 3, 1, 33003))
+    assert str(refusal(of_a_slide_scanner)).startswith("unsupported: TIFF compression 33003; expected none, ")
+    assert refusal(of_a_slide_scanner[:30]).reason == refusal(tiff[:30]).reason == "truncated"
+
+
 @pytest.mark.parametrize(("size", "resized"), [((100, 50), (40, 20)), ((50, 100), (20, 40)), ((33, 47), (20, 28))])
 def test_the_short_side_is_resized_and_the_aspect_ratio_kept(size: tuple[int, int], resized: tuple[int, int]) -> None:
     assert resize_short(Image.new("RGB", size), 20, "bilinear").size == resized
