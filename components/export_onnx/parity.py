@@ -37,20 +37,26 @@ class CalibrationChange(NamedTuple):
 
 @dataclass(frozen=True)
 class Agreement:
-    """One setting against torch, differences as ONNX - torch; None where a logit is not finite."""
+    """One setting against torch, differences as ONNX - torch; None where a logit is not finite.
+
+    `max_rel_diff` is the largest share of an image's largest logit, or of 1 where that is smaller: what rounding adds
+    grows with the numbers that are summed.
+    """
 
     setting: Setting
     flips: int
     max_abs_diff: float | None
+    max_rel_diff: float | None
     ece_difference: float | None
     nll_difference: float | None
 
 
 @dataclass(frozen=True)
 class Parity:
-    """`max_abs_diff` over all images and settings; None when any logit is not finite."""
+    """The largest differences over all images and settings; None when any logit is not finite."""
 
     max_abs_diff: float | None
+    max_rel_diff: float | None
     flips: list[Flip]
     agreements: list[Agreement]
 
@@ -81,17 +87,24 @@ def compare(
             for row in turned
         ]
         agreements.append(_agreement(setting, len(turned), labels_N, temperature, reference_NC, found_NC))
-    largest = [agreement.max_abs_diff for agreement in agreements]
-    finite = [found for found in largest if found is not None]
-    return Parity(max(finite, default=0.0) if len(finite) == len(largest) else None, flips, agreements)
+    absolute = _largest([agreement.max_abs_diff for agreement in agreements])
+    return Parity(absolute, _largest([agreement.max_rel_diff for agreement in agreements]), flips, agreements)
+
+
+def _largest(found: Sequence[float | None]) -> float | None:
+    finite = [one for one in found if one is not None]
+    return max(finite, default=0.0) if len(finite) == len(found) else None
 
 
 def _agreement(
     setting: Setting, flips: int, labels_N: Labels, temperature: float, reference_NC: Logits, found_NC: Logits
 ) -> Agreement:
-    largest = float(np.abs(found_NC - reference_NC).max(initial=0.0))
+    absolute_N = np.abs(found_NC - reference_NC).max(axis=1)
+    relative_N = absolute_N / np.maximum(np.abs(reference_NC).max(axis=1), 1.0)
+    largest = (float(each_N.max(initial=0.0)) for each_N in (absolute_N, relative_N))
+    absolute, relative = (one if np.isfinite(one) else None for one in largest)
     calibration = calibration_change(labels_N, temperature, reference_NC, found_NC)
-    return Agreement(setting, flips, largest if np.isfinite(largest) else None, calibration.ece, calibration.nll)
+    return Agreement(setting, flips, absolute, relative, calibration.ece, calibration.nll)
 
 
 def calibration_change(
@@ -110,8 +123,11 @@ def calibration_change(
 def findings(parity: Parity, tolerance: float) -> list[str]:
     """Why a model must not be promoted, in words. Flips are for the gate to judge: it knows how many are allowed."""
     found = []
-    if parity.max_abs_diff is None:
+    if parity.max_rel_diff is None:
         found.append("some logits are not finite")
-    elif parity.max_abs_diff > tolerance:
-        found.append(f"the largest logit difference is {parity.max_abs_diff:.1e}, tolerance {tolerance:.1e}")
+    elif parity.max_rel_diff > tolerance:
+        found.append(
+            f"the largest logit difference is {parity.max_rel_diff:.1e} of the image's largest logit "
+            f"(of 1 where that is smaller), tolerance {tolerance:.1e}"
+        )
     return found

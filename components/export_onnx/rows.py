@@ -16,6 +16,7 @@ def parity_rows(opset: int | None, parity: Parity, num_images: int, model_bytes:
         Row(name="parity_samples", value=num_images, unit="images"),
         Row(name="flips", value=len(parity.flips), n=num_images),
         Row(name="max_abs_diff", value=parity.max_abs_diff, unit="logits", n=num_images),
+        Row(name="max_rel_diff", value=parity.max_rel_diff, n=num_images),
         Row(name="model_bytes", value=model_bytes, unit="bytes"),
     ]
     for agreement in parity.agreements:
@@ -23,6 +24,7 @@ def parity_rows(opset: int | None, parity: Parity, num_images: int, model_bytes:
         rows += [
             Row(name="flips", value=agreement.flips, of=of, n=num_images),
             Row(name="max_abs_diff", value=agreement.max_abs_diff, of=of, unit="logits", n=num_images),
+            Row(name="max_rel_diff", value=agreement.max_rel_diff, of=of, n=num_images),
             Row(name="ece_difference", value=agreement.ece_difference, of=of, n=num_images),
             Row(name="nll_difference", value=agreement.nll_difference, of=of, unit="nats", n=num_images),
         ]

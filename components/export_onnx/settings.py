@@ -25,7 +25,7 @@ LEVELS = {
     "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
 }
 SERVED = "all"
-# TF32 keeps ten bits of a factor's mantissa: its error alone is over the tolerance.
+# TF32 keeps ten bits of a factor's mantissa: its error alone is of the tolerance's size.
 EXACT: dict[str, dict[str, str]] = {CUDA_PROVIDER: {"use_tf32": "0"}}
 
 

@@ -18,6 +18,7 @@ MOST_SLICES, MOST_CLASSES = 12, 20
 PARITY = {
     "flips": "flips",
     "max_abs_diff": "logit difference",
+    "max_rel_diff": "of the largest logit",
     "ece_difference": "ece change",
     "nll_difference": "nll change",
 }

@@ -144,6 +144,18 @@ def test_flips_are_named_with_image_classes_and_batch() -> None:
     assert turned.ece_difference == pytest.approx(ece(flipped_NC, np.arange(3)) - ece(reference_NC, np.arange(3)))
 
 
+def test_a_difference_counts_as_a_share_of_large_logits_and_of_one() -> None:
+    reference_NC = np.array([[96.0, -20.0], [0.25, 0.0]], np.float32)
+    of_the_large, of_the_small = (
+        reference_NC + np.array(added, np.float32) for added in ([[0.096], [0]], [[0], [0.01]])
+    )
+    parity = compared(["a", "b"], reference_NC, {1: of_the_large})
+    assert parity.max_abs_diff == pytest.approx(0.096, rel=1e-3)
+    assert parity.max_rel_diff == pytest.approx(0.001, rel=1e-3)
+    assert findings(parity, 1.1e-3) == [] and len(findings(parity, 0.9e-3)) == 1
+    assert compared(["a", "b"], reference_NC, {1: of_the_small}).max_rel_diff == pytest.approx(0.01)
+
+
 def test_a_near_tie_that_turns_is_a_flip() -> None:
     reference_NC = np.array([[1.0, 1.0, 0.0]], np.float32)
     turned_NC = np.array([[1.0, np.nextafter(np.float32(1), np.float32(2)), 0.0]], np.float32)
