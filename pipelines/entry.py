@@ -1,5 +1,6 @@
 """Entry point of the console script `graft`: Ctrl-C ends it in words even while the command is being imported."""
 
+import io
 import os
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 def main() -> None:
     """Run the command."""
     _nowhere_instead_of_closed()
+    _escaped_where_the_terminal_has_no_bytes()
     _home_for_nobody()
     try:
         from pipelines import cli
@@ -24,6 +26,12 @@ def _nowhere_instead_of_closed() -> None:
             os.open(os.devnull, os.O_RDWR)  # The lowest number that is free: this one.
             os.set_inheritable(number, True)
             setattr(sys, name, os.fdopen(number, "r" if name == "stdin" else "w", encoding="utf-8"))
+
+
+def _escaped_where_the_terminal_has_no_bytes() -> None:
+    """Standard output escapes characters that its encoding lacks, as standard error does."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _home_for_nobody() -> None:

@@ -128,12 +128,6 @@ def as_json(content: Any) -> None:
     print(text, flush=True)
 
 
-def _on_one_line(name: str) -> str:
-    """A name with what would break the line, or steer the terminal, escaped, and what it has no bytes for."""
-    encoding = sys.stdout.encoding or "utf-8"
-    return on_one_line(name).encode(encoding, "backslashreplace").decode(encoding)
-
-
 def columns(headings: Mapping[str, str], rows: Iterable[dict[str, Any]]) -> None:
     """Rows as plain aligned columns, those that have a heading by their names; what is None stays empty.
 
@@ -205,7 +199,7 @@ def _cell(name: str, value: Any) -> str:
 def _text(name: str, value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4f}" if "top1" in name or name == "gain" else f"{value:.2f}"
-    return "" if value is None else _on_one_line(str(value))
+    return "" if value is None else on_one_line(str(value))
 
 
 def recipe_tables() -> None:
@@ -249,7 +243,7 @@ def predictions(found: "Iterable[Answer]", as_objects: bool) -> int:
     for one in found:
         if isinstance(one, Unreadable):
             unreadable += 1
-            print(f"graft: {_on_one_line(one.name)}: {one.reason}", file=sys.stderr, flush=True)
+            print(f"graft: {on_one_line(one.name)}: {one.reason}", file=sys.stderr, flush=True)
             if as_objects:
                 as_json({"image": one.name, "error": one.reason})
         elif as_objects:
@@ -259,5 +253,5 @@ def predictions(found: "Iterable[Answer]", as_objects: bool) -> int:
             likeliest = sorted(one.probabilities.items(), key=lambda pair: -pair[1])[:SHOWN_CLASSES]
             unsure = "  unsure" if one.sure is False else ""
             classes = "  ".join(f"{name} {probability:.3f}" for name, probability in likeliest)
-            print(f"{_on_one_line(f'{one.name}  {classes}')}{unsure}")
+            print(f"{on_one_line(f'{one.name}  {classes}')}{unsure}")
     return unreadable

@@ -12,6 +12,9 @@ OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED", "ALLO
 # Of oneDNN; "could not create a primitive descriptor" is another error.
 ONEDNN = ("could not create a primitive", "could not create a memory object")
 
+# Of an integer of more than 4,300 digits: nothing that whoever wrote it can use.
+FOR_PROGRAMMERS = "; use sys.set_int_max_str_digits() to increase the limit"
+
 
 class BadInput(Exception):
     """Something given to Graft is wrong. The message says what was found, what was expected, where to change it."""
@@ -19,7 +22,7 @@ class BadInput(Exception):
 
 def in_words(error: BaseException) -> str:
     """In a line, what a user can mend, and how; empty where an error is another one: that is a crash."""
-    return on_one_line(_words(error))
+    return on_one_line(_words(error).replace(FOR_PROGRAMMERS, ""))
 
 
 def _words(error: BaseException) -> str:

@@ -11,7 +11,7 @@ from components.ingest.spec import Ingest
 from components.interchange import cli
 from components.interchange.artifact import VERSIONS, digest, read_card, write_card
 from components.interchange.cli import main
-from components.interchange.errors import BadInput, listed, near
+from components.interchange.errors import BadInput, in_words, listed, near
 from components.promote.spec import Promote
 
 
@@ -39,6 +39,14 @@ def test_a_damaged_card_is_refused(text: str, tmp_path: Path) -> None:
 
     with pytest.raises(BadInput, match="is not a card of Graft"):
         read_card(tmp_path, "report")
+
+
+def test_a_number_of_too_many_digits_is_no_advice_for_programmers(tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text('{"format": %s}' % ("9" * 5000))
+
+    with pytest.raises(BadInput) as refusal:
+        read_card(tmp_path, "report")
+    assert "5000 digits)." in in_words(refusal.value) and "sys." not in in_words(refusal.value)
 
 
 def test_a_missing_card_names_what_is_there(tmp_path: Path) -> None:

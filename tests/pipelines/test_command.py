@@ -98,6 +98,17 @@ def test_a_closed_standard_output_is_no_traceback(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_characters_that_the_terminal_lacks_are_escaped_and_no_traceback(tmp_path: Path) -> None:
+    summary = tmp_path / "runs" / "20260101-000000-aaaa" / "summary.json"
+    summary.parent.mkdir(parents=True)
+    summary.write_text('{"model_name": "parts", "verdict": "keep", "reasons": ["class Bl\\u00fcte"]}')
+    (summary.parent / "request.json").write_text('{"model_name": "parts"}')
+    status = [sys.executable, "-c", "from pipelines.entry import main; main()", "status", "--store", str(tmp_path)]
+    ascii_alone = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(status, capture_output=True, text=True, cwd=ROOT, env=ascii_alone)
+    assert (done.stdout, done.stderr) == ("20260101-000000-aaaa parts: keep: class Bl\\xfcte\n", "")
+
+
 @pytest.mark.parametrize("given", ["", "store.internal", "*"])
 def test_a_server_of_ours_is_asked_past_a_proxy(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
