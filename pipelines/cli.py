@@ -165,13 +165,22 @@ def run(
 
 def _run(options: RunOptions, json: bool) -> str:
     """Run, print the summary, and return the gate's verdict."""
+    from components.interchange.errors import BadInput
     from pipelines import session, terminal
+    from pipelines.parameters import given_here
     from pipelines.runner import StepFailed
+    from pipelines.steps import graph_for
 
+    graph = graph_for(options.strategy)
     try:
         summary, verdict = session.attempt(options, terminal.tell, terminal.announce)
+    except BadInput as error:
+        here = given_here(str(error), "", graph)
+        raise BadInput(f"{error} Here {here}." if here else str(error)) from None
     except StepFailed as error:
         if error.code == 2:  # The step has said itself what was wrong.
+            if here := given_here(error.why, error.step, graph):
+                print(f"graft: here {here}", file=sys.stderr)
             raise typer.Exit(2) from None
         print(f"graft: {error}", file=sys.stderr)
         raise typer.Exit(1) from None

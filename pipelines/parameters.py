@@ -1,6 +1,7 @@
 """From a recipe, options and `--set STEP.PARAM=VALUE` to the parameter values of every step, checked by its spec."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, cast, get_args
@@ -11,9 +12,11 @@ from components.interchange.errors import BadInput, listed, near
 from components.interchange.preprocessing import Interpolation
 from components.interchange.step import Spec, flag, parameters, ports
 from pipelines.recipes import RECIPES, Recipe
+from pipelines.run_options import RunOptions
 from pipelines.steps import BY_NAME, STEPS, Step
 
 Values = dict[str, Any]
+OPTION = re.compile(r"(?<![\w-])--[a-z0-9-]+")
 
 
 def values_of(recipe: Recipe, graph: Iterable[Step], given: Mapping[str, Values]) -> dict[str, Values]:
@@ -78,7 +81,7 @@ def _value(spec: type[Spec], name: str, text: str, assignment: str) -> Any:
 
 def _adapter(spec: type[Spec], name: str) -> TypeAdapter[Any]:
     field = spec.model_fields[name]
-    return TypeAdapter(cast(Any, Annotated[field.annotation, field]))
+    return TypeAdapter(cast(Any, Annotated[field.annotation, field]), config=spec.model_config)
 
 
 def _words(error: ValidationError) -> str:
@@ -105,6 +108,22 @@ def settings_of(flag: str) -> list[str]:
     name = flag.removeprefix("--").replace("-", "_")
     owners = [step.name for step in STEPS if name in (parameter.name for parameter in parameters(step.spec))]
     return [f"--set {owner}.{name.replace('_', '-')}=VALUE" for owner in owners]
+
+
+def given_here(words: str, step: str, graph: Iterable[Step]) -> str:
+    """How `graft run` is given the options of steps that a step's words name, but for those that it has itself.
+
+    `--weights is --set finetune.weights=VALUE (also of feature_extraction)`; empty where they name none.
+    """
+    in_order = sorted(graph, key=lambda one: one.name != step)  # Its own options first.
+    told = []
+    for option in dict.fromkeys(OPTION.findall(words)):
+        name = option.removeprefix("--").replace("-", "_")
+        owners = [one.name for one in in_order if name in (parameter.name for parameter in parameters(one.spec))]
+        if owners and name not in RunOptions.__dataclass_fields__:
+            also = f" (also of {', '.join(owners[1:])})" if owners[1:] else ""
+            told.append(f"{option} is --set {owners[0]}.{name.replace('_', '-')}=VALUE{also}")
+    return "; ".join(told)
 
 
 def _readings(text: str) -> Iterable[Any]:

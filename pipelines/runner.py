@@ -44,7 +44,7 @@ class StepFailed(Exception):
     """A step ended with an exit code other than 0. It has said why itself, on standard error; `why` is for later."""
 
     def __init__(self, step: str, code: int, why: str = "") -> None:
-        self.step, self.code = step, code
+        self.step, self.code, self.why = step, code, why
         ended = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"crashed (exit code {code})"
         ended += OUT_OF_MEMORY if code == -signal.SIGKILL else ""
         super().__init__(f"{step} {'refused its input' if code == 2 else ended}{f': {why}' if why else ''}")

@@ -7,9 +7,9 @@ import pytest
 from components.interchange.errors import BadInput
 from components.interchange.step import parameters
 from pipelines.defaults import SOURCES, defaults
-from pipelines.parameters import for_backbone, merged, nowhere, parsed, seeded, spec_of, values_of
+from pipelines.parameters import for_backbone, given_here, merged, nowhere, parsed, seeded, spec_of, values_of
 from pipelines.recipes import RECIPES, recipe
-from pipelines.run_options import RunOptions
+from pipelines.run_options import RunOptions, Strategy
 from pipelines.session import request_for
 from pipelines.steps import BY_NAME, STEPS, graph_for
 
@@ -40,6 +40,7 @@ def test_a_value_has_the_type_that_the_spec_says(assignment: str, step: str, nam
         ("gats.max-p99-ms=40", "unknown step 'gats'. Close: gate."),
         ("gate.max-p99-ms=-1", "greater than 0, got '-1'"),
         ("gate.max-p99-ms=fast", "valid number"),
+        ("gate.max-p99-ms=inf", "finite number, got 'inf'"),
         ("export-onnx.variants=fp16,int4", "input should be 'fp32', 'fp16' or 'int8', got 'fp16,int4'"),
         ("latency.throughput-batches=8,many", "valid integer"),
         ("latency.throughput-batches=0", "greater than 0"),
@@ -55,6 +56,25 @@ def test_a_wrong_assignment_is_refused_in_words(assignment: str, words: str) -> 
     with pytest.raises(BadInput, match=words.replace(".", r"\.")) as refusal:
         parsed([assignment], STEPS)
     assert assignment in str(refusal.value)
+
+
+WEIGHTS = "--weights is --set finetune.weights=VALUE"
+
+
+@pytest.mark.parametrize(
+    ("words", "strategy", "told"),
+    [
+        ("--weights x: there is no such file.", "both", f"{WEIGHTS} (also of feature_extraction)"),
+        ("--weights x: there is no such file.", "finetune", WEIGHTS),
+        ("Lower --base-lr, or", "both", "--base-lr is --set finetune.base-lr=VALUE"),
+        ("Run ingest with --stored-size-px 256.", "both", "--stored-size-px is --set ingest.stored-size-px=VALUE"),
+        ("--weights store: add --store URI, or --weights x", "finetune", WEIGHTS),
+        ("Take another --backbone, see --source, or graft run --strategy finetune.", "both", ""),
+        ("a--weights, --dataset and -- nothing", "both", ""),
+    ],
+)
+def test_a_steps_refusal_is_told_how_graft_run_is_given_its_options(words: str, strategy: Strategy, told: str) -> None:
+    assert given_here(words, "finetune", graph_for(strategy)) == told
 
 
 def test_a_step_that_the_strategy_leaves_out_cannot_be_set() -> None:

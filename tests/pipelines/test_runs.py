@@ -164,6 +164,16 @@ def test_a_run_that_fails_is_listed_with_its_model_and_duration(tmp_path: Path) 
     assert found["seconds"] > 0
 
 
+def test_a_run_whose_step_names_its_own_option_says_how_it_is_given_here(tmp_path: Path) -> None:
+    for label in ("cat", "dog"):
+        (tmp_path / "source" / label).mkdir(parents=True)
+        (tmp_path / "source" / label / "a.png").write_bytes(b"no image")
+    argv = ["--source", str(tmp_path / "source"), "--store", str(tmp_path / "store"), "--runner", "inline"]
+    done = CliRunner().invoke(app, ["run", *argv, "--engine", "none"])
+    assert done.exit_code == 2
+    assert done.stderr.endswith("graft: here --max-bad-fraction is --set ingest.max-bad-fraction=VALUE\n")
+
+
 def test_what_a_store_says_steers_no_terminal_and_begins_no_line(tmp_path: Path) -> None:
     """Whoever may write to a store may call things as he likes; CI systems take orders on lines of their own."""
     title, order = "\x1b]0;mine\x07", "\n::error::mine"
