@@ -1,5 +1,6 @@
 """`graft find-lr`: which learning rate to train with."""
 
+import itertools
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -42,9 +43,12 @@ def find_lr(
         int | None,
         typer.Option(metavar="N", help="Steps from the one to the other.", show_default=_default("num_steps")),
     ] = None,
-    output: Annotated[Path, typer.Option(metavar="DIR", help="Folder for report.json and report.html.")] = Path(
-        "find-lr"
-    ),
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Folder for report.json and report.html.", show_default="find-lr, find-lr-2, …"
+        ),
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
     set: SetOption = None,
     json: JsonOption = False,
@@ -61,12 +65,18 @@ def find_lr(
 
         try:
             own = {"weights": weights, "lowest_lr": lowest_lr, "highest_lr": highest_lr, "num_steps": num_steps}
-            found = found_in(dataset, output, recipe, backbone, own, store, set or ())
+            found = found_in(dataset, output or _new_folder(), recipe, backbone, own, store, set or ())
         except StepFailed as error:
             if error.code != 2:
                 print(f"graft: {error}", file=sys.stderr)
             raise typer.Exit(2 if error.code == 2 else 1) from None
         terminal.as_json(found) if json else print("\n".join(_words(found)))
+
+
+def _new_folder() -> Path:
+    """The first of find-lr, find-lr-2, … that is not there."""
+    places = (Path(f"find-lr{f'-{number}' if number > 1 else ''}") for number in itertools.count(1))
+    return next(place for place in places if not place.exists())
 
 
 def _words(found: dict[str, object]) -> list[str]:

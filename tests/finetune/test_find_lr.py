@@ -144,6 +144,18 @@ def test_a_wrong_dataset_is_exit_code_2(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_each_range_test_has_a_folder_of_its_own(
+    tiny_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("pipelines.find_lr.exit_code_of", lambda command: asked.append(command) or 2)
+    for _ in range(2):
+        assert CliRunner().invoke(app, ["find-lr", "--dataset", str(tiny_dataset)]).exit_code == 2
+        (tmp_path / "find-lr").mkdir(exist_ok=True)
+    assert [command[command.index("--report") + 1] for command in asked] == ["find-lr", "find-lr-2"]
+
+
 @pytest.mark.parametrize(
     ("option", "said"),
     [
