@@ -3,6 +3,7 @@
 import difflib
 import errno
 from collections.abc import Iterable
+from importlib.util import find_spec
 from typing import Any
 
 SHOWN = 5
@@ -55,10 +56,15 @@ def refused_by_the_system(error: BaseException) -> str:
 
 
 def missing_package(error: BaseException) -> str:
-    """In a line, which package of others is not installed; empty where an error is another one."""
+    """In a line, which package of others is not installed, or not as another needs it; empty where an error is another
+    one.
+    """
     name = error.name if isinstance(error, ModuleNotFoundError) else None
     if name is None or name.split(".")[0] in ("components", "pipelines"):
         return ""
+    package = name.split(".")[0]
+    if package != name and find_spec(package) is not None:
+        return f"the {package} that is installed has no {name}: it does not fit a package beside it. Upgrade both."
     return f"the package {name} is not installed. `graft doctor` names what to install for which work."
 
 

@@ -15,7 +15,7 @@ import typer
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from components.interchange.errors import BadInput
+from components.interchange.errors import BadInput, in_words
 from pipelines import fingerprints
 from pipelines.cli import app
 from pipelines.options import exit_codes
@@ -230,6 +230,12 @@ def test_a_package_that_is_not_installed_is_a_line_and_a_module_of_our_own_a_cra
     if code is not None:
         said = capsys.readouterr().err
         assert said.startswith("graft: the package no_such_package is not installed. `graft doctor` names")
+
+
+def test_a_module_that_an_installed_package_lacks_is_a_package_of_the_wrong_version() -> None:
+    with pytest.raises(ModuleNotFoundError) as found:
+        importlib.import_module("pytest.no_such_module")
+    assert in_words(found.value).startswith("the pytest that is installed has no pytest.no_such_module: ")
 
 
 @pytest.mark.parametrize(
