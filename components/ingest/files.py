@@ -35,6 +35,10 @@ class SourceFile(Protocol):
     def stamp(self) -> Stamp | None:
         """Taken before the file is read; None where nothing tells a change."""
 
+    @property
+    def num_bytes(self) -> int:
+        """How many `read` will give, as far as that is known before."""
+
     def problem(self) -> Problem | None:
         """What is to be seen without reading."""
 
@@ -70,6 +74,14 @@ class DiskFile(NamedTuple):
             return None
         return Stamp(self.path, found.st_size, f"{found.st_mtime_ns} {found.st_ctime_ns}")
 
+    @property
+    def num_bytes(self) -> int:
+        """The file's size; 0 where there is none."""
+        try:
+            return os.stat(self.path).st_size  # noqa: PTH116
+        except (OSError, ValueError):
+            return 0
+
     def problem(self) -> Problem | None:
         """Missing, not an image (no file), empty or too large."""
         try:
@@ -98,6 +110,11 @@ class BrokenFile(NamedTuple):
 
     def stamp(self) -> None:
         """There is no file."""
+
+    @property
+    def num_bytes(self) -> int:
+        """None."""
+        return 0
 
     def problem(self) -> Problem | None:
         """What was found."""

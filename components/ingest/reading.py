@@ -84,7 +84,8 @@ def read_images(
     files = in_turn(images)
     if spec.source.startswith(SCHEME):
         files = fetched_ahead(files)
-    return progress(in_order(read, files, num_cores()), "ingest: reading images", total=len(images))
+    read_all = in_order(read, files, num_cores(), num_bytes=lambda pair: pair[1].num_bytes)
+    return progress(read_all, "ingest: reading images", total=len(images))
 
 
 def _columns(spec: Reading) -> Columns:

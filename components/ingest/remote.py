@@ -26,9 +26,14 @@ class S3File(NamedTuple):
         """By the ETag of the listing; only an object that still has it is read."""
         return Stamp(f"{SCHEME}{self.bucket.name}/{self.listed.key}", self.listed.num_bytes, self.listed.tag)
 
+    @property
+    def num_bytes(self) -> int:
+        """As listed."""
+        return self.listed.num_bytes
+
     def problem(self) -> Problem | None:
         """Empty, or too large."""
-        return size_problem(self.listed.num_bytes)
+        return size_problem(self.num_bytes)
 
     def read(self) -> bytes:
         """All bytes; `changed` where they are no longer those that were listed."""
@@ -45,6 +50,11 @@ class FetchedFile(NamedTuple):
 
     def stamp(self) -> None:
         """It is no longer asked for."""
+
+    @property
+    def num_bytes(self) -> int:
+        """As many as are here."""
+        return len(self.data)
 
     def problem(self) -> Problem | None:
         """Nothing: it was read."""
@@ -99,7 +109,7 @@ def _name(path: str) -> str:
 
 def fetched_ahead(images: Iterable[tuple[SourceImage, SourceFile]]) -> Iterator[tuple[SourceImage, SourceFile]]:
     """Each image with its file, read before it is asked for: IN_FLIGHT at a time."""
-    return in_order(lambda pair: (pair[0], _fetch(pair[1])), images, IN_FLIGHT, waiting_per_thread=1)
+    return in_order(lambda pair: (pair[0], _fetch(pair[1])), images, IN_FLIGHT, 1, lambda pair: pair[1].num_bytes)
 
 
 def _fetch(file: SourceFile) -> SourceFile:

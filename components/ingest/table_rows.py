@@ -138,6 +138,11 @@ class TableRow(NamedTuple):
         known = self.table.stamp
         return None if known is None else known._replace(uri=f"{known.uri}/{row_name(self.row)}")
 
+    @property
+    def num_bytes(self) -> int:
+        """As many as its batch says, which is read for it."""
+        return self.held().num_bytes
+
     def problem(self) -> Problem | None:
         """Nothing is to be seen without reading."""
         return None
@@ -159,6 +164,12 @@ class _Cell(NamedTuple):
 
     def stamp(self) -> None:
         """It is no longer asked for."""
+
+    @property
+    def num_bytes(self) -> int:
+        """The image's own, which keep its batch in memory."""
+        data = self.batch[self.place].as_buffer()
+        return 0 if data is None else int(data.size)
 
     def problem(self) -> Problem | None:
         """None; `read` says it."""

@@ -28,11 +28,16 @@ class ZipMember(NamedTuple):
             return Problem("encrypted", "the member of the archive has a password")
         if self.info.compress_type not in METHODS:
             return Problem("unsupported", f"the archive compresses it by method {self.info.compress_type}")
-        return size_problem(self.info.file_size)
+        return size_problem(self.num_bytes)
+
+    @property
+    def num_bytes(self) -> int:
+        """As the archive's index has it."""
+        return self.info.file_size
 
     def read(self) -> bytes:
         """All bytes, their checksum compared."""
-        size = self.info.file_size
+        size = self.num_bytes
         try:
             with self.archive.open(self.info) as stream:
                 data = stream.read(size)  # Not all that comes out: a header may lie about what will.

@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
+from components.interchange.control_groups import GROUPS, OWN_GROUPS, groups_of
+
 SPINS = 4000
-OWN_GROUPS, GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
 def num_cores() -> int:
@@ -48,17 +49,9 @@ def _limit() -> float:
 def time_limit(own: Path, mounted: Path) -> float:
     """Seconds of CPU time a second that Linux's control groups of this process allow; infinite without a limit.
 
-    `own` names the groups, which lie below `mounted`; what counts is the least of each with those around it: `cpu.max`
-    in version 2, `cpu.cfs_quota_us` in version 1 (the kernel's documentation, cgroup-v2 and sched-bwc).
+    The least of its groups (`control_groups.groups_of`): `cpu.max` in version 2, `cpu.cfs_quota_us` in version 1.
     """
-    found = [math.inf]
-    for line in own.read_text().splitlines() if own.is_file() else []:
-        _, controllers, place = line.split(":", 2)
-        if not controllers or "cpu" in controllers.split(","):
-            top = mounted / "cpu" if controllers else mounted
-            group = top / place.lstrip("/")  # In a container it may be the host's name: then only the top is there.
-            found += [_allowed(folder) for folder in (group, *group.parents) if folder.is_relative_to(top)]
-    return min(found)
+    return min([math.inf, *map(_allowed, groups_of("cpu", own, mounted))])
 
 
 def _allowed(group: Path) -> float:

@@ -33,6 +33,10 @@ MAX_PIXELS = 200_000_000  # The largest phone cameras; a bomb claims more.
 MAX_ASPECT = 4
 MAX_SCANS = 100  # Of a progressive JPEG, which has about ten; each takes as long as all pixels do.
 SCAN = b"\xff\xda"
+# Bytes a pixel that decoding takes at its peak, measured at 36 megapixels: Pillow's own, and what its libraries hold.
+LOADED_BYTES = 5
+ALSO_HELD_BYTES = {"WEBP": 12, "JPEG2000": 15, "AVIF": 5}
+COEFFICIENTS_BYTES = 6  # Of a progressive JPEG, however small it is drafted.
 
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 # Pillow warns from there on and refuses from twice as many on; `_check_size` refuses both, in its own words.
@@ -114,6 +118,12 @@ def _unknown_compression(data: bytes) -> int | None:
     except Exception:  # Another format, or cut off.
         return None
     return None if found in TiffImagePlugin.COMPRESSION_INFO else found
+
+
+def loading_bytes(image: Image.Image, size: tuple[int, int]) -> int:
+    """About as much memory as `load` will take; `size` is the image's before it was drafted."""
+    also_held = COEFFICIENTS_BYTES if image.info.get("progressive") else ALSO_HELD_BYTES.get(image.format or "", 0)
+    return LOADED_BYTES * image.width * image.height + also_held * size[0] * size[1]
 
 
 def load(image: Image.Image, data: bytes) -> None:

@@ -14,10 +14,14 @@ from cykooz_resizer import CropBox, FilterType, ResizeAlg, ResizeOptions, Resize
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from components.interchange.image_files import FORMATS, BrokenImage, load, opened
+from components.interchange.image_files import FORMATS, BrokenImage, load, loading_bytes, opened
+from components.interchange.memory import give_back_freed_memory
+from components.interchange.memory_budget import DECODING
 from components.interchange.preprocessing import Interpolation, Preprocessing
 
 GLIMPSE_PIXELS = 1 << 25  # 100 MB when they are decoded.
+STRIP_PIXELS = 1 << 20
+HUGE_BYTES = 1 << 28
 DRAFT_FACTOR = 2  # Photographs then differ by less than 1 of 255 on average; pure noise by 3 at most.
 FILTERS: dict[Interpolation, FilterType] = {
     "bilinear": FilterType.bilinear,
@@ -66,20 +70,27 @@ def decode_short(data: bytes, short_px: int, interpolation: Interpolation) -> De
     """`decode`, then `resize_short`; a large image is reduced by a whole number first, which is much faster.
 
     A JPEG's decoder does that itself, by 2, 4 or 8. The short side stays at least DRAFT_FACTOR * short_px. Raises as
-    `decode` does.
+    `decode` does. A thread waits where others have taken the memory that is for decoding.
     """
     image = opened(data)
     size = image.size
     scale = DRAFT_FACTOR * short_px / min(size)
     drafted = image.draft(None, (int(size[0] * scale), int(size[1] * scale)))
-    load(image, data)
-    # What is reduced is rounded up to whole pixels: the box says how far the picture reaches.
-    rgb = _to_rgb(image)
-    box: tuple[float, float, float, float] | None = drafted[1] if drafted else None
-    factor = min(rgb.size) // (DRAFT_FACTOR * short_px)
-    if box is None and factor > 1:
-        rgb, box = rgb.reduce(factor), (0.0, 0.0, rgb.width / factor, rgb.height / factor)
-    return _upright(resize_short(rgb, short_px, interpolation, size, box), image, size)
+    needed_bytes = loading_bytes(image, size)
+    with DECODING.taken(needed_bytes):
+        load(image, data)
+        # What is reduced is rounded up to whole pixels: the box says how far the picture reaches.
+        box: tuple[float, float, float, float] | None = drafted[1] if drafted else None
+        factor = min(image.size) // (DRAFT_FACTOR * short_px)
+        if box is None and factor > 1:
+            rgb, box = _reduced(image, factor), (0.0, 0.0, image.width / factor, image.height / factor)
+        else:
+            rgb = _to_rgb(image)
+        decoded = _upright(resize_short(rgb, short_px, interpolation, size, box), image, size)
+        del image, rgb  # Before another thread takes as much.
+        if needed_bytes > HUGE_BYTES:
+            give_back_freed_memory()  # glibc keeps Pillow's blocks for this thread alone.
+    return decoded
 
 
 def resize_short(
@@ -175,6 +186,19 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         return image.convert("RGB")
     except ValueError as error:
         raise BrokenImage("unsupported", f"mode {image.mode} has no way to RGB ({error})") from None
+
+
+def _reduced(image: Image.Image, factor: int) -> Image.Image:
+    """RGB, made smaller by a whole number; strip by strip, or what lies between would take twice as much again."""
+    if image.mode == "RGB" and not image.has_transparency_data:
+        return image.reduce(factor)
+    width, height = image.size
+    small = Image.new("RGB", (-(-width // factor), -(-height // factor)))
+    rows = factor * max(1, STRIP_PIXELS // (factor * width))
+    for top in range(0, height, rows):
+        strip = image.crop((0, top, width, min(top + rows, height)))
+        small.paste(_to_rgb(strip).reduce(factor), (0, top // factor))
+    return small
 
 
 def _deep_grey_to_rgb(image: Image.Image) -> Image.Image:

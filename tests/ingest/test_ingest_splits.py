@@ -1,11 +1,13 @@
 """The split rule: known answers, shares, groups, what was given and what was before."""
 
 import hashlib
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from components.ingest import parallel
 from components.ingest.parallel import WAITING_PER_THREAD, in_order
 from components.ingest.splits import Member, Policy, assign, split_of
 from components.interchange.errors import BadInput
@@ -83,6 +85,21 @@ def test_threads_keep_the_order_and_bound_what_waits() -> None:
     assert next(results) == 0
     assert taken < 3 * WAITING_PER_THREAD
     assert list(results) == [number * number for number in range(1, 100)]
+
+
+def test_what_waits_is_bounded_by_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "bytes_to_read_ahead", lambda: 10)
+    taken: list[int] = []
+
+    def items() -> Iterator[int]:
+        for size in [4, 4, 4, 1000, 4]:
+            taken.append(size)
+            yield size
+
+    results = in_order(lambda size: size, items(), 3, num_bytes=lambda size: size)
+    assert next(results) == 4
+    assert taken == [4, 4, 4]
+    assert list(results) == [4, 4, 1000, 4]
 
 
 def test_a_failure_in_a_thread_is_raised() -> None:

@@ -13,6 +13,7 @@ from cykooz_resizer import CpuExtensions, FilterType, ImageData, PixelType, Resi
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
+from components.interchange import pixels
 from components.interchange.image_files import BrokenImage
 from components.interchange.pixels import center_crop, decode, decode_short, preprocess, resize_short, to_array
 from components.interchange.preprocessing import Preprocessing
@@ -76,6 +77,20 @@ def test_a_large_photo_is_drafted_and_differs_little(orientation: int) -> None:
     difference = np.abs(to_array(found.image).astype(int) - expected)
     assert difference.max() <= 6
     assert difference.mean() < 0.5
+
+
+@pytest.mark.parametrize("name", ["RGBA", "LA", "L", "P", "transparent P", "I;16"])
+def test_a_large_picture_is_made_smaller_in_strips_as_it_would_be_whole(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = Image.fromarray(noise(307, 401)).convert("RGBA")
+    photo.putalpha(Image.linear_gradient("L").resize(photo.size))
+    deep = Image.fromarray(np.asarray(photo.convert("L"), np.uint16) * 251)
+    image = deep if name == "I;16" else photo.convert(name.split()[-1])
+    data = encoded(image, "PNG", **({"transparency": 7} if name == "transparent P" else {}))
+    whole = decode_short(data, 20, "bicubic").image
+    monkeypatch.setattr(pixels, "STRIP_PIXELS", 1)
+    assert np.array_equal(to_array(decode_short(data, 20, "bicubic").image), to_array(whole))
 
 
 def palette(transparent: bool) -> bytes:
