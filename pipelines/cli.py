@@ -229,9 +229,10 @@ def runs(
 @app.command()
 def recipes() -> None:
     """The named parameter sets. Every value, its source, and whether it was measured."""
-    from pipelines.terminal import recipe_tables
+    with exit_codes():
+        from pipelines.terminal import recipe_tables
 
-    recipe_tables()
+        recipe_tables()
 
 
 # In the order that `graft --help` shows.

@@ -7,7 +7,7 @@ past every hour. So only five are taken here, and the second is added.
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from components.interchange.errors import BadInput
+from components.interchange.errors import BadInput, counted
 
 FIELDS = "minute hour day-of-month month day-of-week"
 EXPECTED = f"expected five fields ({FIELDS}), like '0 2 * * 1-5' for two o'clock on working days"
@@ -19,7 +19,7 @@ def next_time(five: str, timezone: str = "UTC") -> datetime:
 
     if len(five.split()) != 5:
         more = " There is none for seconds; where Kubeflow wants one, Graft adds it." if len(five.split()) == 6 else ""
-        raise BadInput(f"--cron {five!r}: {len(five.split())} fields; {EXPECTED}.{more}")
+        raise BadInput(f"--cron {five!r}: {counted(len(five.split()), 'fields')}; {EXPECTED}.{more}")
     try:
         return next(CronSim(five, datetime.now(ZoneInfo(timezone))))
     except CronSimError as error:

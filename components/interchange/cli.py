@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.metadata import PackageNotFoundError, version
+from itertools import permutations
 from types import FrameType
 from typing import Any, TypeVar, cast
 
@@ -103,10 +104,21 @@ def _check_flags(spec_type: type[Spec], command: str, argv: Sequence[str]) -> No
     """In a line what argparse would say after twenty of usage."""
     known = ["--help", *map(flag, [*spec_type.model_fields, *RunContext.model_fields])]
     given = [word.partition("=")[0] for word in argv if word.startswith("--")]
-    unknown = [word for word in given if word not in known]
-    if unknown:
-        told = "; ".join(f"unknown flag {word}.{near(word, known)}" for word in unknown)
-        raise BadInput(f"{told} `{command} --help` lists them all.")
+    faults = [f"unknown flag {word}.{near(word, known)}" for word in given if word not in known]
+    if faults := faults or _unpaired(argv):
+        raise BadInput(f"{'; '.join(faults)} `{command} --help` lists them all.")
+
+
+def _unpaired(argv: Sequence[str]) -> list[str]:
+    """Flags without a value, and words that are the value of none."""
+    words, faults = iter(argv), []
+    for word in words:
+        if not word.startswith("--"):
+            faults.append(f"{word!r} follows no flag: expected --NAME VALUE.")
+        elif "=" not in word and next(words, "--").startswith("--"):
+            faults.append(f"{word} has no value: expected {word} VALUE.")
+            break  # What follows was taken for the value.
+    return faults
 
 
 def _lists(spec_type: type[Spec], argv: Sequence[str]) -> list[str]:
@@ -216,6 +228,9 @@ def _whole_or_nothing(spec: S) -> Iterator[S]:
     taken = [str(path) for path in finals.values() if path.is_file() or (path.is_dir() and any(path.iterdir()))]
     if taken:
         raise BadInput(f"output is there already: {listed(taken)}. Remove it or name another place.")
+    for one, other in permutations(finals, 2):
+        if finals[one].absolute().is_relative_to(finals[other].absolute()):
+            raise BadInput(f"{flag(one)} {finals[one]} lies in {flag(other)}: expected a place of its own for each.")
     staging = {name: path.parent / f".{path.name}.partial-{os.getpid()}" for name, path in finals.items()}
     for path in staging.values():
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from components.gate.spec import Gate
 from components.ingest.spec import Ingest
 from components.interchange import cli
 from components.interchange.artifact import VERSIONS, digest, read_card, write_card
@@ -96,6 +97,16 @@ def test_an_output_that_exists_is_not_overwritten(tmp_path: Path, capsys: pytest
     assert main(Promote, [str(word) for pair in flags.items() for word in pair]) == 2
     assert "output is there already" in capsys.readouterr().err
     assert (out / "precious.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(("verdict", "report"), [("out", "out"), ("out/verdict", "out"), ("out", "out/report")])
+def test_outputs_in_one_place_are_refused_before_any_work(
+    verdict: str, report: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = [word for name in ("ingest", "evaluate", "export", "latency") for word in (f"--{name}-report", "no report")]
+    assert main(Gate, [*argv, "--verdict", f"{tmp_path / verdict}", "--report", f"{tmp_path / report}"]) == 2
+    assert "expected a place of its own for each" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_offenders_are_capped_and_counted() -> None:

@@ -108,6 +108,21 @@ def test_misspelt_flags_are_named_with_what_they_may_mean() -> None:
         parse(Ingest, ["--datset", "here", "--sourc=there"])
 
 
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (["--dataset", "--report", "r"], "--dataset has no value: expected --dataset VALUE."),
+        (["--report=r", "--dataset"], "--dataset has no value: expected --dataset VALUE."),
+        (["--dataset", "d", "report", "r"], "'report' follows no flag: expected --NAME VALUE.; 'r' follows no flag"),
+        (["-x"], "'-x' follows no flag: expected --NAME VALUE."),
+    ],
+)
+def test_a_flag_without_a_value_and_a_stray_word_are_a_line(argv: list[str], told: str) -> None:
+    with pytest.raises(BadInput) as refusal:
+        parse(Ingest, argv)
+    assert str(refusal.value).startswith(told) and str(refusal.value).endswith(" --help` lists them all.")
+
+
 def test_flags_that_lack_are_named_and_no_more() -> None:
     from components.ingest.spec import Ingest
 

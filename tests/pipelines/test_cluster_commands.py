@@ -129,7 +129,7 @@ def test_several_schedules_of_one_name_become_one(cluster: Cluster, package: Pat
     ("cron", "said"),
     [
         ("0 0 2 * * *", "6 fields"),
-        ("@daily", "1 fields"),
+        ("@daily", "1 field;"),
         ("61 2 * * *", "minute"),
         ("0 2 30 2 *", "day-of-month"),
         ("0 2 * * 7", "write 0 for 7"),
