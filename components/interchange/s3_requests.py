@@ -6,7 +6,7 @@ half-way it does not, so that is done here.
 
 import time
 from collections.abc import Callable
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, TypeVar
 
 from components.interchange.errors import BadInput
@@ -38,7 +38,9 @@ class Requests:
         except ImportError:
             raise BadInput(f"s3://{self.bucket} needs boto3, which is not installed: install graft[s3].") from None
         session = boto3.session.Session()  # Of its own: boto3's default one must not be shared by threads.
-        given = session._session.get_config_variable("max_attempts")
+        core = session._session
+        core.register_component("data_loader", _descriptions(core.get_config_variable("data_path")))
+        given = core.get_config_variable("max_attempts")
         config = Config(
             connect_timeout=CONNECT_S,
             read_timeout=READ_S,
@@ -83,6 +85,14 @@ class Requests:
             time.sleep(wait_s)
             call = again or call
         raise AssertionError("the last try returns or raises")
+
+
+@cache
+def _descriptions(data_path: str | None) -> Any:
+    """botocore's descriptions of S3, which take longer to parse than all else of a client; once a process is enough."""
+    from botocore.loaders import create_loader
+
+    return create_loader(data_path)
 
 
 def unless_missing(call: Callable[[], T]) -> T | None:
