@@ -5,6 +5,7 @@ seconds of importing torch, timm and the rest. An import that a program forgets 
 suite (`tests/e2e/test_s3_store.py`) starts `graft` as users do, those of `make test-faults` every step as well.
 """
 
+import gc
 import multiprocessing
 import os
 import runpy
@@ -57,6 +58,7 @@ def start(module: str, *words: object, out: Path = NOWHERE, err: Path = NOWHERE)
 
 def _program(module: str, words: list[str], cwd: Path, env: dict[str, str], out: Path, err: Path) -> None:
     """What `python -m` does, in the child."""
+    gc.freeze()  # What was imported before the fork stays: it need not be searched for garbage.
     for path, stream in ((out, sys.stdout), (err, sys.stderr)):
         with path.open("wb") as file:
             os.dup2(file.fileno(), stream.fileno())
