@@ -15,10 +15,14 @@ from pipelines.source_listing import files_below
 
 
 class Picture(NamedTuple):
-    """One image: its name as it was asked for, and its bytes when they are needed (OSError, BadInput)."""
+    """One image: its name as it was asked for, and its bytes when they are needed (OSError, BadInput).
+
+    `num_bytes` is how many they will be; 0 where that is not known before.
+    """
 
     name: str
     read: Callable[[], bytes]
+    num_bytes: Callable[[], int] = int
 
 
 def found_in(images: Sequence[str]) -> Iterator[Picture]:
@@ -34,11 +38,18 @@ def found_in(images: Sequence[str]) -> Iterator[Picture]:
 
 def _local(path: Path) -> list[Picture]:
     if not path.is_dir():
-        return [Picture(str(path), partial(_content, path))]
+        return [Picture(str(path), partial(_content, path), partial(_size, path))]
     files = [file for file in sorted(files_below(path)) if file == path or not is_litter(str(file.relative_to(path)))]
     if not files:
         raise BadInput(f"the folder {path} holds no files. Expected images.")
-    return [Picture(str(file), partial(_content_in_folder, file)) for file in files]
+    return [Picture(str(file), partial(_content_in_folder, file), partial(_size, file)) for file in files]
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except (OSError, ValueError):  # What is wrong with it is told where it is read.
+        return 0
 
 
 def _content_in_folder(file: Path) -> bytes:
@@ -77,7 +88,7 @@ def _object(bucket: Bucket, listed: S3Object) -> Picture:
         except ObjectChanged:
             return _as_it_is_now(bucket, listed.key)
 
-    return Picture(f"{SCHEME}{bucket.name}/{listed.key}", read)
+    return Picture(f"{SCHEME}{bucket.name}/{listed.key}", read, lambda: listed.num_bytes)
 
 
 def _as_it_is_now(bucket: Bucket, key: str) -> bytes:

@@ -6,10 +6,9 @@ take them from the model. Files are read ahead. N images, C classes.
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from components.interchange.cards import OnnxCard
 from components.interchange.cores import num_cores
 from components.interchange.errors import BadInput
 from components.interchange.image_files import BrokenImage
+from components.interchange.memory_budget import bytes_to_read_ahead
 from components.interchange.onnx_model import logits_of, open_model
 from components.interchange.pixels import preprocess
 from components.interchange.providers import own_options
@@ -74,19 +74,38 @@ def predict(model_folder: Path, images: Sequence[str], batch_size: int = 8) -> I
 def _answers(
     session: Any, card: OnnxCard, pictures: Iterator[Picture], batch_size: int, lanes: int
 ) -> Iterator[Answer]:
-    """Answers in order, while `lanes` later batches are worked on and the files after them are being read."""
+    """Answers in order, while `lanes` later batches are worked on and the files after them are being read.
+
+    Fewer, where their files are so large that together they would take more memory than is for reading ahead.
+    """
+    waiting: deque[tuple[Future[list[Answer]], int]] = deque()
+    bytes_waiting = 0
     with ThreadPoolExecutor(2 * lanes + 1) as readers, ThreadPoolExecutor(lanes) as workers:
-
-        def begun() -> Iterator[Future[list[Answer]]]:
-            while batch := list(islice(pictures, batch_size)):
-                yield workers.submit(_answered, session, card, batch, readers.submit(_read, batch))
-
-        batches = begun()
-        waiting = deque(islice(batches, 2 * lanes + 1))
+        for batch, num_bytes in _batches(pictures, batch_size):
+            while len(waiting) > 2 * lanes or (waiting and bytes_waiting + num_bytes > bytes_to_read_ahead()):
+                answered, of_answered = waiting.popleft()
+                bytes_waiting -= of_answered
+                yield from answered.result()
+            future = workers.submit(_answered, session, card, batch, readers.submit(_read, batch))
+            waiting.append((future, num_bytes))
+            bytes_waiting += num_bytes
         while waiting:
-            answers = waiting.popleft().result()
-            waiting.extend(islice(batches, 1))
-            yield from answers
+            yield from waiting.popleft()[0].result()
+
+
+def _batches(pictures: Iterable[Picture], batch_size: int) -> Iterator[tuple[list[Picture], int]]:
+    """Pictures with the bytes of their files; fewer where these are a good part of what may be read ahead."""
+    batch: list[Picture] = []
+    num_bytes = 0
+    for picture in pictures:
+        of_picture = picture.num_bytes()
+        if batch and (len(batch) == batch_size or num_bytes + of_picture > bytes_to_read_ahead() // 4):
+            yield batch, num_bytes
+            batch, num_bytes = [], 0
+        batch.append(picture)
+        num_bytes += of_picture
+    if batch:
+        yield batch, num_bytes
 
 
 def _read(batch: Sequence[Picture]) -> list[Read]:

@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import boto3
@@ -17,9 +17,11 @@ from typer.testing import CliRunner
 
 from components.interchange.blobs import open_blobs
 from components.interchange.errors import BadInput
+from components.interchange.onnx_model import open_model
 from components.interchange.scoring import softmax
 from pipelines.cli import app
-from pipelines.predict import Unreadable, predict
+from pipelines.pictures import Picture
+from pipelines.predict import Unreadable, _answers, _batches, predict
 from tests.permissions import permissions_hold
 
 
@@ -176,6 +178,23 @@ def test_more_images_than_are_decoded_ahead_keep_their_order(tiny_onnx_model: Pa
 def run(*arguments: str) -> tuple[int, list[str], str]:
     done = CliRunner().invoke(app, ["predict", *arguments])
     return done.exit_code, done.stdout.splitlines(), done.stderr
+
+
+def test_files_that_take_much_memory_are_read_one_after_the_other(
+    tiny_onnx_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, card = open_model(tiny_onnx_model)
+    monkeypatch.setattr("pipelines.predict.bytes_to_read_ahead", lambda: 1000)
+    data, read = picture(tmp_path / "1.png").read_bytes(), list[str]()
+
+    def pictures(num_bytes: int) -> Iterator[Picture]:
+        for name in map(str, range(6)):
+            yield Picture(name, lambda name=name: read.append(name) or data, lambda: num_bytes)
+
+    huge = _answers(session, card, pictures(600), 8, 2)
+    assert next(huge).name == "0" and read == ["0"]
+    assert [one.name for one in huge] == ["1", "2", "3", "4", "5"]
+    assert [len(batch) for batch, _ in _batches(pictures(100), 8)] == [2, 2, 2]
 
 
 def test_the_command_prints_a_line_an_image_and_ends_with_2_where_one_is_unreadable(
