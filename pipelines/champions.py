@@ -23,7 +23,7 @@ from pipelines.store import existing_store
 
 def model_folder(model: str, store: str) -> Path:
     """The folder of an onnx_model artifact: the one given, or the champion of `champion:NAME` in a store."""
-    if "://" in model:
+    if "://" in model or model in ("", "champion:"):
         raise BadInput(
             f"--model {model}: expected a folder on a disk, or champion:NAME with the --store that it is in."
         )

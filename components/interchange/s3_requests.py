@@ -21,6 +21,9 @@ WAITS_S = (0.1, 0.2, 0.4, 0.8)
 IN_FLIGHT = 16
 CONNECT_S, READ_S = 10, 60
 PART_BYTES = 16 << 20
+SETTINGS = (
+    "Check the AWS settings: AWS_ENDPOINT_URL (http://HOST:PORT), AWS_PROFILE, credentials, the file they are in."
+)
 
 
 class Requests:
@@ -31,24 +34,28 @@ class Requests:
 
     @cached_property
     def client(self) -> Any:
-        """boto3's client, with the usual AWS settings."""
+        """boto3's client, with the usual AWS settings; BadInput where they are wrong."""
         try:
             import boto3
             from botocore.config import Config
+            from botocore.exceptions import BotoCoreError
         except ImportError:
             raise BadInput(f"s3://{self.bucket} needs boto3, which is not installed: install graft[s3].") from None
-        session = boto3.session.Session()  # Of its own: boto3's default one must not be shared by threads.
-        core = session._session
-        core.register_component("data_loader", _descriptions(core.get_config_variable("data_path")))
-        given = core.get_config_variable("max_attempts")
-        config = Config(
-            connect_timeout=CONNECT_S,
-            read_timeout=READ_S,
-            max_pool_connections=2 * IN_FLIGHT,
-            # Under `standard` all requests share 35 tries more: 16 in flight have spent them in 0.2 seconds.
-            retries={"mode": "legacy", "total_max_attempts": TOTAL_TRIES if given is None else int(given)},
-        )
-        return session.client("s3", config=config)
+        try:
+            session = boto3.session.Session()  # Of its own: boto3's default one must not be shared by threads.
+            core = session._session
+            core.register_component("data_loader", _descriptions(core.get_config_variable("data_path")))
+            given = core.get_config_variable("max_attempts")
+            config = Config(
+                connect_timeout=CONNECT_S,
+                read_timeout=READ_S,
+                max_pool_connections=2 * IN_FLIGHT,
+                # Under `standard` all requests share 35 tries more: 16 in flight have spent them in 0.2 seconds.
+                retries={"mode": "legacy", "total_max_attempts": TOTAL_TRIES if given is None else int(given)},
+            )
+            return session.client("s3", config=config)
+        except (BotoCoreError, ValueError) as error:
+            raise BadInput(f"s3://{self.bucket}: {error}. {SETTINGS}") from None
 
     def transfers(self) -> Any:
         """A manager of transfers; it ends those under way when it is left by an exception."""

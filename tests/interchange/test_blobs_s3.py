@@ -1,5 +1,7 @@
 """S3 stores that refuse, and toy servers for what a good server does not do: ignore a condition, lose an answer."""
 
+import os
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -149,6 +151,25 @@ def test_missing_credentials_are_named(s3_store: str, monkeypatch: pytest.Monkey
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with pytest.raises(BadInput, match="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"):
         open_blobs(s3_store).get("key")
+
+
+@pytest.mark.parametrize(
+    ("settings", "found"),
+    [
+        ({"AWS_ENDPOINT_URL": "minio:9000"}, "Invalid endpoint: minio:9000"),
+        ({"AWS_PROFILE": "nobodys"}, "The config profile (nobodys) could not be found"),
+        ({"AWS_ACCESS_KEY_ID": "half"}, "Partial credentials found in env, missing: AWS_SECRET_ACCESS_KEY"),
+    ],
+)
+def test_settings_that_no_client_can_be_made_of_are_named(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], found: str
+) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(BadInput, match=rf"^s3://bucket: {re.escape(found)}\. Check the AWS settings: "):
+        open_blobs("s3://bucket/store").get("key")
 
 
 @pytest.mark.parametrize(
