@@ -177,7 +177,9 @@ def test_a_vit_keeps_everything_but_its_linear_layers() -> None:
 
 def test_parts_are_the_networks_blocks() -> None:
     torch.manual_seed(0)
-    model = exported(timm.create_model("test_efficientnet", num_classes=3))
+    network = timm.create_model("test_efficientnet", num_classes=3)
+    model = exported(network)
+    assert any(getattr(module, "inplace", False) for module in network.modules()), "as it was before"
     parts = parts_of(model)
     assert recipe_of(model) == (None, ())
     assert {"blocks.2.0", "conv_stem", "classifier"} <= parts.keys()
