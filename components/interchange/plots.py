@@ -7,7 +7,7 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogFormatter, MaxNLocator
 
 INK = "#010203"  # Stands for the page's own ink: replaced by `currentColor`.
 # On a fresh machine matplotlib announces its font cache in the middle of our log.
@@ -49,6 +49,13 @@ def axes_of(x: str, y: str) -> tuple[Figure, Any]:
     return figure, axes
 
 
+class _AsTyped(LogFormatter):
+    """0.001 as a table and a flag have it; to set a power of ten takes as long as all else of a plot."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}" if super().__call__(x, pos) else ""
+
+
 def lines(
     name: str,
     x_label: str,
@@ -72,6 +79,9 @@ def lines(
         axes.plot(x[::every], y[::every], color=colour, linewidth=2, marker="o" if few else None, label=label)
     axes.set_xscale("log" if log_x else "linear")
     axes.set_yscale("log" if log_y else "linear")
+    for axis in (*([axes.xaxis] if log_x else []), *([axes.yaxis] if log_y else [])):
+        axis.set_major_formatter(_AsTyped())
+        axis.set_minor_formatter(_AsTyped(labelOnlyBase=False))
     if few and not log_x:
         axes.set_xticks(x)
     elif not log_x and all(float(value).is_integer() for value in x):
