@@ -138,7 +138,9 @@ def _readings(text: str) -> Iterable[Any]:
 
 
 def seeded(graph: Iterable[Step], seed: int) -> dict[str, Values]:
-    """One seed for every step that has one."""
+    """One seed for every step that has one; BadInput where none takes it."""
+    if fault := fault_of("seed", seed):
+        raise BadInput(f"--seed {seed}: {fault}.")
     return {step.name: {"seed": seed} for step in graph if "seed" in step.spec.model_fields}
 
 

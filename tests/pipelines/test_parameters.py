@@ -98,6 +98,8 @@ def test_later_layers_win(tmp_path: Path) -> None:
     assert request.values["evaluate"]["seed"] == 9
     assert request.values["finetune"]["base_lr"] == 0.5
     assert seeded(STEPS, 7).keys() == {"feature_extraction", "finetune", "evaluate"}
+    with pytest.raises(BadInput, match=r"^--seed 9223372036854775808: input should be less than 9"):
+        seeded(STEPS, 2**63)
     assert merged({"gate": {"margin": 1}}, {"gate": {"margin": 2}})["gate"] == {"margin": 2}
 
 
