@@ -15,6 +15,9 @@ from torch import Tensor, nn
 
 MAX_ITERATIONS = 2000
 GRADIENT_TOLERANCE = 1e-6
+LOGITS_AT_A_TIME = 1 << 22  # 32 MiB, some times over with their gradients.
+HISTORY, HISTORY_BYTES = 50, 1 << 31  # Steps that L-BFGS remembers, each as two heads; fewer where classes are many.
+DOUBLE_BYTES = 8
 
 
 class LinearHead(NamedTuple):
@@ -64,16 +67,23 @@ def _minimise(weight_CD: Tensor, bias_C: Tensor, features_ND: Tensor, labels_N: 
         max_eval=2 * MAX_ITERATIONS,
         tolerance_grad=GRADIENT_TOLERANCE,
         tolerance_change=1e-14,
-        history_size=50,
+        history_size=min(HISTORY, max(1, HISTORY_BYTES // (2 * DOUBLE_BYTES * (weight_CD.numel() + bias_C.numel())))),
         line_search_fn="strong_wolfe",
     )
 
+    images_at_a_time = max(1, LOGITS_AT_A_TIME // len(weight_CD))
+    parts = [torch.split(of_all, images_at_a_time) for of_all in (features_ND, labels_N)]
+
     def objective() -> Tensor:
         optimizer.zero_grad()
-        logits_NC = nn.functional.linear(features_ND, weight_CD, bias_C)
-        loss = nn.functional.cross_entropy(logits_NC, labels_N) + l2 / 2 * weight_CD.square().sum()
-        torch.autograd.backward(loss)
-        return loss
+        total = torch.zeros((), dtype=features_ND.dtype, device=features_ND.device)
+        for part_ND, part_N in zip(*parts, strict=True):
+            logits_NC = nn.functional.linear(part_ND, weight_CD, bias_C)
+            loss = nn.functional.cross_entropy(logits_NC, part_N) + l2 / 2 * weight_CD.square().sum()
+            share = len(part_N) / len(labels_N) * loss
+            torch.autograd.backward(share)
+            total += share.detach()
+        return total
 
     optimizer.step(objective)  # type: ignore[no-untyped-call]
     objective()

@@ -1,9 +1,11 @@
 """The fitted head against scikit-learn's logistic regression, on features of very different spreads."""
 
 import numpy as np
+import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
+from components.feature_extraction import linear_probe
 from components.feature_extraction.linear_probe import fit_each
 
 
@@ -15,7 +17,12 @@ def features_and_labels() -> tuple[torch.Tensor, torch.Tensor]:
     return 5 * features_ND + 20, labels_N
 
 
-def test_the_optimum_is_scikit_learns() -> None:
+@pytest.mark.parametrize("bounds", [{}, {"LOGITS_AT_A_TIME": 3 * 50, "HISTORY_BYTES": 3000}])
+def test_the_optimum_is_scikit_learns_in_parts_and_with_little_history_too(
+    bounds: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in bounds.items():
+        monkeypatch.setattr(linear_probe, name, value)
     features_ND, labels_N = features_and_labels()
     scaled = (features_ND.double() - features_ND.double().mean(0)).numpy()
     scaled /= np.sqrt((scaled**2).mean())
