@@ -14,6 +14,8 @@ from components.interchange.artifact import digest
 from components.interchange.errors import BadInput
 from components.interchange.report import ENTRANTS, PAGE, Report, read_report
 
+# Kubeflow draws every cell, and keeps them all in its database: 1,000 classes would be 3 MB of it.
+MOST_CLASSES_DRAWN = 100
 DIGEST = "_digest"  # An output parameter `dataset_digest` is the digest of the output artifact `dataset`.
 
 
@@ -68,6 +70,8 @@ def _filled(name: str, artifact: dict[str, Any], report: Report | None, outputs:
     if name == "metrics":
         return {**artifact, "metadata": {**artifact.get("metadata", {}), **figures(report)}}
     if name == "confusion":
+        if len(report.details["classes"]) > MOST_CLASSES_DRAWN:
+            return artifact
         return {**artifact, "metadata": {**artifact.get("metadata", {}), "confusionMatrix": confusion(report)}}
     page = outputs["report"] / PAGE
     if name == "html" and page.is_file():
