@@ -72,6 +72,11 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(100_000)
 
 
+def pytest_unconfigure() -> None:
+    """Or a library that looks at the end for what nobody has freed would tell of all its own."""
+    gc.unfreeze()
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Seconds per test folder, set-up included."""
     seconds: Counter[str] = Counter()

@@ -29,7 +29,7 @@ def number(value: float | int | str | bool | None, unit: str = "", sign: str = "
         return f"{value:{sign},}"
     if unit in ("ms", "images/s"):
         return f"{value:{sign},.{0 if value >= 100 else 1 if value >= 10 else 2}f}"
-    return f"{value:{sign}.1e}" if 0 < abs(value) < 0.0005 else f"{value:{sign}.3f}"
+    return f"{value:{sign}.1e}" if 0 < abs(value) < 0.001 else f"{value:{sign}.3f}"
 
 
 def shown(row: Row | None, sign: str = "") -> str:
