@@ -27,7 +27,9 @@ class ExportOnnx(Spec):
         "Images compared with torch: of test, then of val and train", default=256, unit="images", ge=1
     )
     tolerance: float = param(
-        "Largest logit difference that is no finding, of the image's largest logit", default=1e-3, gt=0
+        "Largest logit difference that is no finding, as a share of the image's largest logit or of 1",
+        default=1e-3,
+        gt=0,
     )
     golden_samples: int = param("Images that travel with the model", default=8, unit="images", ge=1)
     device: Literal["auto", "cpu", "cuda"] = param("Where torch computes the reference", default="auto")
