@@ -1,6 +1,8 @@
 """Images that were split before: in the previous dataset, and in the one that the champion was made from."""
 
 import logging
+import posixpath
+import re
 import tempfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -8,6 +10,8 @@ from typing import NamedTuple
 
 from components.ingest.manifests import read_cells
 from components.ingest.pictures import Picture
+from components.ingest.source_names import is_manifest
+from components.ingest.spec import Reading
 from components.ingest.split_names import split_called
 from components.ingest.splits import Earlier
 from components.interchange.champion import current
@@ -18,6 +22,7 @@ from components.interchange.s3_objects import SCHEME, ObjectChanged, bucket_and_
 from components.interchange.step import RunContext
 
 log = logging.getLogger("graft")
+SHA256 = re.compile("[0-9a-f]{64}")
 
 
 class Before(NamedTuple):
@@ -59,21 +64,28 @@ def _earlier_images(previous: Path | None, lineage: Lineage | None) -> list[Earl
     return list(found.values())
 
 
-def frozen_test(manifest: str, image_column: str, split_column: str, pictures: Sequence[Picture]) -> frozenset[str]:
+def frozen_test(manifest: str, reading: Reading, pictures: Sequence[Picture]) -> frozenset[str]:
     """Ids of the images that a test manifest names, by `id` or by path. Rows of other splits are passed over.
 
-    A dataset's samples.parquet is such a manifest. BadInput where it cannot be read or names images that are not there.
+    A dataset's samples.parquet is such a manifest. A column `id` with anything but sha256s is the user's own, and names
+    nothing. Paths are read as those of the source's own manifest would be, wherever this one lies. BadInput where it
+    cannot be read or names images that are not there.
     """
+    image_column, split_column = reading.image_column, reading.split_column
     cells = read_cells(manifest, _bytes_of(manifest), ("id", image_column, "path", split_column))
+    if not all(SHA256.fullmatch(name or "") for name in cells.get("id", ())):
+        del cells["id"]
     by_path = {picture.source.path: picture.id for picture in pictures}
     known: Mapping[str, str] = {picture.id: picture.id for picture in pictures} if "id" in cells else by_path
     column = next((name for name in ("id", image_column, "path") if name in cells), None)
     if column is None:
-        raise BadInput(f"--test-manifest {manifest} has no column id, {image_column} or path that names its images.")
+        raise BadInput(
+            f"--test-manifest {manifest} has no column id (of sha256s), {image_column} or path that names its images."
+        )
     splits = cells.get(split_column, [None] * len(cells[column]))
     paths = next(cells[name] for name in ("path", image_column, "id") if name in cells)  # Ids say nothing to people.
     named = {
-        name: path or name
+        (name if column == "id" else _as_listed(name, reading.source)): path or name
         for name, path, split in zip(cells[column], paths, splits, strict=True)
         if name and (split is None or split_called(split) == "test")
     }
@@ -84,6 +96,15 @@ def frozen_test(manifest: str, image_column: str, split_column: str, pictures: S
             f"source: {listed(missing)}. Expected a whole test set: bring them back, or take them out of the manifest."
         )
     return frozenset(known[name] for name in named)
+
+
+def _as_listed(path: str, source: str) -> str:
+    """What the source's listing calls an image that a manifest in its folder calls so: `./1.jpg`, `/data/1.jpg`."""
+    if "://" in path:
+        return path
+    place = source.removeprefix("file://")
+    folder = posixpath.dirname(place) if is_manifest(place) else place
+    return posixpath.relpath(posixpath.join(folder, path), folder or ".")
 
 
 def check_labels(manifest: str, frozen: Collection[str], conflicts: Iterable[Sequence[Picture]]) -> None:

@@ -164,7 +164,7 @@ def _cost(
 def _policy(spec: Settling, reading: Reading, pictures: list[Picture]) -> Policy:
     frozen = None
     if spec.test_manifest is not None:
-        frozen = frozen_test(spec.test_manifest, reading.image_column, reading.split_column, pictures)
+        frozen = frozen_test(spec.test_manifest, reading, pictures)
     return Policy(spec.val_fraction, spec.test_fraction, spec.max_near_bits, frozen)
 
 

@@ -130,6 +130,21 @@ def test_the_test_set_of_an_earlier_dataset_can_be_frozen(animals: Path, ingest,
     )
 
 
+def test_a_test_manifest_may_be_some_lines_of_the_sources_own(animals: Path, ingest, refused, tmp_path: Path) -> None:
+    """With a column `id` of the user's, and the same ways to write a path."""
+    ways = ("./{}", f"{animals}/{{}}", "cat/../{}")
+    names = [file.relative_to(animals).as_posix() for file in sorted(animals.rglob("*.png"))]
+    rows = [f"{100 + n},{ways[n % 3].format(name)},{name[:3]}" for n, name in enumerate(names)]
+    (animals / "all.csv").write_text("\n".join(["id,image,label", *rows]))
+    (tmp_path / "test.csv").write_text("\n".join(["id,image,label", *rows[:3], *rows[40:43]]))
+    dataset = ingest(animals / "all.csv", "--test-manifest", str(tmp_path / "test.csv"))
+    assert {s.path for s in dataset.samples() if s.split == "test"} == {*names[:3], *names[40:43]}
+    (tmp_path / "test.csv").write_text("id\n100\n")
+    assert "has no column id (of sha256s), image or path" in refused(
+        animals / "all.csv", "--test-manifest", str(tmp_path / "test.csv")
+    )
+
+
 def test_a_test_manifest_against_the_sources_splits_is_refused(animals: Path, refused, tmp_path: Path) -> None:
     names = [file.relative_to(animals).as_posix() for file in sorted(animals.rglob("*.png"))]
     lines = [f"{name},{name[:3]},{'train' if name == 'cat/01.png' else ''}" for name in names]
