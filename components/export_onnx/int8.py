@@ -8,19 +8,23 @@ quantised alone and its damage to the logits measured. N images, C classes.
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 from numpy.typing import NDArray
-from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+from onnxruntime.quantization import CalibrationDataReader, MinMaxCalibrater, QuantType, quantize_static
+from onnxruntime.quantization.calibrate import save_tensors_data
 
 from components.export_onnx.files import must_be_parted, remove
+from components.export_onnx.settings import options_at
 from components.interchange.onnx_model import INPUT_NAME
 from components.interchange.progress import progress
+from components.interchange.providers import CPU_PROVIDER
 from components.interchange.scoring import Logits
 
-CALIBRATION_FILE = "ranges.json"
 LINEAR = ("MatMul", "Gemm")
 Parts = dict[str, list[str]]
 
@@ -38,6 +42,14 @@ class _Batches(CalibrationDataReader):  # type: ignore[misc]
 
     def get_next(self) -> Any:
         return next(self.feeds, None)
+
+
+class _Calibrater(MinMaxCalibrater):  # type: ignore[misc]
+    def create_inference_session(self) -> None:
+        # Its own session has a thread for every core of the machine, whatever a container allows.
+        self.infer_session = ort.InferenceSession(
+            self.augmented_model_path, options_at("none"), providers=[CPU_PROVIDER]
+        )
 
 
 def recipe_of(model: onnx.ModelProto) -> Recipe:
@@ -66,18 +78,22 @@ def parts_of(model: onnx.ModelProto) -> Parts:
     return parts
 
 
-def quantise(
-    model: onnx.ModelProto,
-    path: Path,
-    work: Path,
-    recipe: Recipe,
-    whole: Sequence[str],
-    batches: Iterable[NDArray[Any]],
-) -> None:
-    """Write the quantised model to `path`; the nodes in `whole` stay in fp32 as well.
+def measure_ranges(full: Path, ranges: Path, recipe: Recipe, batches: Iterable[NDArray[Any]]) -> None:
+    """Write to the file `ranges` what numbers the tensors of the model `full` take over batches in its layout.
 
-    `batches` are in the model's layout; what they showed is kept in the folder `work` and used again.
+    For as long as this takes a copy of the model lies beside it.
     """
+    with TemporaryDirectory(dir=ranges.parent) as place:
+        watched = Path(place) / "watched.onnx"
+        calibrater = _Calibrater(full, recipe.operators, str(watched), use_external_data_format=True)
+        calibrater.augment_graph()
+        calibrater.create_inference_session()
+        calibrater.collect_data(_Batches(batches))
+    save_tensors_data(calibrater.compute_data(), ranges)
+
+
+def quantise(model: onnx.ModelProto, path: Path, ranges: Path, recipe: Recipe, whole: Sequence[str]) -> None:
+    """Write the quantised model to `path`, by the ranges measured; the nodes in `whole` stay in fp32 as well."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     # The tools ask for a preparation that the export has done already (folding, shapes), and warn without this mark.
@@ -88,13 +104,13 @@ def quantise(
         quantize_static(
             copy,
             path,
-            _Batches(batches),
+            None,
             op_types_to_quantize=None if recipe.operators is None else list(recipe.operators),
             nodes_to_exclude=[*recipe.whole, *whole],
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            calibration_cache_path=work / CALIBRATION_FILE,
+            calibration_cache_path=ranges,
             use_external_data_format=must_be_parted(model),
         )
     finally:

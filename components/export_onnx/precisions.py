@@ -129,10 +129,11 @@ def _make_int8(made: Made, bench: Bench, work: Path, metadata: dict[str, str], m
     """Everything the recipe allows; where val loses too much, without the parts that hurt most, in growing numbers."""
     model = onnx.load(bench.full)
     recipe, parts = int8.recipe_of(model), int8.parts_of(model)
-    calibration = bench.calibration(CALIBRATION_BATCH)
+    ranges = work / "ranges.json"
+    int8.measure_ranges(bench.full, ranges, recipe, bench.calibration(CALIBRATION_BATCH))
 
     def quantised(whole: Sequence[str], path: Path) -> Path:
-        int8.quantise(model, path, work, recipe, whole, calibration)
+        int8.quantise(model, path, ranges, recipe, whole)
         return path
 
     def logits_without(whole: Sequence[str]) -> Logits:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import onnx
 
-from components.export_onnx.int8 import quantise, recipe_of
+from components.export_onnx.int8 import measure_ranges, quantise, recipe_of
 from components.export_onnx.settings import batches
 from tests.benchmarks.duel import Target, alternate, processor, report
 from tests.benchmarks.exports import exported, images, median_of
@@ -27,8 +27,10 @@ def main() -> int:
             work.mkdir()
             pixels_NHWC = images(backbone, CALIBRATION_IMAGES)
             full, small = exported(backbone, work), work / "int8.onnx"
-            model = onnx.load(full)
-            quantise(model, small, work, recipe_of(model), [], batches(pixels_NHWC, 8))
+            model, ranges = onnx.load(full), work / "ranges.json"
+            recipe = recipe_of(model)
+            measure_ranges(full, ranges, recipe, batches(pixels_NHWC, 8))
+            quantise(model, small, ranges, recipe, [])
 
             ours, peer = alternate(median_of(small, pixels_NHWC, threads), median_of(full, pixels_NHWC, threads), TURNS)
             met.append(report(f"int8_vs_fp32/{backbone}", ours, peer, "fp32", "ms", target, ("onnxruntime",), threads))

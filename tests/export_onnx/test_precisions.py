@@ -1,5 +1,6 @@
 """fp16 and int8: what is written, what is refused, and what int8 leaves alone."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,11 @@ from components.export_onnx.check import Wanted, check
 from components.export_onnx.export import to_onnx
 from components.export_onnx.files import save
 from components.export_onnx.images import Images, first_by_id
-from components.export_onnx.int8 import exclusions, parts_of, recipe_of
+from components.export_onnx.int8 import Recipe, exclusions, measure_ranges, parts_of, recipe_of
 from components.export_onnx.losses import loss, loss_by_class, too_much
 from components.export_onnx.precisions import Bench, make
 from components.export_onnx.spec import ExportOnnx
+from components.interchange import cores
 from components.interchange.artifact import digest
 from components.interchange.cards import read_onnx_card
 from components.interchange.cli import main
@@ -124,6 +126,30 @@ def test_int8_that_loses_too_much_is_not_eligible(images: dict[str, Images], tmp
     assert made["blind"].kept_fp32  # It was tried to keep the part that hurts most in fp32.
     assert made["blind"].losses["test"].value < -0.5
     assert any("int8 changes top1 by -" in reason and "test images" in reason for reason in made["blind"].because)
+
+
+def num_threads() -> int:
+    return len(list(Path("/proc/self/task").iterdir()))
+
+
+@pytest.mark.skipif(cores.num_cores() == 1, reason="more than one thread is never taken")
+def test_int8_is_calibrated_in_no_more_threads_than_a_container_allows(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    save(exported(_Brightest()), tmp_path / "full.onnx")
+
+    def threads_taken() -> int:
+        def batches_seen() -> Iterator[np.ndarray]:
+            taken.append(num_threads() - before)
+            yield np.zeros((1, 32, 32, 3), np.uint8)
+
+        before, taken = num_threads(), list[int]()
+        measure_ranges(tmp_path / "full.onnx", tmp_path / "ranges.json", Recipe(None, ()), batches_seen())
+        return taken[0]
+
+    assert threads_taken() > 0
+    monkeypatch.setattr(cores, "_limit", lambda: 1.0)
+    assert threads_taken() == 0
 
 
 class _Loud(nn.Module):
