@@ -78,14 +78,22 @@ def _parts(values: Sequence[Value]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
         numbers_N = np.array([math.nan if value is None else float(value) for value in values])
         edges = np.unique(np.quantile(numbers, np.linspace(0, 1, QUARTERS + 1)))
         quarter_N = np.searchsorted(edges[1:-1], numbers_N, side="left")
-        for quarter, (low, high) in enumerate(pairwise(edges)):
-            yield f"{low:.4g} to {high:.4g}", (quarter_N == quarter) & ~np.isnan(numbers_N)
+        for quarter, (low, high) in enumerate(pairwise(_told_apart(edges))):
+            yield f"{low} to {high}", (quarter_N == quarter) & ~np.isnan(numbers_N)
     else:
         for value in sorted(set(known), key=str):
             label = f"{value:g}" if isinstance(value, float) else str(value)
             yield label, np.array([one == value for one in values])
     if len(known) < len(values):
         yield "(none)", np.array([value is None for value in values])
+
+
+def _told_apart(edges: NDArray[np.float64]) -> list[str]:
+    """Numbers as texts of four digits; more where a whole number, or a difference, would be lost: times, batches."""
+    digits = min(17, max(4, *(len(f"{abs(edge):.0f}") for edge in edges)))
+    while len(set(told := [f"{edge:.{digits}g}" for edge in edges])) < len(edges):
+        digits += 1
+    return told
 
 
 def _numbers(values: Sequence[str | float]) -> list[float] | None:

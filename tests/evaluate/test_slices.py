@@ -44,6 +44,25 @@ def test_many_numbers_are_cut_into_quarters_and_few_values_are_taken_one_by_one(
     assert left_out == []
 
 
+def test_quarters_of_long_numbers_and_of_close_ones_are_told_apart():
+    """Seconds since 1970, batches named by their day, a steady temperature: of four digits all alike."""
+    times = [str(1_764_200_000 + 60 * number) for number in range(40)]
+    batches = [str(20_261_100 + number) for number in range(40)]
+    steady = [str(21 + number / 1e5) for number in range(40)]
+
+    slices, left_out = sliced({"time": times, "batch": batches, "steady": steady}, np.ones(40, bool))
+
+    assert [one.n for one in slices] == [10] * 12 and left_out == []
+    assert [one.name for one in slices[:5]] == [
+        "time=1764200000 to 1764200585",
+        "time=1764200585 to 1764201170",
+        "time=1764201170 to 1764201755",
+        "time=1764201755 to 1764202340",
+        "batch=20261100 to 20261110",
+    ]
+    assert slices[-1].name == "steady=21.0003 to 21.0004"
+
+
 def test_images_without_a_value_are_a_part_of_their_own_and_names_of_images_are_left_out():
     columns = {
         "serial": [f"no {number}" for number in range(60)],
