@@ -212,6 +212,12 @@ def _warnings(counts: Mapping[str, Mapping[str, int]], placement: Placement) -> 
             f"without an image of them, and the nearest stands in: {listed(placement.stood_in)}. Their figures on val "
             "and test say little."
         )
+    if stayed := placement.beside_frozen:
+        which = listed(sorted(one.source.path for one in stayed))
+        found.append(
+            f"{counted(len(stayed), 'images')} that --test-manifest does not name stay in the test set, as they stood "
+            f"there before: {which}. Name them there, or take them out of the source."
+        )
     if placement.conflicts:
         files = (" and ".join(one.source.path for one in alike) for alike in placement.conflicts)
         left_out = sum(entry.reason == "conflicting label" for entry in placement.quarantined)

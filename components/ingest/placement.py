@@ -19,7 +19,8 @@ class Placement(NamedTuple):
 
     `conflicts` and `copies` are sets of equal pictures, under several labels or one; `families` are sets of two or more
     pictures that look alike; `crowd` are the most that stand on one side because they look alike or share a group, step
-    by step; `stood_in` are the classes that the hash would have left without a picture on some side.
+    by step; `stood_in` are the classes that the hash would have left without a picture on some side; `beside_frozen`
+    the test pictures that a frozen test set does not name, and that stood in test before.
     """
 
     sides: dict[SplitName, list[Picture]]
@@ -29,6 +30,7 @@ class Placement(NamedTuple):
     families: list[list[Picture]]
     crowd: list[Picture]
     stood_in: list[str]
+    beside_frozen: list[Picture]
 
 
 def placed(
@@ -66,4 +68,5 @@ def placed(
         [family for family in families.values() if len(family) > 1],
         [distinct.pictures[index] for index in max(together, key=len, default=[])],
         sorted({labels[name] for name in moved}),
+        [] if frozen is None else [one for one in sides["test"] if one.id not in frozen],
     )

@@ -130,6 +130,16 @@ def test_the_test_set_of_an_earlier_dataset_can_be_frozen(animals: Path, ingest,
     )
 
 
+def test_images_that_stay_beside_a_frozen_test_set_are_told(animals: Path, ingest, tmp_path: Path) -> None:
+    before = ingest(animals, to="before")
+    first, *others = sorted(sample.path for sample in before.samples() if sample.split == "test")
+    (tmp_path / "test.csv").write_text(f"image\n{first}\n")
+    ingest(animals, "--previous", str(before.folder), "--test-manifest", str(tmp_path / "test.csv"))
+    (said,) = read_report(tmp_path / "dataset-report").details["warnings"]
+    assert said.startswith(f"{len(others)} images that --test-manifest does not name stay in the test set")
+    assert f"there before: {others[0]}, " in said
+
+
 def test_a_test_manifest_may_be_some_lines_of_the_sources_own(animals: Path, ingest, refused, tmp_path: Path) -> None:
     """With a column `id` of the user's, and the same ways to write a path."""
     ways = ("./{}", f"{animals}/{{}}", "cat/../{}")
