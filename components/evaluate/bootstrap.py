@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from components.interchange import scoring
 from components.interchange.report import CONFIDENCE
-from components.interchange.scoring import ClassCounts, Floats, Labels, Logits
+from components.interchange.scoring import ClassCounts, Labels, Logits
 
 WEIGHTS_PER_CHUNK = 2**23
 Statistics = dict[str, NDArray[np.floating]]
@@ -38,25 +39,29 @@ def resamples(num_images: int, num_resamples: int, seed: int) -> Iterator[NDArra
 
 
 def figures(logits_NC: Logits, labels_N: Labels, bins: int) -> Callable[[NDArray[np.float32]], Statistics]:
-    """A function from weights [R, N] to the scores of each resample: [R], and [R, C] for those per class."""
+    """A function from weights [R, N] to those scores of each resample, [R], that are no shares of images."""
     num_images, num_classes = logits_NC.shape
-    top1_N, top5_N = (scoring.hits(logits_NC, labels_N, k).astype(np.float64) for k in (1, 5))
-    means_NS: Floats = np.stack([top1_N, top5_N, scoring.nll_of_each(logits_NC, labels_N)], axis=1)
+    nll_N = scoring.nll_of_each(logits_NC, labels_N)
     gaps_NB = scoring.calibration_gaps(logits_NC, labels_N, bins)
-    actual_NC = np.eye(num_classes, dtype=np.float32)[labels_N]
-    predicted_NC = np.eye(num_classes, dtype=np.float32)[logits_NC.argmax(axis=1)]
+    predictions_N = logits_NC.argmax(axis=1)
+
+    def members(own_N: Labels, counted_N: NDArray[np.bool_]) -> csr_array:
+        """[N, C]: a one in the column of each image's class, where it counts."""
+        return csr_array((counted_N.astype(np.float32), (np.arange(num_images), own_N)), (num_images, num_classes))
+
+    every_N = np.ones(num_images, bool)
+    parts = [
+        members(labels_N, labels_N == predictions_N),
+        members(predictions_N, every_N),
+        members(labels_N, every_N),
+    ]
 
     def of(weights_RN: NDArray[np.float32]) -> Statistics:
-        means_RS = weights_RN @ means_NS / num_images
-        parts = (actual_NC * predicted_NC, predicted_NC, actual_NC)
         counts = ClassCounts(*((weights_RN @ part_NC).astype(np.float64) for part_NC in parts))
         return {
-            "top1": means_RS[:, 0],
-            "top5": means_RS[:, 1],
-            "nll": means_RS[:, 2],
+            "nll": weights_RN @ nll_N / num_images,
             "ece": np.abs(weights_RN @ gaps_NB / num_images).sum(axis=1),
             "macro_f1": scoring.macro_f1(counts),
-            **scoring.per_class(counts)._asdict(),
         }
 
     return of
@@ -64,25 +69,18 @@ def figures(logits_NC: Logits, labels_N: Labels, bins: int) -> Callable[[NDArray
 
 def score_intervals(
     logits_NC: Logits, labels_N: Labels, *, bins: int, num_resamples: int, seed: int
-) -> dict[str, list[Interval]]:
-    """Every score of one classifier with its interval: one per name, and one per class for precision, recall and f1."""
+) -> dict[str, Interval]:
+    """nll, ece and macro_f1 of one classifier with their intervals."""
     of = figures(logits_NC, labels_N, bins)
     chance = ece_by_chance(logits_NC, labels_N, bins, num_resamples, seed)
     values = of(np.ones((1, len(labels_N)), np.float32))
     chunks = [of(weights_RN) for weights_RN in resamples(len(labels_N), num_resamples, seed)]
-    return {
-        name: [
-            _of_ece(float(value), resampled_R, chance)
-            if name == "ece"
-            else percentile_interval(float(value), resampled_R)
-            for value, resampled_R in zip(
-                values[name][0].reshape(-1),
-                np.concatenate([chunk[name] for chunk in chunks]).reshape(num_resamples, -1).T,
-                strict=True,
-            )
-        ]
-        for name in values
-    }
+    found = {}
+    for name, (value,) in values.items():
+        resampled_R = np.concatenate([chunk[name] for chunk in chunks])
+        of_ece = name == "ece"
+        found[name] = _of_ece(value, resampled_R, chance) if of_ece else percentile_interval(float(value), resampled_R)
+    return found
 
 
 def paired_difference(

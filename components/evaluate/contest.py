@@ -16,7 +16,7 @@ from components.evaluate import champion_model, leaks
 from components.evaluate.bootstrap import Interval
 from components.evaluate.leaks import Leaks
 from components.evaluate.proportions import share
-from components.evaluate.scores import Intervals, confusion, paired_class_rows, paired_rows, row_of, score_rows
+from components.evaluate.scores import Intervals, paired_class_rows, paired_rows, row_of, score_rows
 from components.evaluate.selection import Selection, only_one, select
 from components.interchange import scoring
 from components.interchange.cards import ClassifierCard, OnnxCard
@@ -52,7 +52,7 @@ class Duel:
 
     facts: dict[str, Any]
     rows: list[Row] = field(default_factory=list)
-    matrices: dict[str, list[list[int]]] = field(default_factory=dict)
+    confused: dict[str, list[list[int]]] = field(default_factory=dict)
 
 
 def entrant_rows(entrant: Entrant, labels: Mapping[SplitName, Labels], intervals: Intervals) -> list[Row]:
@@ -147,7 +147,7 @@ def against_champion(
         duel.rows.extend(score_rows(*theirs, classes.shared, intervals, of="champion", split=name))
         duel.rows.extend(paired_rows(ours.logits_NS, *theirs, intervals, of="selected-champion", split=name))
         if name == "test":
-            duel.matrices["champion"] = confusion(theirs.logits_NS, theirs.labels_N, len(classes.shared))
+            duel.confused["champion"] = scoring.confusion_cells(theirs.labels_N, theirs.logits_NS.argmax(axis=1))
             found = leaked(folder, dataset, split, max_near_bits)
             duel.facts["leaks"] = {name: getattr(found, name) for name in ("exact", "near", "how", "compared")}
             clean_N = ~found.leaked_N[[row for row, truth in enumerate(truths) if truth in classes.shared]]

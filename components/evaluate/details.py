@@ -18,13 +18,16 @@ def details(
     selected_digest: str,
     words: Mapping[str, str],
     warnings: list[str],
-    matrices: dict[str, list[list[int]]],
+    confused: dict[str, list[list[int]]],
     mistakes: Sequence[Mistake],
     parts: Sequence[Slice],
     left_out: Sequence[str],
     duel: Duel | None,
 ) -> dict[str, Any]:
-    """`words` say how temperature (`calibration`) and `threshold` were found; `left_out` are columns without parts."""
+    """`words` say how temperature (`calibration`) and `threshold` were found; `left_out` are columns without parts.
+
+    `confused` are the confusion matrices' cells on test by whose they are, of the champion in its shared classes.
+    """
     counts = {split: sum(by_class.values()) for split, by_class in dataset.manifest.counts.items()}
     paths = {sample.id: sample.path for sample in dataset.samples()}
     few = f"with {counts['train']:,} training images (under {FEW_TRAIN_IMAGES}) the baseline is expected to win"
@@ -37,7 +40,7 @@ def details(
         "warnings": warnings,
         "champion": None if duel is None else duel.facts,
         "classes": dataset.classes,
-        "confusion": matrices,
+        "confusion": confused,
         "slices": slices.facts(parts, left_out),
         "mistakes": [{**asdict(mistake), "path": paths[mistake.id]} for mistake in mistakes],
         **{f"num_{split}": count for split, count in counts.items()},

@@ -16,7 +16,7 @@ from components.evaluate.explain import heat_maps, side_by_side
 from components.evaluate.mistakes import most_confident
 from components.evaluate.page import evaluation_page
 from components.evaluate.predictions import LOOKED_AT, check_stored_size, classifier_logits, open_splits
-from components.evaluate.scores import Intervals, calibration_rows, confusion
+from components.evaluate.scores import Intervals, calibration_rows
 from components.evaluate.spec import Evaluate
 from components.interchange import classifier, scoring
 from components.interchange.artifact import digest
@@ -51,8 +51,9 @@ def run(spec: Evaluate, context: RunContext) -> dict[str, object]:
     rows = [row for entrant in entrants.values() for row in contest.entrant_rows(entrant, labels, intervals)]
     selection, differences = contest.choose(entrants, labels, intervals)
     winner = entrants[ENTRANTS[selection.selected]]
-    matrices = {
-        of: confusion(entrant.logits["test"], labels["test"], len(dataset.classes)) for of, entrant in entrants.items()
+    confused = {
+        of: scoring.confusion_cells(labels["test"], entrant.logits["test"].argmax(axis=1))
+        for of, entrant in entrants.items()
     }
 
     duel = None
@@ -61,7 +62,7 @@ def run(spec: Evaluate, context: RunContext) -> dict[str, object]:
             opponent, winner, dataset, splits, intervals, spec.batch_size, spec.max_near_bits
         )
         rows += duel.rows
-        matrices |= duel.matrices
+        confused |= duel.confused
 
     fitted = temperature.choose(winner.logits["val"], labels["val"], winner.logits["test"], labels["test"], intervals)
     calibrated = winner.divided_by(fitted.temperature)
@@ -88,7 +89,7 @@ def run(spec: Evaluate, context: RunContext) -> dict[str, object]:
     for warning in warnings:
         log.warning("warning: %s", warning)
     told = details(
-        dataset, selection, digest(spec.selected), words, warnings, matrices, mistakes, parts, left_out, duel
+        dataset, selection, digest(spec.selected), words, warnings, confused, mistakes, parts, left_out, duel
     )
     pictures = explained(folders[winner.of], splits["test"], [mistake.index for mistake in mistakes], device)
     html = evaluation_page(

@@ -7,9 +7,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from components.evaluate.bootstrap import Interval, paired_difference, score_intervals
 from components.evaluate.mcnemar import mcnemar_p
 from components.evaluate.proportions import f1_of, mean_of, paired_change, share, wider
@@ -50,12 +47,11 @@ def score_rows(
     were said to be, for f1 those of either kind.
     """
     sizes = _sizes(logits_NC, labels_N, len(classes))
-    found = {
-        **score_intervals(logits_NC, labels_N, **intervals._asdict()),
-        **_shares(logits_NC, labels_N, sizes),
-    }
+    found = _shares(logits_NC, labels_N, sizes)
+    resampled = score_intervals(logits_NC, labels_N, **intervals._asdict())
     # A bootstrap of all-right images says [1, 1] of this, too.
-    found["macro_f1"] = [wider(found["macro_f1"][0], mean_of(found["f1"], sizes["f1"]))]
+    resampled["macro_f1"] = wider(resampled["macro_f1"], mean_of(found["f1"], sizes["f1"]))
+    found |= {name: [interval] for name, interval in resampled.items()}
     names = [name for name in OVERALL if name != "top5" or len(classes) >= CLASSES_FOR_TOP5]
     rows = [row_of(name, *found[name][0], of=of, split=split, n=len(labels_N)) for name in names]
     if split == "test":
@@ -69,9 +65,8 @@ def score_rows(
 
 def _sizes(logits_NC: Logits, labels_N: Labels, num_classes: int) -> dict[str, list[int]]:
     """Images that each per-class score is a share of."""
-    matrix = scoring.confusion_matrix(labels_N, logits_NC.argmax(axis=1), num_classes)
-    actual, predicted = matrix.sum(axis=1), matrix.sum(axis=0)
-    of_score = (predicted, actual, actual + predicted - matrix.diagonal())
+    right, predicted, actual = scoring.class_counts(labels_N, logits_NC.argmax(axis=1), num_classes)
+    of_score = (predicted, actual, actual + predicted - right)
     return {score: sizes.tolist() for score, sizes in zip(BY_CLASS, of_score, strict=True)}
 
 
@@ -133,12 +128,5 @@ def calibration_rows(
     found = score_intervals(logits_NC, labels_N, **intervals._asdict())
     return [
         Row(name="temperature", value=temperature, of="selected", split="val", n=num_val),
-        *(row_of(name, *found[name][0], of="selected", split="test", n=len(labels_N)) for name in ("ece", "nll")),
+        *(row_of(name, *found[name], of="selected", split="test", n=len(labels_N)) for name in ("ece", "nll")),
     ]
-
-
-def confusion(logits_NC: Logits, labels_N: Labels, num_classes: int) -> list[list[int]]:
-    """Confusion matrix as nested lists: a row a true class, a column a predicted class."""
-    predictions_N: NDArray[np.int64] = logits_NC.argmax(axis=1)
-    matrix: list[list[int]] = scoring.confusion_matrix(labels_N, predictions_N, num_classes).tolist()
-    return matrix

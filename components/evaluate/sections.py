@@ -90,34 +90,35 @@ def class_section(rows: Sequence[Row], classes: Sequence[str], of: str) -> Secti
 
 
 def confusion_section(confusion: dict[str, list[list[int]]], classes: dict[str, Sequence[str]]) -> Section:
-    """A matrix each where it can be read, else the pairs that are most often confused. `classes` are by owner too."""
+    """A matrix each where it can be read, else the pairs that are most often confused. `classes` are by owner too.
+
+    `confusion` has the matrices' cells, `[true class, predicted class, images]`.
+    """
     tables = [
-        _matrix(matrix, classes[of], of) if len(classes[of]) <= MOST_CLASSES_SHOWN else _pairs(matrix, classes[of], of)
-        for of, matrix in confusion.items()
+        _matrix(cells, classes[of], of) if len(classes[of]) <= MOST_CLASSES_SHOWN else _pairs(cells, classes[of], of)
+        for of, cells in confusion.items()
     ]
     return Section("Confusion on test", tables, folded=True, hint="what is taken for what")
 
 
-def _matrix(matrix: list[list[int]], classes: Sequence[str], of: str) -> Table:
-    rows: list[list[Cell | str]] = [
-        [name, *(Cell(f"{count:,}", shade=count / max(sum(counts), 1)) for count in counts)]
-        for name, counts in zip(classes, matrix, strict=True)
-    ]
+def _matrix(cells: list[list[int]], classes: Sequence[str], of: str) -> Table:
+    counts = {(truth, predicted): images for truth, predicted, images in cells}
+    rows: list[list[Cell | str]] = []
+    for truth, name in enumerate(classes):
+        row = [counts.get((truth, predicted), 0) for predicted in range(len(classes))]
+        rows.append([name, *(Cell(f"{images:,}", shade=images / max(sum(row), 1)) for images in row)])
     return Table(["true \\ predicted", *classes], rows, f"The {of}: a row a true class, a column a predicted class.")
 
 
-def _pairs(matrix: list[list[int]], classes: Sequence[str], of: str) -> Table:
-    pairs = sorted(
-        (-count, truth, predicted)
-        for truth, counts in enumerate(matrix)
-        for predicted, count in enumerate(counts)
-        if count and truth != predicted
-    )
-    rows = [[classes[truth], classes[predicted], f"{-count:,}"] for count, truth, predicted in pairs[:MOST_PAIRS_SHOWN]]
+def _pairs(cells: list[list[int]], classes: Sequence[str], of: str) -> Table:
+    pairs = sorted((-images, truth, predicted) for truth, predicted, images in cells if truth != predicted)
+    rows = [
+        [classes[truth], classes[predicted], f"{-images:,}"] for images, truth, predicted in pairs[:MOST_PAIRS_SHOWN]
+    ]
     return Table(
         ["true", "predicted", "images"],
         rows,
-        f"The {of}: the {len(rows)} pairs most often confused, of {len(pairs)}; the whole matrix is in report.json.",
+        f"The {of}: the {len(rows)} pairs most often confused, of {len(pairs):,}; all of them are in report.json.",
     )
 
 

@@ -5,6 +5,7 @@ file. An output that is not listed there does not exist for the tasks behind it.
 """
 
 import json
+import logging
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +17,9 @@ from components.interchange.report import ENTRANTS, PAGE, Report, read_report
 
 # Kubeflow draws every cell, and keeps them all in its database: 1,000 classes would be 3 MB of it.
 MOST_CLASSES_DRAWN = 100
+MOST_FIGURES = 500  # Of a task, in the same database. Evaluate has seven of every class.
 DIGEST = "_digest"  # An output parameter `dataset_digest` is the digest of the output artifact `dataset`.
+log = logging.getLogger("graft")
 
 
 def given_folders(executor_input: str, name: str) -> list[Path]:
@@ -70,7 +73,8 @@ def _filled(name: str, artifact: dict[str, Any], report: Report | None, outputs:
     if name == "metrics":
         return {**artifact, "metadata": {**artifact.get("metadata", {}), **figures(report)}}
     if name == "confusion":
-        if len(report.details["classes"]) > MOST_CLASSES_DRAWN:
+        if (classes := len(report.details["classes"])) > MOST_CLASSES_DRAWN:
+            log.info("Kubeflow is given no confusion matrix: of %d classes, over %d.", classes, MOST_CLASSES_DRAWN)
             return artifact
         return {**artifact, "metadata": {**artifact.get("metadata", {}), "confusionMatrix": confusion(report)}}
     page = outputs["report"] / PAGE
@@ -90,18 +94,25 @@ def local_path(uri: str) -> str:
 
 
 def figures(report: Report) -> dict[str, float]:
-    """The report's numbers by name, owner and split: `top1 candidate test`."""
-    return {
-        " ".join(part for part in (row.name, row.of, row.split) if part): float(row.value)
-        for row in report.rows
-        if isinstance(row.value, int | float)
-    }
+    """The report's numbers by name, owner and split: `top1 candidate test`.
+
+    Where they are too many, without those of single classes (`recall candidate/scratch test`).
+    """
+    rows = [row for row in report.rows if isinstance(row.value, int | float)]
+    if len(rows) > MOST_FIGURES:
+        overall = [row for row in rows if "/" not in row.of]
+        log.info("Kubeflow is given %d of %d figures: without those of single classes.", len(overall), len(rows))
+        rows = overall
+    return {" ".join(part for part in (row.name, row.of, row.split) if part): float(row.value or 0) for row in rows}
 
 
 def confusion(report: Report) -> dict[str, Any]:
     """The selected classifier's confusion matrix on test, in the shape of Kubeflow's ClassificationMetrics."""
-    who = ENTRANTS[report.details["selected"]]
+    classes, cells = report.details["classes"], report.details["confusion"][ENTRANTS[report.details["selected"]]]
+    rows = [[0] * len(classes) for _ in classes]
+    for truth, predicted, images in cells:
+        rows[truth][predicted] = images
     return {
-        "annotationSpecs": [{"displayName": name} for name in report.details["classes"]],
-        "rows": [{"row": row} for row in report.details["confusion"][who]],
+        "annotationSpecs": [{"displayName": name} for name in classes],
+        "rows": [{"row": row} for row in rows],
     }

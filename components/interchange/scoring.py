@@ -10,23 +10,16 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
+Counts = Floats | Labels
 Logits = NDArray[np.floating]
 
 
 class ClassCounts(NamedTuple):
     """Images per class, [..., C]: predicted rightly, predicted as this class, and truly of it."""
 
-    true_positives: Floats
-    predicted: Floats
-    actual: Floats
-
-
-class PerClass(NamedTuple):
-    """Scores per class, [..., C]; NaN where a score is undefined (0 / 0)."""
-
-    precision: Floats
-    recall: Floats
-    f1: Floats
+    true_positives: Counts
+    predicted: Counts
+    actual: Counts
 
 
 def softmax(logits_NC: Logits) -> Floats:
@@ -54,28 +47,30 @@ def topk(logits_NC: Logits, labels_N: Labels, k: int) -> float:
     return float(hits(logits_NC, labels_N, k).mean())
 
 
-def confusion_matrix(labels_N: Labels, predictions_N: Labels, num_classes: int) -> Labels:
-    """Counts [C, C]: a row a true class, a column a predicted class."""
-    cells = np.bincount(labels_N * num_classes + predictions_N, minlength=num_classes**2)
-    return cells.reshape(num_classes, num_classes)
+def confusion_cells(labels_N: Labels, predictions_N: Labels) -> list[list[int]]:
+    """The confusion matrix's cells that are not zero, `[true class, predicted class, images]`, in this order.
+
+    Of C classes it has C * C cells, of which at most one an image is not zero.
+    """
+    pairs, images = np.unique(np.stack([labels_N, predictions_N], axis=1), axis=0, return_counts=True)
+    cells: list[list[int]] = np.column_stack([pairs, images]).tolist()
+    return cells
 
 
-def per_class(counts: ClassCounts) -> PerClass:
-    """Precision, recall and F1 = 2 TP / (predicted + actual) of every class, [..., C]."""
-    return PerClass(
-        _ratio(counts.true_positives, counts.predicted),
-        _ratio(counts.true_positives, counts.actual),
-        _ratio(2 * counts.true_positives, counts.predicted + counts.actual),
-    )
-
-
-def _ratio(part: Floats, whole: Floats) -> Floats:
-    return np.asarray(np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0))
+def class_counts(labels_N: Labels, predictions_N: Labels, num_classes: int) -> ClassCounts:
+    """Counts [C] of one set of images."""
+    right_N = labels_N[labels_N == predictions_N]
+    return ClassCounts(*(np.bincount(of_N, minlength=num_classes) for of_N in (right_N, predictions_N, labels_N)))
 
 
 def macro_f1(counts: ClassCounts) -> Floats:
-    """Mean F1 over the classes, [...]; as in scikit-learn, one neither labelled nor predicted counts nothing."""
-    return np.asarray(np.nanmean(per_class(counts).f1, axis=-1))
+    """Mean F1 = 2 TP / (predicted + actual) over the classes, [...].
+
+    As in scikit-learn, a class that is neither labelled nor predicted counts nothing.
+    """
+    images = counts.predicted + counts.actual
+    f1 = np.divide(2 * counts.true_positives, images, out=np.full(images.shape, np.nan), where=images > 0)
+    return np.asarray(np.nanmean(f1, axis=-1))
 
 
 def nll_of_each(logits_NC: Logits, labels_N: Labels) -> Floats:

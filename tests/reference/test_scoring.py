@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
+from components.evaluate.scores import Intervals, score_rows
 from components.interchange import scoring
 
 
@@ -16,10 +17,6 @@ def scored():
     labels_N = rng.integers(0, 7, 400)
     logits_NC[np.arange(400), labels_N] += 1.5
     return logits_NC, labels_N
-
-
-def counts_of(confusion_CC):
-    return scoring.ClassCounts(confusion_CC.diagonal(), confusion_CC.sum(axis=0), confusion_CC.sum(axis=1))
 
 
 def test_softmax_is_the_plain_formula_and_survives_huge_logits(scored):
@@ -45,25 +42,22 @@ def test_equal_logits_go_to_the_lower_class_as_argmax_does():
     assert scoring.hits(logits_NC, np.array([0, 1, 2]), k=2).tolist() == [True, True, False]
 
 
-def test_confusion_matrix_and_class_scores_are_scikit_learns(scored):
+def test_confusion_cells_and_macro_f1_are_scikit_learns(scored):
     logits_NC, labels_N = scored
     predictions_N = logits_NC.argmax(1)
-    confusion_CC = scoring.confusion_matrix(labels_N, predictions_N, 7)
-    counts = counts_of(confusion_CC)
+    expected_CC = metrics.confusion_matrix(labels_N, predictions_N)
+    counts = scoring.class_counts(labels_N, predictions_N, 7)
 
-    assert (confusion_CC == metrics.confusion_matrix(labels_N, predictions_N)).all()
-    expected = metrics.precision_recall_fscore_support(labels_N, predictions_N, zero_division=np.nan)
-    assert np.allclose(scoring.per_class(counts), expected[:3])
+    found = scoring.confusion_cells(labels_N, predictions_N)
+    assert found == [[*map(int, place), int(expected_CC[tuple(place)])] for place in np.argwhere(expected_CC)]
     assert np.isclose(scoring.macro_f1(counts), metrics.f1_score(labels_N, predictions_N, average="macro"))
 
 
 def test_macro_f1_leaves_out_a_class_that_never_occurs_and_counts_one_that_is_only_predicted():
     labels_N, predictions_N = np.array([0, 0, 1, 1]), np.array([0, 2, 1, 1])
-    counts = counts_of(scoring.confusion_matrix(labels_N, predictions_N, 4))
+    counts = scoring.class_counts(labels_N, predictions_N, 4)
 
     assert np.isclose(scoring.macro_f1(counts), metrics.f1_score(labels_N, predictions_N, average="macro"))
-    assert np.isnan(scoring.per_class(counts).recall[2:]).all()
-    assert scoring.per_class(counts).precision[2] == 0
 
 
 def test_nll_is_scikit_learns_log_loss(scored):
@@ -102,3 +96,13 @@ def test_a_confidence_on_a_bins_right_edge_belongs_to_that_bin():
 
 def test_ece_by_hand_of_sure_and_wrong_is_one():
     assert scoring.ece(np.array([[50.0, 0.0]]), np.array([1])) == pytest.approx(1.0)
+
+
+def test_scores_by_class_are_scikit_learns(scored):
+    logits_NC, labels_N = scored
+    rows = score_rows(logits_NC, labels_N, list("abcdefg"), Intervals(100, 0, 15), of="one", split="test")
+    expected = metrics.precision_recall_fscore_support(labels_N, logits_NC.argmax(1))
+
+    for score, of_class in zip(("precision", "recall", "f1"), expected, strict=False):
+        found = [row.value for row in rows if row.name == score]
+        assert np.allclose(found, of_class)
