@@ -27,6 +27,7 @@ from components.interchange.providers import own_options
 from pipelines import faults, rescaling
 from pipelines.answer_scale import Logits, Scale, rms, scale_of
 from pipelines.client import Answers, ask
+from pipelines.orders import answer_order, class_order
 from pipelines.probes import golden, made_of
 from pipelines.telling import far_off, left_of_it, rms_by_image
 
@@ -126,7 +127,8 @@ def _judged(network: FloatModel, card: OnnxCard, files: Sequence[bytes], answers
     if scale.kind == "probabilities" and card.temperature != 1.0:
         words = "probabilities are not divided by the temperature"
         found.append((apart(logits_NC, 1.0), "temperature", words))
-    found += _class_order(right_NC, said_NC, card.classes)
+    found += class_order(right_NC, said_NC, card.classes)
+    found += answer_order([right_NC, *(right_NC + moves_NC for moves_NC in moves_KNC)], said_NC, LEAST_SLACK)
     for fault in progress(list(faults.faults(card.preprocessing)), "faults", unit=" faults"):
         faulty_NC = scale.of_logits(network.logits(map(fault.pixels_of, files)))
         found.append((beyond_rounding(faulty_NC), fault.subject, fault.words))
@@ -153,19 +155,6 @@ def _as_others(network: FloatModel, contract: Preprocessing, files: Sequence[byt
     """
     others = (faults.resized_by_pillow(contract), faults.decoded_otherwise(contract))
     return [network.logits(map(pixels_of, files)) for pixels_of in others]
-
-
-def _class_order(right_NC: Logits, said_NC: Logits, classes: Sequence[str]) -> list[tuple[float, str, str]]:
-    """The other order of classes in which the answers fit best, and what it leaves."""
-    apart_CC = np.sqrt(((said_NC[:, :, None] - right_NC[:, None, :]) ** 2).mean(axis=0))
-    order = apart_CC.argmin(axis=1)
-    if sorted(order) != list(range(len(classes))) or (order == np.arange(len(classes))).all():
-        return []
-    moved = [
-        f"{classes[theirs]} stands where {classes[ours]} belongs" for ours, theirs in enumerate(order) if ours != theirs
-    ]
-    words = "; ".join(moved[:3]) + (f" and {len(moved) - 3} more" if len(moved) > 3 else "")
-    return [(rms(said_NC - right_NC[:, order]), "class order", f"the classes are shuffled: {words}")]
 
 
 def _rescaled(

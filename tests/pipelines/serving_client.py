@@ -72,7 +72,7 @@ def main() -> None:
     takes_floats = session.get_inputs()[0].type == "tensor(float)"
     card = json.loads(Path(MODEL, "card.json").read_text())
     short, crop = card["preprocessing"]["resize_short_px"], card["preprocessing"]["crop_px"]
-    for path in IMAGES:
+    for path in sorted(IMAGES, reverse=True) if FAULT == "other order" else IMAGES:
         batch = pixels(path, short, crop)[None]
         if takes_floats:
             batch = batch.transpose(0, 3, 1, 2).astype(np.float32) / (1 if FAULT == "not divided" else 255)

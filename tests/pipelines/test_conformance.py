@@ -225,6 +225,14 @@ def test_shuffled_classes_are_named_one_by_one(model):
     assert found.flips > 0
 
 
+def test_answers_in_another_order_than_the_images_are_told(model):
+    found = check(model, command("other order", model))
+
+    (told,) = found.departs
+    assert told[0] == "answer order"
+    assert told[1].startswith("the answers do not stand in the order of the images: line 1 is the answer to image ")
+
+
 @pytest.mark.parametrize(
     ("client", "words"),
     [
