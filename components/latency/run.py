@@ -16,9 +16,9 @@ from components.latency import ways
 from components.latency.figures import PERCENTILES, Figures
 from components.latency.fresh import fresh_processes, together
 from components.latency.intervals import NUM_PARTS, percentile, throughput
-from components.latency.judge import noise, verdict
+from components.latency.judge import Noise, Verdict, noise, verdict
 from components.latency.measure import warm_up
-from components.latency.page import page
+from components.latency.page import VERDICTS, page
 from components.latency.precisions import against_each_other
 from components.latency.served import serve
 from components.latency.session import choose_provider, machine
@@ -56,8 +56,7 @@ def run(spec: Latency, context: RunContext) -> dict[str, object]:
     best, advice = against_each_other(served, found)
     found.add_medians("cold start", fresh.cold)
 
-    noisy = ["the machine was too noisy for these figures to be trusted"] if itself.too_much else []
-    warnings = noisy + ([overload] if overload else [])
+    warnings = _warnings(itself, overload, word, budget_ms)
     for warning in warnings:
         log.warning("%s", warning)
     for row in found.rows:
@@ -89,6 +88,14 @@ def run(spec: Latency, context: RunContext) -> dict[str, object]:
     }
     write_report(spec.report, spec, found.rows, details, page(found.rows, found.points, details))
     return {"provider": provider, "num_threads": num_threads, "warmup_runs": fresh.warm.runs}
+
+
+def _warnings(itself: Noise, overload: str | None, word: Verdict | None, budget_ms: float | None) -> list[str]:
+    found = ["the machine was too noisy for these figures to be trusted"] if itself.too_much else []
+    found += [overload] if overload else []
+    if word is not None and word != "pass":
+        found.append(f"{VERDICTS[word].format(budget_ms)} What ships goes by gate's --max-p99-ms, not by this one.")
+    return found
 
 
 def _rounded(samples_ms: Sequence[float] | NDArray[np.float64]) -> list[float]:

@@ -46,7 +46,8 @@ def latency_argv(model: Path, dataset: Path, report: Path, *more: str) -> list[s
 
 
 def test_report_and_no_torch(tiny_onnx_model: Path, tiny_dataset: Path, tmp_path: Path) -> None:
-    argv = latency_argv(tiny_onnx_model, tiny_dataset, tmp_path / "report", "--device", "cpu")
+    more = ["--device", "cpu", "--max-p99-ms", "1e-4"]
+    argv = latency_argv(tiny_onnx_model, tiny_dataset, tmp_path / "report", *more)
     program = (
         "import sys\nfrom components.interchange.cli import main\nfrom components.latency.spec import Latency\n"
         f"code = main(Latency, {argv!r})\nassert 'torch' not in sys.modules\nsys.exit(code)"
@@ -76,6 +77,8 @@ def test_report_and_no_torch(tiny_onnx_model: Path, tiny_dataset: Path, tmp_path
     assert report.row("p99_ms", "end to end") is None  # 100 runs say nothing of p99.
     assert set(report.details["noise"]) == {"p50_difference", "p99_difference", "waiting"}
     assert report.details["noisy"] == any("too noisy" in words for words in report.details["warnings"])
+    told = "p99 is over the budget of 0.0001 ms. What ships goes by gate's --max-p99-ms, not by this one."
+    assert told in report.details["warnings"]
     assert "<svg" in (tmp_path / "report" / "report.html").read_text()
     assert report.details["provider"] == "CPUExecutionProvider"
     assert report.details["machine"]["onnxruntime"] == ort.__version__
