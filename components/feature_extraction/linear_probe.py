@@ -7,11 +7,15 @@ The scaling is folded into weight and bias afterwards, so that the result is a p
 Legend: N images, D features, C classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from itertools import count
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from components.interchange.progress import progress
 
 MAX_ITERATIONS = 2000
 GRADIENT_TOLERANCE = 1e-6
@@ -50,16 +54,24 @@ def fit_each(features_ND: Tensor, labels_N: Tensor, num_classes: int, l2_candida
         weight_CD = torch.zeros(num_classes, raw_ND.shape[1], dtype=torch.float64, device=raw_ND.device)
         bias_C = torch.zeros(num_classes, dtype=torch.float64, device=raw_ND.device)
         fits = []
-        for l2 in sorted(set(l2_candidates), reverse=True):
-            gradient_norm, iterations = _minimise(weight_CD, bias_C, scaled_ND, labels_N, l2)
+        path = sorted(set(l2_candidates), reverse=True)
+        for number, l2 in enumerate(path, start=1):
+            label = f"head {number} of {len(path)}, l2={l2:g}"
+            with closing(progress(count(), label, unit=" passes")) as passes:
+                gradient_norm, iterations = _minimise(weight_CD, bias_C, scaled_ND, labels_N, l2, passes)
             folded_CD = weight_CD.detach() / scale
             head = LinearHead(folded_CD.float(), (bias_C.detach() - folded_CD @ mean_D).float())
             fits.append(Fit(l2, head, gradient_norm, iterations))
     return fits
 
 
-def _minimise(weight_CD: Tensor, bias_C: Tensor, features_ND: Tensor, labels_N: Tensor, l2: float) -> tuple[float, int]:
-    """Move weight and bias to the optimum, in place; the largest gradient component there and the iterations taken."""
+def _minimise(
+    weight_CD: Tensor, bias_C: Tensor, features_ND: Tensor, labels_N: Tensor, l2: float, passes: Iterator[int]
+) -> tuple[float, int]:
+    """Move weight and bias to the optimum, in place; the largest gradient component there and the iterations taken.
+
+    Each pass over the images takes one of `passes`.
+    """
     parameters = [weight_CD.requires_grad_(), bias_C.requires_grad_()]
     optimizer = torch.optim.LBFGS(
         parameters,
@@ -75,6 +87,7 @@ def _minimise(weight_CD: Tensor, bias_C: Tensor, features_ND: Tensor, labels_N: 
     parts = [torch.split(of_all, images_at_a_time) for of_all in (features_ND, labels_N)]
 
     def objective() -> Tensor:
+        next(passes)
         optimizer.zero_grad()
         total = torch.zeros((), dtype=features_ND.dtype, device=features_ND.device)
         for part_ND, part_N in zip(*parts, strict=True):

@@ -7,6 +7,7 @@ from sklearn.linear_model import LogisticRegression
 
 from components.feature_extraction import linear_probe
 from components.feature_extraction.linear_probe import fit_each
+from components.interchange import progress
 
 
 def features_and_labels() -> tuple[torch.Tensor, torch.Tensor]:
@@ -47,3 +48,11 @@ def test_the_gradient_vanishes_and_a_stronger_penalty_gives_smaller_weights() ->
 def test_a_feature_that_is_constant_on_train_has_no_weight() -> None:
     features_ND, labels_N = features_and_labels()
     assert all(not fit.head.weight_CD[:, 6].any() for fit in fit_each(features_ND, labels_N, 3, (0.01,)))
+
+
+def test_a_long_fit_tells_how_far_it_is(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(progress, "EVERY_S", 0.0)
+    fit_each(*features_and_labels(), 3, (0.01, 0.1))
+    told = capsys.readouterr().err.splitlines()
+    assert told[0].startswith("head 1 of 2, l2=0.1: ") and told[-1].startswith("head 2 of 2, l2=0.01: ")
+    assert "passes/s" in told[-1]
