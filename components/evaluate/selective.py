@@ -14,7 +14,8 @@ from components.interchange.cards import Threshold
 from components.interchange.report import Row
 from components.interchange.scoring import Floats, Labels, Logits, hits, softmax
 
-MILLION = 1_000_000
+DECIMALS = 6
+ALMOST_ONE = 0.9995  # From here on three decimals say 1.000.
 
 
 class RiskCoverage(NamedTuple):
@@ -58,8 +59,17 @@ def lowest_threshold(logits_NC: Logits, labels_N: Labels, wanted: float) -> floa
     reached = np.flatnonzero((right_K / answers_K >= wanted) & (answers_K >= least_answers(wanted)))
     if not len(reached):
         return None
-    # Rounded down, so that the image it was read from still counts as answered.
-    return math.floor(float(curve.confidences_K[reached[-1]]) * MILLION) / MILLION
+    return _rounded_down(float(curve.confidences_K[reached[-1]]))
+
+
+def _rounded_down(confidence: float) -> float:
+    """To six decimals, so that the image it was read from still counts as answered; more where it is so near to one
+    that six would take in others: three digits of what is missing.
+    """
+    if confidence == 1:
+        return 1.0
+    decimals = max(DECIMALS, 2 - math.floor(math.log10(1 - confidence)))
+    return min(confidence, math.floor(confidence * 10.0**decimals) / 10.0**decimals)
 
 
 def least_answers(wanted: float) -> int:
@@ -84,9 +94,8 @@ def choose(
     rows = [row_of("threshold", confidence, of="selected", split="val", n=len(val_labels_N))]
     rows += _at(val_logits_NC, val_labels_N, confidence, "val") + _at(test_logits_NC, test_labels_N, confidence, "test")
     coverage, right = rows[-2:]
-    told = (
-        f"above a confidence of {confidence:.3f}, chosen on val for {wanted:g}, {_shown(coverage)} of test is answered"
-    )
+    shown = f"{confidence:.3f}" if confidence < ALMOST_ONE else f"{confidence:.15g}"
+    told = f"above a confidence of {shown}, chosen on val for {wanted:g}, {_shown(coverage)} of test is answered"
     if right.value is None:
         return Chosen(None, f"{told}: no threshold ships", rows)
     told += f", {_shown(right)} of it rightly (n = {right.n:,})"

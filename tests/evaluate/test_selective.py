@@ -86,3 +86,16 @@ def test_a_precision_that_is_just_reached_is_reached():
     logits_NC = np.log(np.stack([confidences_N, 1 - confidences_N], axis=1))
 
     assert lowest_threshold(logits_NC, (np.arange(100) >= 93).astype(np.int64), 0.93) == pytest.approx(0.6, abs=2e-6)
+
+
+def test_a_threshold_so_near_to_one_that_six_decimals_take_in_mistakes_has_more():
+    """Of a model that is far too sure: its mistakes are at 0.99999907, below what it gets right, at 0.99999983."""
+    margins_N = np.repeat([15.6, 13.9], [150, 50])
+    labels_N = np.repeat([0, 1], [150, 50])
+    logits_NC = np.stack([margins_N, np.zeros(200)], axis=1)
+
+    chosen = choose(logits_NC, labels_N, logits_NC, labels_N, 0.99)
+
+    assert chosen.threshold is not None and chosen.threshold.confidence == 0.999999832
+    assert "above a confidence of 0.999999832, chosen" in chosen.how
+    assert [row.value for row in chosen.rows if row.name == "answered_top1"] == [1, 1]
