@@ -1,7 +1,7 @@
 """The same picture more than once: equal bytes, or other bytes that decode to equal pixels."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from components.ingest.pictures import Picture
@@ -24,20 +24,20 @@ class Distinct(NamedTuple):
 
 def without_copies(
     pictures: Iterable[Picture],
-    fixed: Mapping[str, SplitName | None],
+    side_of: Callable[[Picture], SplitName | None],
     groups_before: Mapping[str, str | None],
     on_conflict: OnConflict,
 ) -> Distinct:
     """Keep one picture of each content: `duplicate`. Where their labels differ, none: `conflicting label`.
 
-    `fixed` is the split that a path has already, if any: the copy in test is kept before those in val and train, then
-    the one of the group that its id had, if that is known, else the first by path. With `on_conflict` `first`, labels
-    that differ make no difference.
+    `side_of` is the split that a picture has already, if any: the copy in test is kept before those in val and train,
+    then the one of the group that its id had, if that is known, else the first by path. With `on_conflict` `first`,
+    labels that differ make no difference.
     """
 
     def place(one: Picture) -> tuple[int, bool, str]:
         moved = one.source.group != groups_before.get(one.id, one.source.group)
-        return PRECEDENCE[fixed.get(one.source.path)], moved, one.source.path
+        return PRECEDENCE[side_of(one)], moved, one.source.path
 
     same: dict[tuple[str, int, int], list[Picture]] = defaultdict(list)
     for picture in pictures:

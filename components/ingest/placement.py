@@ -39,11 +39,11 @@ def placed(
     """Leave out copies and conflicts, and give every other picture a split. BadInput as `splits.assign`."""
     held = held_before(earlier)
     frozen = policy.frozen
-    fixed: dict[str, SplitName | None] = {
-        one.source.path: "test" if frozen and one.id in frozen else one.source.split or side_before(one.id, held)
-        for one in pictures
-    }
-    distinct = without_copies(pictures, fixed, {image.id: image.group for image in earlier}, on_conflict)
+
+    def side_of(one: Picture) -> SplitName | None:
+        return "test" if frozen and one.id in frozen else one.source.split or side_before(one.id, held)
+
+    distinct = without_copies(pictures, side_of, {image.id: image.group for image in earlier}, on_conflict)
     members = [
         Member(one.id, one.source.path, one.source.group, one.source.split, one.look.phash) for one in distinct.pictures
     ]

@@ -230,6 +230,18 @@ def test_classes_that_are_spelt_alike_are_told(animals: Path, ingest, caplog: py
     assert "alone: 'cafe\u0301' and 'caf\u00e9'. If they are one, give it one name." in caplog.text
 
 
+@pytest.mark.parametrize("first", ["train", "test"])
+def test_of_an_image_in_rows_of_train_and_of_test_the_one_in_test_stays(animals: Path, ingest, first: str) -> None:
+    sides = ["train", "val", "test"]
+    rows = [f"{label}/{n:02d}.png,{label},{sides[n % 3]}" for label in ("cat", "dog") for n in range(30)]
+    again = [f"{label}/{n:02d}.png,{label},train" for label in ("cat", "dog") for n in range(2, 30, 3)]
+    lines = again + rows if first == "train" else rows + again
+    (animals / "all.csv").write_text("\n".join(["image,label,split", *lines]))
+    dataset = ingest(animals / "all.csv")
+    assert [sum(by_class.values()) for _, by_class in sorted(dataset.manifest.counts.items())] == [20, 20, 20]
+    assert dataset.manifest.quarantined == 20
+
+
 def test_a_row_that_comes_twice_is_told(animals: Path, ingest) -> None:
     lines = [f"{path},{label}" for path, label in rows(animals)]
     found = quarantined(ingest(manifest(animals, ["image,label", *lines, lines[0]])))
