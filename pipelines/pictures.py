@@ -6,7 +6,7 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from components.ingest.files import size_problem
+from components.ingest.files import DiskFile, size_problem
 from components.ingest.trees import is_litter
 from components.interchange.errors import BadInput
 from components.interchange.image_files import BrokenImage
@@ -46,10 +46,7 @@ def _local(path: Path) -> list[Picture]:
 
 
 def _size(file: Path) -> int:
-    try:
-        return file.stat().st_size
-    except (OSError, ValueError):  # What is wrong with it is told where it is read.
-        return 0
+    return DiskFile(str(file)).num_bytes
 
 
 def _content_in_folder(file: Path) -> bytes:

@@ -5,12 +5,11 @@ from decoding to its answers in one thread: threads that share a batch wait for 
 take them from the model. Files are read ahead. N images, C classes.
 """
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +22,7 @@ from components.interchange.memory_budget import bytes_to_read_ahead
 from components.interchange.onnx_model import logits_of, open_model
 from components.interchange.pixels import preprocess
 from components.interchange.providers import own_options
+from components.interchange.read_ahead import in_order
 from components.interchange.scoring import softmax
 from pipelines.pictures import Picture, found_in
 
@@ -54,6 +54,13 @@ class Unreadable:
     reason: str
 
 
+class Batch(NamedTuple):
+    """Pictures to work on together, and the bytes of their files."""
+
+    pictures: list[Picture]
+    num_bytes: int
+
+
 Answer = Prediction | Unreadable
 Read = bytes | Unreadable
 Decoded = NDArray[np.uint8] | Unreadable
@@ -78,34 +85,29 @@ def _answers(
 
     Fewer, where their files are so large that together they would take more memory than is for reading ahead.
     """
-    waiting: deque[tuple[Future[list[Answer]], int]] = deque()
-    bytes_waiting = 0
-    with ThreadPoolExecutor(2 * lanes + 1) as readers, ThreadPoolExecutor(lanes) as workers:
-        for batch, num_bytes in _batches(pictures, batch_size):
-            while len(waiting) > 2 * lanes or (waiting and bytes_waiting + num_bytes > bytes_to_read_ahead()):
-                answered, of_answered = waiting.popleft()
-                bytes_waiting -= of_answered
-                yield from answered.result()
-            future = workers.submit(_answered, session, card, batch, readers.submit(_read, batch))
-            waiting.append((future, num_bytes))
-            bytes_waiting += num_bytes
-        while waiting:
-            yield from waiting.popleft()[0].result()
+    most = 2 * lanes + 1
+    with ThreadPoolExecutor(most) as readers, ThreadPoolExecutor(lanes) as workers:
+
+        def submit(batch: Batch) -> Future[list[Answer]]:
+            return workers.submit(_answered, session, card, batch.pictures, readers.submit(_read, batch.pictures))
+
+        for answers in in_order(submit, _batches(pictures, batch_size), most, lambda batch: batch.num_bytes):
+            yield from answers
 
 
-def _batches(pictures: Iterable[Picture], batch_size: int) -> Iterator[tuple[list[Picture], int]]:
-    """Pictures with the bytes of their files; fewer where these are a good part of what may be read ahead."""
+def _batches(pictures: Iterable[Picture], batch_size: int) -> Iterator[Batch]:
+    """Pictures in order; fewer where their bytes are a good part of what may be read ahead."""
     batch: list[Picture] = []
     num_bytes = 0
     for picture in pictures:
         of_picture = picture.num_bytes()
         if batch and (len(batch) == batch_size or num_bytes + of_picture > bytes_to_read_ahead() // 4):
-            yield batch, num_bytes
+            yield Batch(batch, num_bytes)
             batch, num_bytes = [], 0
         batch.append(picture)
         num_bytes += of_picture
     if batch:
-        yield batch, num_bytes
+        yield Batch(batch, num_bytes)
 
 
 def _read(batch: Sequence[Picture]) -> list[Read]:

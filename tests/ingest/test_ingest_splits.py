@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.ingest import parallel
 from components.ingest.parallel import WAITING_PER_THREAD, in_order
 from components.ingest.splits import Member, Policy, assign, split_of
+from components.interchange import read_ahead
 from components.interchange.errors import BadInput
 from components.interchange.ledgers import Quarantined, Sample
 
@@ -88,7 +88,7 @@ def test_threads_keep_the_order_and_bound_what_waits() -> None:
 
 
 def test_what_waits_is_bounded_by_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "bytes_to_read_ahead", lambda: 10)
+    monkeypatch.setattr(read_ahead, "bytes_to_read_ahead", lambda: 10)
     taken: list[int] = []
 
     def items() -> Iterator[int]:

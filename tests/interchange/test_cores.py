@@ -10,6 +10,7 @@ import pytest
 
 from components.interchange import cores
 from components.interchange.cores import time_limit
+from tests.interchange.control_groups import write_groups
 
 # Torch's own copy without torch, which takes seconds to import.
 ITS_OPENMP = (
@@ -36,11 +37,7 @@ V1_HERE, V1_IN_DOCKER, V2 = "4:memory:/\n1:cpu,cpuacct:/pod/one\n0::/\n", "1:cpu
 def test_the_least_limit_of_a_group_and_those_around_it_counts(
     tmp_path: Path, own: str, files: dict[str, str], limit: float
 ) -> None:
-    (tmp_path / "cgroup").write_text(own)
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    assert time_limit(tmp_path / "cgroup", tmp_path) == limit
+    assert time_limit(write_groups(tmp_path, own, files), tmp_path) == limit
     assert time_limit(tmp_path / "nowhere", tmp_path) == math.inf
 
 

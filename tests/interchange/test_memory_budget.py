@@ -11,6 +11,7 @@ from PIL import Image
 from components.interchange import pixels
 from components.interchange.memory_budget import MemoryBudget, usable_bytes
 from components.interchange.pixels import decode_short
+from tests.interchange.control_groups import write_groups
 from tests.interchange.test_pixels import encoded, noise
 
 THERE = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -31,11 +32,7 @@ V1, V2 = "4:memory:/pod/one\n1:cpu:/\n0::/\n", "0::/pod/one\n"
 def test_a_container_s_limit_counts_where_it_is_less_than_the_machine_has(
     tmp_path: Path, own: str, files: dict[str, str], usable: int
 ) -> None:
-    (tmp_path / "cgroup").write_text(own)
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    assert usable_bytes(tmp_path / "cgroup", tmp_path) == usable
+    assert usable_bytes(write_groups(tmp_path, own, files), tmp_path) == usable
 
 
 def test_small_ones_have_it_at_the_same_time() -> None:

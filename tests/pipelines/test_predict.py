@@ -184,7 +184,8 @@ def test_files_that_take_much_memory_are_read_one_after_the_other(
     tiny_onnx_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session, card = open_model(tiny_onnx_model)
-    monkeypatch.setattr("pipelines.predict.bytes_to_read_ahead", lambda: 1000)
+    for reader in ("pipelines.predict", "components.interchange.read_ahead"):
+        monkeypatch.setattr(f"{reader}.bytes_to_read_ahead", lambda: 1000)
     data, read = picture(tmp_path / "1.png").read_bytes(), list[str]()
 
     def pictures(num_bytes: int) -> Iterator[Picture]:
@@ -194,7 +195,7 @@ def test_files_that_take_much_memory_are_read_one_after_the_other(
     huge = _answers(session, card, pictures(600), 8, 2)
     assert next(huge).name == "0" and read == ["0"]
     assert [one.name for one in huge] == ["1", "2", "3", "4", "5"]
-    assert [len(batch) for batch, _ in _batches(pictures(100), 8)] == [2, 2, 2]
+    assert [len(batch.pictures) for batch in _batches(pictures(100), 8)] == [2, 2, 2]
 
 
 def test_the_command_prints_a_line_an_image_and_ends_with_2_where_one_is_unreadable(
