@@ -28,6 +28,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF
 BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"II*\x00", b"MM\x00*", b"\x00\x00\x00\x0cjP  ")
 AVIF_BRANDS = (b"ftypavif", b"ftypavis")
 BEYOND_PILLOW = ("unknown pixel mode", "cannot handle ")  # No file that was cut off gives these.
+DECODED_COMPRESSIONS = "expected none, PackBits, LZW, Deflate, JPEG, LZMA or Zstandard"
 MIN_SIDE_PX = 8
 MAX_PIXELS = 200_000_000  # The largest phone cameras; a bomb claims more.
 MAX_ASPECT = 4
@@ -97,7 +98,7 @@ def _check_size(width_px: int, height_px: int) -> None:
 def _beyond_pillow(data: bytes) -> str | None:
     """Of a TIFF or JPEG that may be whole: that it has channels, or a compression, that the decoder does not know."""
     if unknown := _unknown_compression(data):
-        return f"TIFF compression {unknown}; expected none, PackBits, LZW, Deflate, JPEG, LZMA or Zstandard"
+        return f"TIFF compression {unknown}; {DECODED_COMPRESSIONS}"
     for plugin in (TiffImagePlugin.TiffImageFile, JpegImagePlugin.JpegImageFile):
         try:
             plugin(io.BytesIO(data))
@@ -137,4 +138,6 @@ def load(image: Image.Image, data: bytes) -> None:
         if not ends(image.format, data):
             raise EOFError("no end-of-image marker")
     except Exception as error:  # Each of Pillow's plug-ins has errors of its own.
+        if image.info.get("compression") == "webp":  # Of a TIFF; Pillow knows it, its libtiff mostly does not.
+            raise BrokenImage("unsupported", f"TIFF compression webp ({error}); {DECODED_COMPRESSIONS}") from None
         raise BrokenImage("truncated", f"the {image.format} does not decode to its end ({error})") from None

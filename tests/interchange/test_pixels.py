@@ -279,6 +279,12 @@ def test_a_tiff_of_a_compression_that_pillow_does_not_know_is_not_called_truncat
     assert refusal(of_a_slide_scanner[:30]).reason == refusal(tiff[:30]).reason == "truncated"
 
 
+def test_a_tiff_of_webp_is_not_called_truncated() -> None:
+    tiff = encoded(Image.new("RGB", (16, 16)), "TIFF")
+    webp = tiff.replace(struct.pack("<HHII", 259, 3, 1, 1), struct.pack("<HHII", 259, 3, 1, 50001))
+    assert str(refusal(webp)).startswith("unsupported: TIFF compression webp (")
+
+
 @pytest.mark.parametrize(("size", "resized"), [((100, 50), (40, 20)), ((50, 100), (20, 40)), ((33, 47), (20, 28))])
 def test_the_short_side_is_resized_and_the_aspect_ratio_kept(size: tuple[int, int], resized: tuple[int, int]) -> None:
     assert resize_short(Image.new("RGB", size), 20, "bilinear").size == resized
