@@ -46,7 +46,7 @@ def retrain(options: dict[str, Any]) -> State[Any]:
     try:
         summary, _ = attempt(asked, tell, announce)
     except (StepFailed, BadInput) as error:
-        print(failure_line(asked.model_name, error), flush=True)
+        print(failure_line(asked, error), flush=True)
         return Failed(message=str(error))
     finally:
         with get_client(sync_client=True) as client:

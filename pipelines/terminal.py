@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pipelines.plan import Planned
     from pipelines.predict import Answer
     from pipelines.recipes import Setting
+    from pipelines.run_options import RunOptions
     from pipelines.runner import Outcome
 
 SHOWN_CLASSES = 5
@@ -47,9 +48,14 @@ def verdict_line(summary: dict[str, Any]) -> str:
     return f"{now} {summary['model_name']} {summary['run_id']}: {summary['verdict']}{took}: {reason}"
 
 
-def failure_line(model_name: str, error: Exception) -> str:
-    """The same of a run that failed."""
-    return f"{time.strftime('%Y-%m-%d %H:%M:%S')} {model_name}: failed: {on_one_line(str(error))}"
+def failure_line(options: "RunOptions", error: Exception) -> str:
+    """The same of a run that failed, with how the options that the error names are given to `graft run`."""
+    from pipelines.parameters import given_here
+    from pipelines.steps import graph_for
+
+    here = given_here(str(error), getattr(error, "step", ""), graph_for(options.strategy))
+    words = on_one_line(f"{error} Here {here}." if here else str(error))
+    return f"{time.strftime('%Y-%m-%d %H:%M:%S')} {options.model_name}: failed: {words}"
 
 
 def announce(planned: "Iterable[Planned]") -> None:

@@ -267,6 +267,7 @@ def test_the_extra_that_a_command_lacks_is_named(
     ("words", "said"),
     [
         (["run", "--encoding", "raw"], "--encoding (Possible options: --set ingest.encoding=VALUE)"),
+        (["find-lr", "--freeze", "early"], "--freeze (Possible options: --set finetune.freeze=VALUE)"),
         (["run", "--weights=store"], "--set feature_extraction.weights=VALUE, --set finetune.weights=VALUE)"),
         (["serve", "--cron", "* * * * *", "--max_drop", "0.1"], "--set export_onnx.max-drop=VALUE)"),
         (["compile", "--min-top1", "0.9"], "--set gate.min-top1=VALUE)"),

@@ -10,8 +10,10 @@ from pipelines.defaults import SOURCES, defaults
 from pipelines.parameters import for_backbone, given_here, merged, nowhere, parsed, seeded, spec_of, values_of
 from pipelines.recipes import RECIPES, recipe
 from pipelines.run_options import RunOptions, Strategy
+from pipelines.runner import StepFailed
 from pipelines.session import request_for
 from pipelines.steps import BY_NAME, STEPS, graph_for
+from pipelines.terminal import failure_line
 
 
 @pytest.mark.parametrize(
@@ -75,6 +77,14 @@ WEIGHTS = "--weights is --set finetune.weights=VALUE"
 )
 def test_a_steps_refusal_is_told_how_graft_run_is_given_its_options(words: str, strategy: Strategy, told: str) -> None:
     assert given_here(words, "finetune", graph_for(strategy)) == told
+
+
+def test_a_scheduled_run_that_fails_says_it_too() -> None:
+    refused = StepFailed("finetune", 2, "--weights x: there is no such file.")
+    line = failure_line(RunOptions(source="images", strategy="finetune"), refused)
+    assert line.endswith(
+        f" model: failed: finetune refused its input: --weights x: there is no such file. Here {WEIGHTS}."
+    )
 
 
 def test_a_step_that_the_strategy_leaves_out_cannot_be_set() -> None:
