@@ -4,7 +4,13 @@ import os
 import shutil
 import sys
 import tempfile
+from collections import defaultdict
+from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 from components.doctor.check import Check, checked
 from components.doctor.pod import gpu_check
@@ -37,18 +43,30 @@ def python_check() -> Check:
 
 
 def package_checks() -> list[Check]:
-    """What each part of Graft needs, by extra; what is lacking is a warning, as a machine may do one part alone."""
+    """What each part of Graft needs, by extra; what is missing, or of a version that Graft cannot work with, is a
+    warning, as a machine may do one part alone.
+    """
     checks = []
     for extra, names in PACKAGES.items():
-        versions = fingerprints.versions_of_packages(names)
-        found = ", ".join(f"{name} {version or 'is missing'}" for name, version in versions.items())
-        lacking = None in versions.values()
-        checks.append(
-            Check(f"packages: {extra}", "warn", found, f"Install graft[{extra}].")
-            if lacking
-            else Check(f"packages: {extra}", "ok", found)
+        versions, asked = fingerprints.versions_of_packages(names), _asked_for(extra)
+        wrong = {name for name, version in versions.items() if version is None or not asked[name].contains(version)}
+        found = ", ".join(
+            f"{name} {version or 'is missing'}" + (f" (expected {asked[name]})" if version and name in wrong else "")
+            for name, version in versions.items()
         )
+        remedy = f"Install graft[{extra}] anew." if wrong else ""
+        checks.append(Check(f"packages: {extra}", "warn" if wrong else "ok", found, remedy))
     return checks
+
+
+def _asked_for(extra: str) -> dict[str, SpecifierSet]:
+    """The versions that Graft's own requirements allow; any, where Graft is not installed as a package."""
+    asked: dict[str, SpecifierSet] = defaultdict(lambda: SpecifierSet(prereleases=True))
+    with suppress(metadata.PackageNotFoundError):
+        for requirement in map(Requirement, metadata.requires("graft") or []):
+            if requirement.marker is not None and requirement.marker.evaluate({"extra": extra}):
+                asked[requirement.name] = SpecifierSet(str(requirement.specifier), prereleases=True)
+    return asked
 
 
 def processor_check() -> Check:

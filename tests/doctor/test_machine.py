@@ -39,6 +39,15 @@ def test_what_fails_is_told_with_its_remedy_and_exit_code_2(tmp_path: Path, monk
     assert "disk              store" not in told and "s3:/wrong/" not in told
 
 
+def test_a_package_older_than_graft_asks_for_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.fingerprints._version", lambda name: None if name == "rich" else "0.27.1")
+    checks = {check.name: check for check in doctor_machine.package_checks()}
+    run = checks["packages: run"]
+    assert run.found == "typer 0.27.1 (expected >=0.28), rich is missing, jinja2 0.27.1"
+    assert (run.state, run.remedy) == ("warn", "Install graft[run] anew.")
+    assert checks["packages: ingest"].state == "ok"
+
+
 def test_little_room_is_a_warning_and_none_a_failure() -> None:
     states = [doctor_machine._enough("disk", free, 1, 10, "found", "Make room.").state for free in (20, 5, 0.5)]
     assert states == ["ok", "warn", "fail"]
