@@ -52,17 +52,25 @@ Measure = Callable[[str], Measured]
 
 def latencies(backbones: Iterable[str], measure: Measure, cache: Path) -> dict[str, Measured]:
     """By backbone; measured now where `cache` does not know it of this machine."""
-    found = {}
-    for backbone in backbones:
-        file = cache / f"{_key(backbone)}.json"
-        known = _remembered(file)
-        if known is None:
-            print(f"measuring {backbone}", file=sys.stderr, flush=True)
-            known = measure(backbone)
-            if not known.disturbed:
-                _remember(known, file)
-        found[backbone] = known
-    return found
+    files = {backbone: cache / f"{_key(backbone)}.json" for backbone in backbones}
+    known = {backbone: found for backbone, file in files.items() if (found := _remembered(file)) is not None}
+    lacking = [backbone for backbone in files if backbone not in known]
+    if lacking:
+        _tell(
+            f"{len(lacking)} of {len(files)} backbones are to be measured here, once: each is exported, which takes "
+            f"the longer the larger it is, and timed for {SECONDS:g} s in {NUM_PROCESSES} processes"
+        )
+    for number, backbone in enumerate(lacking, 1):
+        started = time.monotonic()
+        known[backbone] = measure(backbone)
+        if not known[backbone].disturbed:
+            _remember(known[backbone], files[backbone])
+        _tell(f"measured {backbone}, {number} of {len(lacking)}, in {time.monotonic() - started:.0f} s")
+    return {backbone: known[backbone] for backbone in files}
+
+
+def _tell(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)
 
 
 def default_cache() -> Path:

@@ -67,7 +67,7 @@ def recommend(demands: Demands, measured: Mapping[str, Measured]) -> Recommendat
     """The first suitable recipe, or under a budget the first that keeps it. `measured` is by backbone, and is needed
     with a budget alone. Where none keeps it: the fastest of those that are suitable.
     """
-    suitable, reasons = _suitable(demands)
+    suitable, reasons = suitable_for(demands)
     if demands.max_p99_ms is None:
         return Recommendation(suitable[0], None, reasons)
     of = {name: measured[str(recipe(name).value("backbone"))] for name in suitable}
@@ -83,7 +83,7 @@ def recommend(demands: Demands, measured: Mapping[str, Measured]) -> Recommendat
     return Recommendation(chosen, True, reasons)
 
 
-def _suitable(demands: Demands) -> tuple[Sequence[str], list[str]]:
+def suitable_for(demands: Demands) -> tuple[Sequence[str], list[str]]:
     """Recipes by preference, at least one, and why these."""
     images = f"about {demands.train_images:,} images to train with"
     few = demands.train_images < FEW_TRAIN_IMAGES

@@ -18,7 +18,7 @@ def recommend(
         typer.Option(
             metavar="MS",
             min=0.001,
-            help="Budget for one image; every backbone is measured here, which takes minutes once.",
+            help="Budget for one image; each backbone that suits is measured on this machine once.",
         ),
     ] = None,
     gpu_memory: Annotated[float | None, typer.Option(metavar="GB", min=0, help="Of the GPU to train on.")] = None,
@@ -55,14 +55,14 @@ def recommend(
 
 def _found(source: str, max_p99_ms: float | None, gpu_memory: float | None, edge: bool) -> dict[str, Any]:
     from pipelines.backbone_latency import default_cache, latencies, measured
-    from pipelines.recipes import RECIPES, recipe
-    from pipelines.recommend import Demands, counted
+    from pipelines.recipes import recipe
+    from pipelines.recommend import Demands, counted, suitable_for
     from pipelines.recommend import recommend as recommended
 
     there = counted(source)
-    backbones = [str(one.value("backbone")) for one in RECIPES]
-    speeds = {} if max_p99_ms is None else latencies(backbones, measured, default_cache())
     demands = Demands(there.train_images, edge, gpu_memory, max_p99_ms)
+    backbones = [str(recipe(name).value("backbone")) for name in suitable_for(demands)[0]]
+    speeds = {} if max_p99_ms is None else latencies(backbones, measured, default_cache())
     chosen = recommended(demands, speeds)
     return {
         **chosen._asdict(),

@@ -87,7 +87,7 @@ def test_given_splits_count_as_given(tmp_path: Path) -> None:
     assert counted(str(source)).train_images == 17
 
 
-def test_what_was_measured_is_remembered(tmp_path: Path) -> None:
+def test_what_was_measured_is_remembered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked = []
 
     def measure(backbone: str) -> Measured:
@@ -95,6 +95,9 @@ def test_what_was_measured_is_remembered(tmp_path: Path) -> None:
         return HERE[backbone]
 
     first = latencies(["resnet18", "resnet50"], measure, tmp_path / "cache")
+    todo, *done = capsys.readouterr().err.splitlines()
+    assert todo.startswith("2 of 2 backbones are to be measured here, once: each is exported, ")
+    assert done == ["measured resnet18, 1 of 2, in 0 s", "measured resnet50, 2 of 2, in 0 s"]
     assert latencies(["resnet50", "resnet18"], measure, tmp_path / "cache") == first
     assert asked == ["resnet18", "resnet50"]
     for file in (tmp_path / "cache").iterdir():
@@ -114,10 +117,10 @@ def test_what_other_work_disturbed_is_shown_and_measured_again(tmp_path: Path, m
     assert (found, asked) == ([True, False, False], ["resnet50", "resnet50"])
 
     monkeypatch.setenv("GRAFT_CACHE", str(tmp_path))
-    latencies(P99_MS.keys() - {"resnet50"}, HERE.__getitem__, tmp_path / "latency")
+    latencies(P99_MS.keys() - {"resnet18"}, HERE.__getitem__, tmp_path / "latency")
     monkeypatch.setattr("pipelines.backbone_latency.measured", lambda backbone: of(backbone, 300.0, disturbed=True))
     _, out, _ = recommended("--source", str(write_source(tmp_path / "source", 10)), "--max-p99-ms", "13.5")
-    assert "other work took cores while resnet50 ran" in out
+    assert "other work took cores while resnet18 ran" in out
 
 
 def test_a_backbone_is_exported_and_timed_on_this_machine() -> None:
@@ -160,7 +163,7 @@ def test_the_command_shows_what_is_remembered_under_a_budget(tmp_path: Path, mon
     code, out, err = recommended("--source", str(write_source(tmp_path / "source", 10)), "--max-p99-ms", "13.5")
     assert (code, err) == (0, "")
     assert out.splitlines()[0] == "recipe: scarce (resnet18)"
-    assert "vit_base_patch16_224" in out
+    assert "\nefficientnet_b0 " in out and "vit_base_patch16_224" not in out, "measured is what suits few images"
 
 
 def test_a_source_that_is_not_there_is_exit_code_2(tmp_path: Path) -> None:
