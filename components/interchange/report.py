@@ -3,6 +3,7 @@
 `report.json` is for programs and the gate; an optional self-contained `report.html` is for people.
 """
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,8 +48,11 @@ class Report(BaseModel):
 
     def row(self, name: str, of: str = "", split: str = "") -> Row | None:
         """The row of that name, owner and split, or None."""
-        found = [row for row in self.rows if (row.name, row.of, row.split) == (name, of, split)]
-        return found[0] if found else None
+        return self._known.get((name, of, split))
+
+    @cached_property
+    def _known(self) -> dict[tuple[str, str, str], Row]:
+        return {(row.name, row.of, row.split): row for row in reversed(self.rows)}
 
     def details_as(self, model: type[D]) -> D:
         """`details` as a model of the fields that a reader needs; BadInput where one is missing or wrong."""
