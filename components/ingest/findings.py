@@ -219,14 +219,18 @@ def _warnings(counts: Mapping[str, Mapping[str, int]], placement: Placement) -> 
             f"there before: {which}. Name them there, or take them out of the source."
         )
     if placement.conflicts:
-        files = (" and ".join(one.source.path for one in alike) for alike in placement.conflicts)
         left_out = sum(entry.reason == "conflicting label" for entry in placement.quarantined)
+        became = f"{counted(left_out, 'files')} left out for it" if left_out else "one file of each is kept"
         found.append(
-            f"{counted(len(placement.conflicts), 'pictures')} under several labels: {listed(files)}; "
-            f"{counted(left_out, 'files')} left out for it. Give each one label."
+            f"{counted(len(placement.conflicts), 'pictures')} under several labels: "
+            f"{listed(map(_with_labels, placement.conflicts))}; {became}. Give each one label."
         )
     found += _crowded(counts, placement)
     return found
+
+
+def _with_labels(alike: Iterable[Picture]) -> str:
+    return " and ".join(dict.fromkeys(f"{one.source.path} ({one.source.label})" for one in alike))
 
 
 def _spelt_alike(labels: Iterable[str]) -> list[str]:

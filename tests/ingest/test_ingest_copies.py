@@ -34,6 +34,8 @@ def test_equal_pixels_in_other_bytes_are_a_copy(animals: Path, ingest) -> None:
 def test_of_a_conflict_the_first_is_kept_when_asked(animals: Path, ingest) -> None:
     shutil.copy(animals / "cat" / "04.png", animals / "dog" / "04 again.png")
     dataset = ingest(animals, "--on-conflict", "first")
+    (said,) = read_report(dataset.folder.with_name("dataset-report")).details["warnings"]
+    assert said.endswith("; one file of each is kept. Give each one label.")
     assert found(dataset) == {"dog/04 again.png": ("duplicate", "the same bytes as cat/04.png, labelled cat")}
     assert "cat/04.png" in {sample.path for sample in dataset.samples()}
 

@@ -41,7 +41,8 @@ def test_the_page_shows_classes_pairs_and_what_was_left_out(animals: Path, inges
     assert 4 < values["imbalance", ""] < 5  # type: ignore[operator]
     warning, conflict = report.details["warnings"]
     assert conflict == (
-        "1 picture under several labels: cat/04.png and dog/conflict.png; 2 files left out for it. Give each one label."
+        "1 picture under several labels: cat/04.png (cat) and dog/conflict.png (dog); 2 files left out for it. "
+        "Give each one label."
     )
     assert "4.4 times the images of the smallest (over 3)" in warning and "--class-weights" in warning
     assert "4.4 times the images" in html
