@@ -6,6 +6,7 @@ made: copies on their side, and coloured mosaics of a golden image that are thre
 wide or tall, of sizes at which rounding up and rounding down differ.
 """
 
+import hashlib
 import io
 import json
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from components.interchange.errors import BadInput
+from components.interchange.errors import BadInput, listed
 from components.interchange.pixels import decode
 from components.interchange.preprocessing import Preprocessing
 
@@ -53,6 +54,12 @@ def golden(model: Path) -> Golden:
         raise BadInput(f"{path} is damaged: expected samples with source and logits ({error}).") from None
     if not probes:
         raise BadInput(f"{path} names no samples: there is nothing to hold a client against. Export the model again.")
+    altered = [probe.path.name for probe in probes if hashlib.sha256(probe.data).hexdigest() != probe.path.stem]
+    if altered:
+        raise BadInput(
+            f"{path.with_suffix('')} holds files that are not those of the export: {listed(altered)}, which bear their "
+            "sha256 as names. Was the onnx_model copied whole?"
+        )
     return Golden(probes, logits_NC)
 
 

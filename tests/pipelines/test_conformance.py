@@ -119,6 +119,8 @@ def altered(folder, alter):
     for sample in golden["samples"]:
         path = folder / sample["source"]
         alter(Image.open(path)).save(path, quality=95)
+        path = path.rename(path.with_stem(hashlib.sha256(path.read_bytes()).hexdigest()))
+        sample["source"] = path.relative_to(folder).as_posix()
         sample["logits"] = logits_of(network, preprocess(path.read_bytes(), agreed.preprocessing)[None])[0].tolist()
     (folder / "golden.json").write_text(json.dumps(golden))
     return folder
@@ -295,6 +297,15 @@ def test_golden_samples_that_were_altered_judge_nobody(model, copied):
 
     with pytest.raises(BadInput, match="does not answer its own golden samples as written down"):
         check(other, command("none", other))
+
+
+def test_a_golden_file_that_was_cut_is_named(model, copied):
+    other = copied(model)
+    cut = sorted((other / "golden").glob("*.jpg"))[1]
+    cut.write_bytes(cut.read_bytes()[:-100])
+
+    with pytest.raises(BadInput, match=rf"golden holds files that are not those of the export: {cut.name}, "):
+        check(other, "true")
 
 
 def test_a_model_without_golden_samples_is_refused(model, copied):
