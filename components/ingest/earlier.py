@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from components.ingest.manifests import read_cells
 from components.ingest.pictures import Picture
+from components.ingest.reading import Found
 from components.ingest.source_names import is_manifest
 from components.ingest.spec import Reading
 from components.ingest.split_names import split_called
@@ -64,7 +65,7 @@ def _earlier_images(previous: Path | None, lineage: Lineage | None) -> list[Earl
     return list(found.values())
 
 
-def frozen_test(manifest: str, reading: Reading, pictures: Sequence[Picture]) -> frozenset[str]:
+def frozen_test(manifest: str, reading: Reading, found: Found) -> frozenset[str]:
     """Ids of the images that a test manifest names, by `id` or by path. Rows of other splits are passed over.
 
     A dataset's samples.parquet is such a manifest. A column `id` with anything but sha256s is the user's own, and names
@@ -75,8 +76,8 @@ def frozen_test(manifest: str, reading: Reading, pictures: Sequence[Picture]) ->
     cells = read_cells(manifest, _bytes_of(manifest), ("id", image_column, "path", split_column))
     if not all(SHA256.fullmatch(name or "") for name in cells.get("id", ())):
         del cells["id"]
-    by_path = {picture.source.path: picture.id for picture in pictures}
-    known: Mapping[str, str] = {picture.id: picture.id for picture in pictures} if "id" in cells else by_path
+    by_path = {picture.source.path: picture.id for picture in found.pictures}
+    known: Mapping[str, str] = {picture.id: picture.id for picture in found.pictures} if "id" in cells else by_path
     column = next((name for name in ("id", image_column, "path") if name in cells), None)
     if column is None:
         raise BadInput(
@@ -89,7 +90,10 @@ def frozen_test(manifest: str, reading: Reading, pictures: Sequence[Picture]) ->
         for name, path, split in zip(cells[column], paths, splits, strict=True)
         if name and (split is None or split_called(split) == "test")
     }
-    missing = [path for name, path in named.items() if name not in known]
+    became = {**dict.fromkeys(by_path, "other bytes"), **{entry.path: entry.reason for entry in found.broken}}
+    missing = [
+        f"{path} ({became[path]})" if path in became else path for name, path in named.items() if name not in known
+    ]
     if missing or not named:
         raise BadInput(
             f"{len(missing)} of the {len(named)} images of --test-manifest {manifest} cannot be used or are not in the "

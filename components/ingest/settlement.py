@@ -68,7 +68,7 @@ def settle(spec: Settling, reading: Reading, found: Found, before: Before, kept:
     check_bad_fraction(found.broken, found.num_files, spec.max_bad_fraction)
     choice = _choice(spec, found.pictures)
     pictures = [encoded_as(picture, choice.encoding) for picture in found.pictures]
-    placement = _placed(spec, reading, pictures, before)
+    placement = _placed(spec, reading, found, pictures, before)
     sides, quarantined = placement.sides, found.broken + placement.quarantined
     counts = count(((split, one.source.label) for split, side in sides.items() for one in side), found.classes)
     sources = chain(found.unusable.values(), (picture.source for picture in pictures))
@@ -101,9 +101,9 @@ def _drift(
     return drift_rows(counts, statistics, lineage.facts) + of_new
 
 
-def _placed(spec: Settling, reading: Reading, pictures: list[Picture], before: Before) -> Placement:
+def _placed(spec: Settling, reading: Reading, found: Found, pictures: list[Picture], before: Before) -> Placement:
     """Who stands where. BadInput where images of a test manifest have several labels, of which none would stay."""
-    pictures, policy, earlier = with_all_splits(pictures, _policy(spec, reading, pictures), before.images)
+    pictures, policy, earlier = with_all_splits(pictures, _policy(spec, reading, found), before.images)
     placement = placed(pictures, earlier, policy, spec.on_conflict)
     if spec.test_manifest is not None and policy.frozen and spec.on_conflict == "quarantine":
         check_labels(spec.test_manifest, policy.frozen, placement.conflicts)
@@ -161,10 +161,10 @@ def _cost(
     return Cost(choice.encoding, choice.because(), sum(one.num_bytes for one in written.values()), raw_bytes, lost)
 
 
-def _policy(spec: Settling, reading: Reading, pictures: list[Picture]) -> Policy:
+def _policy(spec: Settling, reading: Reading, found: Found) -> Policy:
     frozen = None
     if spec.test_manifest is not None:
-        frozen = frozen_test(spec.test_manifest, reading, pictures)
+        frozen = frozen_test(spec.test_manifest, reading, found)
     return Policy(spec.val_fraction, spec.test_fraction, spec.max_near_bits, frozen)
 
 

@@ -117,6 +117,10 @@ def test_the_test_set_of_an_earlier_dataset_can_be_frozen(animals: Path, ingest,
     gone = next(sample for sample in before.samples() if sample.split == "test")
     (animals / gone.path).rename(tmp_path / "gone.png")
     assert f"are not in the source: {gone.path}. Expected a whole test set" in refused(animals, *flags)
+    picture(1).save(animals / gone.path)
+    assert f"are not in the source: {gone.path} (other bytes). Expected" in refused(animals, *flags)
+    (animals / gone.path).write_bytes((tmp_path / "gone.png").read_bytes()[:-40])
+    assert f"are not in the source: {gone.path} (truncated). Expected" in refused(animals, *flags)
     (tmp_path / "gone.png").rename(animals / gone.path)
     message = refused(animals, "--test-manifest", str(tmp_path / "test.csv"))
     assert "1 of the 2 images of --test-manifest" in message and "are not in the source: dog/none.png" in message
