@@ -107,7 +107,7 @@ def ece_by_chance(logits_NC: Logits, labels_N: Labels, bins: int, num_draws: int
     In each bin the sum of confidence minus correctness, which is nearly normal, strays by the variance of answers that
     are as often right as sure, or by that of those seen where it is larger.
     """
-    confidences_N = scoring.softmax(logits_NC).max(axis=1)
+    confidences_N = scoring.confidences(logits_NC)
     gaps_NB = scoring.calibration_gaps(logits_NC, labels_N, bins)
     expected_B = (confidences_N * (1 - confidences_N)) @ (gaps_NB != 0)
     strays_B = np.sqrt(np.maximum(expected_B, (gaps_NB**2).sum(axis=0)))

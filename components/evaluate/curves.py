@@ -11,7 +11,7 @@ import numpy as np
 from components.evaluate.proportions import share
 from components.evaluate.selective import RiskCoverage
 from components.interchange.plots import INK, LOSS, SCORE, axes_of, svg
-from components.interchange.scoring import Labels, Logits, hits, softmax
+from components.interchange.scoring import Labels, Logits, confidences, hits
 
 
 def training_curves(history: Sequence[dict[str, Any]]) -> list[str]:
@@ -31,7 +31,7 @@ def reliability_diagram(logits_NC: Logits, labels_N: Labels, bins: int, title: s
 
     A thin line is the interval of a bin's accuracy: a bin of one image says little.
     """
-    confidences_N, hits_N = softmax(logits_NC).max(axis=1), hits(logits_NC, labels_N)
+    confidences_N, hits_N = confidences(logits_NC), hits(logits_NC, labels_N)
     edges = np.linspace(0, 1, bins + 1)
     bins_N = np.searchsorted(edges[1:], confidences_N, side="left")
     occupied = np.unique(bins_N)

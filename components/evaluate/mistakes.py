@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from components.interchange.scoring import Labels, Logits, softmax
+from components.interchange.scoring import Labels, Logits, confidences
 
 
 @dataclass(frozen=True)
@@ -26,17 +26,16 @@ def most_confident(
     logits_NC: Logits, labels_N: Labels, ids: Sequence[str], classes: Sequence[str], shown: int
 ) -> list[Mistake]:
     """At most `shown` mistakes, the most confident first; equals stand in the split's order."""
-    probabilities_NC = softmax(logits_NC)
+    confidences_N = confidences(logits_NC)
     predictions_N = logits_NC.argmax(axis=1)
     wrong = np.flatnonzero(predictions_N != labels_N)
-    confidences = probabilities_NC[wrong, predictions_N[wrong]]
     return [
         Mistake(
             int(index),
             ids[index],
             classes[labels_N[index]],
             classes[predictions_N[index]],
-            float(probabilities_NC[index, predictions_N[index]]),
+            float(confidences_N[index]),
         )
-        for index in wrong[np.argsort(-confidences, kind="stable")][:shown]
+        for index in wrong[np.argsort(-confidences_N[wrong], kind="stable")][:shown]
     ]

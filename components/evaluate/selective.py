@@ -12,7 +12,7 @@ from components.evaluate.proportions import share
 from components.evaluate.scores import row_of
 from components.interchange.cards import Threshold
 from components.interchange.report import Row
-from components.interchange.scoring import Floats, Labels, Logits, hits, softmax
+from components.interchange.scoring import Floats, Labels, Logits, confidences, hits
 
 DECIMALS = 6
 ALMOST_ONE = 0.9995  # From here on three decimals say 1.000.
@@ -36,7 +36,7 @@ class Chosen(NamedTuple):
 
 def risk_coverage(logits_NC: Logits, labels_N: Labels) -> RiskCoverage:
     """The curve of one classifier on one split. Images of equal confidence are answered together."""
-    confidences_N = softmax(logits_NC).max(axis=1)
+    confidences_N = confidences(logits_NC)
     order = np.argsort(-confidences_N, kind="stable")
     sorted_N, wrong_N = confidences_N[order], ~hits(logits_NC, labels_N)[order]
     answered_N = np.arange(1, len(order) + 1)
@@ -105,7 +105,7 @@ def choose(
 
 
 def _at(logits_NC: Logits, labels_N: Labels, confidence: float, split: str) -> list[Row]:
-    answered_N = softmax(logits_NC).max(axis=1) >= confidence
+    answered_N = confidences(logits_NC) >= confidence
     right = share(hits(logits_NC, labels_N)[answered_N])
     return [
         row_of("coverage", *share(answered_N), of="selected", split=split, n=len(labels_N)),

@@ -70,11 +70,11 @@ def crossed_gain(logits_NC: Logits, labels_N: Labels, intervals: Intervals) -> I
     A temperature is never worse than 1 on the images that it was fitted to: these alone would show nothing.
     """
     folds_N = np.random.default_rng(intervals.seed).permutation(len(labels_N)) % min(FOLDS, len(labels_N))
-    divided_NC = logits_NC.astype(np.float64)
+    changes_N = -scoring.nll_of_each(logits_NC, labels_N)
     for fold in np.unique(folds_N):
         judged_N = folds_N == fold
-        divided_NC[judged_N] /= fit(logits_NC[~judged_N], labels_N[~judged_N]).temperature
-    changes_N = scoring.nll_of_each(divided_NC, labels_N) - scoring.nll_of_each(logits_NC, labels_N)
+        temperature = fit(logits_NC[~judged_N], labels_N[~judged_N]).temperature
+        changes_N[judged_N] += scoring.nll_of_each(logits_NC[judged_N], labels_N[judged_N], temperature)
     return _mean_of(changes_N, intervals)
 
 
@@ -115,7 +115,7 @@ def fit(logits_NC: Logits, labels_N: Labels) -> Fit:
         return Fit(1.0, f"not fitted: all {len(labels_N):,} val images are right, which makes any confidence look low")
 
     found = minimize_scalar(
-        lambda inverse: scoring.nll(logits_NC * inverse, labels_N), bounds=(1 / MOST, 1 / LEAST), method="bounded"
+        lambda inverse: scoring.nll(logits_NC, labels_N, 1 / inverse), bounds=(1 / MOST, 1 / LEAST), method="bounded"
     )
     temperature = round(float(1 / found.x), DIGITS)
     edge = not LEAST * (1 + AT_THE_EDGE) < temperature < MOST * (1 - AT_THE_EDGE)

@@ -3,7 +3,8 @@
 Legend: N images, C classes; a leading `...` stands for any axes before (bootstrap resamples).
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 Counts = Floats | Labels
+LOGITS_AT_A_TIME = (
+    1 << 18
+)  # In float64 they stay in the cache; those of 10,000 classes would be some GiB, several times.
 Logits = NDArray[np.floating]
 
 
@@ -29,12 +33,28 @@ def softmax(logits_NC: Logits) -> Floats:
     return np.asarray(exponentials_NC / exponentials_NC.sum(axis=1, keepdims=True))
 
 
+def confidences(logits_NC: Logits) -> Floats:
+    """The highest probability of each image, [N]."""
+    return _in_parts(lambda part_NC: softmax(part_NC).max(axis=1), logits_NC)
+
+
+def _in_parts(of: Callable[..., NDArray[Any]], logits_NC: Logits, *labels_N: Labels) -> NDArray[Any]:
+    """`of` logits and labels, a value an image, some images at a time."""
+    images = max(1, LOGITS_AT_A_TIME // logits_NC.shape[1])
+    starts = range(0, max(1, len(logits_NC)), images)
+    return np.concatenate([of(*(one[start : start + images] for one in (logits_NC, *labels_N))) for start in starts])
+
+
 def hits(logits_NC: Logits, labels_N: Labels, k: int = 1) -> NDArray[np.bool_]:
     """Whether each image's label is among its k highest logits, [N]. Of equal logits the lower class comes first."""
-    own_N1 = np.take_along_axis(logits_NC, labels_N[:, None], axis=1)
-    lower_NC = np.arange(logits_NC.shape[1]) < labels_N[:, None]
-    ahead_NC = (logits_NC > own_N1) | ((logits_NC == own_N1) & lower_NC)
-    return np.asarray(ahead_NC.sum(axis=1) < k)
+
+    def of(logits_NC: Logits, labels_N: Labels) -> NDArray[np.bool_]:
+        own_N1 = np.take_along_axis(logits_NC, labels_N[:, None], axis=1)
+        lower_NC = np.arange(logits_NC.shape[1]) < labels_N[:, None]
+        ahead_NC = (logits_NC > own_N1) | ((logits_NC == own_N1) & lower_NC)
+        return np.asarray(ahead_NC.sum(axis=1) < k)
+
+    return _in_parts(of, logits_NC, labels_N)
 
 
 def top1(logits_NC: Logits, labels_N: Labels) -> float:
@@ -73,16 +93,21 @@ def macro_f1(counts: ClassCounts) -> Floats:
     return np.asarray(np.nanmean(f1, axis=-1))
 
 
-def nll_of_each(logits_NC: Logits, labels_N: Labels) -> Floats:
-    """Negative log-likelihood of each image's label, [N], in nats."""
-    shifted_NC = logits_NC.astype(np.float64) - logits_NC.max(axis=1, keepdims=True)
-    own_N = np.take_along_axis(shifted_NC, labels_N[:, None], axis=1)[:, 0]
-    return np.asarray(np.log(np.exp(shifted_NC).sum(axis=1)) - own_N)
+def nll_of_each(logits_NC: Logits, labels_N: Labels, temperature: float = 1.0) -> Floats:
+    """Negative log-likelihood of each image's label, [N], in nats, of the logits divided by a temperature."""
+
+    def of(logits_NC: Logits, labels_N: Labels) -> Floats:
+        divided_NC = logits_NC.astype(np.float64) / temperature
+        shifted_NC = divided_NC - divided_NC.max(axis=1, keepdims=True)
+        own_N = np.take_along_axis(shifted_NC, labels_N[:, None], axis=1)[:, 0]
+        return np.asarray(np.log(np.exp(shifted_NC).sum(axis=1)) - own_N)
+
+    return _in_parts(of, logits_NC, labels_N)
 
 
-def nll(logits_NC: Logits, labels_N: Labels) -> float:
-    """Mean negative log-likelihood of the labels, in nats."""
-    return float(nll_of_each(logits_NC, labels_N).mean())
+def nll(logits_NC: Logits, labels_N: Labels, temperature: float = 1.0) -> float:
+    """Mean negative log-likelihood of the labels, in nats, of the logits divided by a temperature."""
+    return float(nll_of_each(logits_NC, labels_N, temperature).mean())
 
 
 def calibration_gaps(logits_NC: Logits, labels_N: Labels, bins: int) -> Floats:
@@ -90,7 +115,7 @@ def calibration_gaps(logits_NC: Logits, labels_N: Labels, bins: int) -> Floats:
 
     Equal-width bins over (0, 1], right edge included.
     """
-    confidences_N = softmax(logits_NC).max(axis=1)
+    confidences_N = confidences(logits_NC)
     right_edges = np.linspace(0, 1, bins + 1)[1:]
     bins_N = np.searchsorted(right_edges, confidences_N, side="left")
     gaps_NB = np.zeros((len(labels_N), bins))

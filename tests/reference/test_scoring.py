@@ -106,3 +106,15 @@ def test_scores_by_class_are_scikit_learns(scored):
     for score, of_class in zip(("precision", "recall", "f1"), expected, strict=False):
         found = [row.value for row in rows if row.name == score]
         assert np.allclose(found, of_class)
+
+
+def test_scores_of_some_images_at_a_time_are_those_of_all(scored, monkeypatch):
+    logits_NC, labels_N = scored
+    divided = (logits_NC, labels_N, 1.7)
+    whole = scoring.hits(logits_NC, labels_N, 3), scoring.nll_of_each(*divided), scoring.confidences(logits_NC)
+    monkeypatch.setattr(scoring, "LOGITS_AT_A_TIME", 7 * 11)
+    parts = scoring.hits(logits_NC, labels_N, 3), scoring.nll_of_each(*divided), scoring.confidences(logits_NC)
+
+    assert all(np.array_equal(one, other) for one, other in zip(whole, parts, strict=True))
+    assert np.allclose(whole[1], scoring.nll_of_each(logits_NC / 1.7, labels_N))
+    assert np.array_equal(whole[2], scoring.softmax(logits_NC).max(axis=1))
