@@ -21,7 +21,8 @@ from components.interchange.ledgers import Sample
 from components.interchange.report import CONFIDENCE, Row
 
 LEAST_IMAGES = 20  # Of a part that may be named the worst: with fewer the interval is half the scale.
-MOST_VALUES = 50  # A column with more of them names images, not kinds of images.
+MOST_VALUES = 50  # A column with more of them names images, not kinds of images,
+LEAST_SHARED = 2  # as does one whose values have fewer images than this on average.
 FEW_NUMBERS = 8  # A column with more different numbers is cut into quarters.
 QUARTERS = 4
 Value = str | float | None
@@ -63,7 +64,7 @@ def sliced(columns: Mapping[str, Sequence[Value]], hits_N: NDArray[np.bool_]) ->
     left_out = []
     for column, values in columns.items():
         parts = dict(_parts(values))
-        if len(parts) > MOST_VALUES:
+        if len(parts) > min(MOST_VALUES, len(values) / LEAST_SHARED):
             left_out.append(column)
         elif len(parts) > 1:
             slices += [_slice(f"{column}={label}", chosen_N, hits_N) for label, chosen_N in parts.items()]

@@ -76,6 +76,18 @@ def test_images_without_a_value_are_a_part_of_their_own_and_names_of_images_are_
     assert left_out == ["serial"]
 
 
+def test_a_column_that_names_the_images_of_a_small_test_set_is_left_out():
+    columns = {
+        "serial": [f"no {number // 2 if number > 20 else number}" for number in range(30)],
+        "line": ["1", "2"] * 15,
+    }
+
+    slices, left_out = sliced(columns, np.ones(30, bool))
+
+    assert [one.name for one in slices] == ["line=1", "line=2"]
+    assert left_out == ["serial"]
+
+
 def test_the_worst_is_the_part_that_is_surely_low_and_never_a_tiny_one():
     camera = ["tiny"] * 3 + ["bad"] * 100 + ["good"] * 300
     hits_N = np.array([False] * 3 + [True, False] * 50 + [True] * 300)
@@ -122,6 +134,6 @@ def test_without_a_large_part_none_is_named():
 
 @pytest.mark.parametrize("value", ["nan", "inf"])
 def test_numbers_that_are_none_stay_words(value):
-    slices, _ = sliced({"x": [value, *map(str, range(19))]}, np.ones(20, bool))
+    slices, _ = sliced({"x": [value, *map(str, range(19))] * 2}, np.ones(40, bool))
 
     assert len(slices) == 20
