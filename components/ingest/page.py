@@ -31,17 +31,19 @@ def ingest_page(findings: Findings, val_fraction: float, test_fraction: float) -
     pictures = [picture for split in SPLITS for picture in placement.sides[split]]
     classes = list(counts["train"])
     left_out = [_reasons(quarantined), _left_out(quarantined), *_left_out_pictures(findings)]
-    lead = f"{len(pictures):,} images of {len(classes)} classes; {len(quarantined):,} of {num_files:,} files left out."
+    lead = (
+        f"{len(pictures):,} images of {len(classes):,} classes; {len(quarantined):,} of {num_files:,} files left out."
+    )
     figures = [
         KeyFigure("images", f"{len(pictures):,}"),
-        KeyFigure("classes", str(len(classes))),
+        KeyFigure("classes", f"{len(classes):,}"),
         KeyFigure("left out", f"{len(quarantined):,}", f"of {num_files:,} files"),
         KeyFigure("sets of look-alikes", str(len(placement.families))),
     ]
     said: list[Block] = [Notes([("bad", warning) for warning in findings.warnings])] if findings.warnings else []
     sections = [
         *([Section("Worth a look", said)] if said else []),
-        Section("Classes and splits", [_splits(counts, asked, pictures)]),
+        *_splits(counts, asked, pictures),
         Section("Examples", _examples(classes, placement)),
         Section("Sizes, formats, colours", _properties(pictures, findings.statistics)),
         Section("Storage", [Text(sentence) for sentence in findings.cost.sentences()]),
@@ -58,7 +60,8 @@ def ingest_page(findings: Findings, val_fraction: float, test_fraction: float) -
     return page.render("Images", lead, sections, figures=figures)
 
 
-def _splits(counts: Counts, asked: Mapping[str, float], pictures: Sequence[Picture]) -> Table:
+def _splits(counts: Counts, asked: Mapping[str, float], pictures: Sequence[Picture]) -> list[Section]:
+    """Images by class and split; many classes are folded away, or what follows would be out of sight."""
     totals = {split: sum(counts[split].values()) for split in SPLITS}
     number = sum(totals.values())
     rows: list[list[Cell | str]] = []
@@ -66,13 +69,23 @@ def _splits(counts: Counts, asked: Mapping[str, float], pictures: Sequence[Pictu
         found = [counts[split][label] for split in SPLITS]
         share = sum(found) / number
         rows.append([label, *(f"{each:,}" for each in found), Cell(f"{share:.1%}", shade=share)])
-    rows.append([Cell("all", strong=True), *(Cell(f"{totals[split]:,}", strong=True) for split in SPLITS), ""])
-    rows.append(["achieved", *(f"{totals[split] / number:.1%}" for split in SPLITS), ""])
-    rows.append(["asked for", *(f"{asked[split]:.1%}" for split in SPLITS), ""])
+    in_all: list[list[Cell | str]] = [
+        [Cell("all", strong=True), *(Cell(f"{totals[split]:,}", strong=True) for split in SPLITS), ""],
+        ["achieved", *(f"{totals[split] / number:.1%}" for split in SPLITS), ""],
+        ["asked for", *(f"{asked[split]:.1%}" for split in SPLITS), ""],
+    ]
     given = sum(one.source.split is not None for one in pictures)
     by_hash = "the hash of each decides its side."
     how = f"{given:,} stand where the source puts them; of the others {by_hash}" if given else by_hash
-    return Table(["class", *SPLITS, "share"], rows, f"Images by class and split; {how}")
+    header = ["class", *SPLITS, "share"]
+    if len(rows) <= CLASSES_SHOWN:
+        return [Section("Classes and splits", [Table(header, rows + in_all, f"Images by class and split; {how}")])]
+    return [
+        Section("Splits", [Table(["", *SPLITS], [row[:-1] for row in in_all], f"Images by split; {how}")]),
+        Section(
+            "Classes", [Table(header, rows, "Images by class and split.")], folded=True, hint=f"{len(rows):,} classes"
+        ),
+    ]
 
 
 def _examples(classes: Sequence[str], placement: Placement) -> list[Block]:

@@ -74,6 +74,17 @@ def test_many_copies_hide_neither_a_broken_file_nor_another_label(animals: Path,
     assert "cat, left out" in conflicts and "dog, left out" in conflicts
 
 
+def test_many_classes_are_folded_away(tmp_path: Path, ingest) -> None:
+    for number in range(75):
+        place = tmp_path / "source" / f"species {number // 3:02}" / f"{number}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        picture(number, 12, 12).save(place)
+    folder = ingest(tmp_path / "source", "--stored-size-px", "8", "--max-near-bits", "-1").folder
+    before, _, behind = (folder.with_name("dataset-report") / "report.html").read_text().partition("<details")
+    assert "asked for" in before and "species 24</" not in before
+    assert "25 classes" in behind and "species 24</" in behind
+
+
 def test_no_glimpse_is_taken_of_what_would_fill_the_memory() -> None:
     file = io.BytesIO()
     Image.new("1", (100_000, 400)).save(file, "PNG")
