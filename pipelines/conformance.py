@@ -124,9 +124,11 @@ def _judged(network: FloatModel, card: OnnxCard, files: Sequence[bytes], answers
     if unexplained <= LEAST_SLACK:
         return Conformance(True, [], *basis)
     found, partly = [], []
-    if scale.kind == "probabilities" and card.temperature != 1.0:
-        words = "probabilities are not divided by the temperature"
-        found.append((apart(logits_NC, 1.0), "temperature", words))
+    if card.temperature != 1.0 and scale.kind == "probabilities":
+        found.append((apart(logits_NC, 1.0), "temperature", "probabilities are not divided by the temperature"))
+    elif card.temperature != 1.0:
+        words = "logits are divided by the temperature, which is for probabilities alone"
+        found.append((apart(logits_NC / card.temperature), "temperature", words))
     found += class_order(right_NC, said_NC, card.classes)
     found += answer_order([right_NC, *(right_NC + moves_NC for moves_NC in moves_KNC)], said_NC, LEAST_SLACK)
     for fault in progress(list(faults.faults(card.preprocessing)), "faults", unit=" faults"):

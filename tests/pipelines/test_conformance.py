@@ -163,6 +163,7 @@ def test_another_resize_library_hides_no_fault_that_moves_little_more(model, cop
         ("BGR", "colour order", "the channels are BGR, not RGB"),
         ("reshaped", "layout", "channels-first pixels are reshaped to channels-last, not transposed"),
         ("probabilities raw", "temperature", "probabilities are not divided by the temperature"),
+        ("divided logits", "temperature", "logits are divided by the temperature, which is for probabilities alone"),
     ],
 )
 def test_a_fault_is_named(model, fault, subject, words):
