@@ -3,6 +3,7 @@ by its own command lines, as Kubeflow's launcher would."""
 
 import json
 import re
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,24 @@ def checks_of(result: Result) -> dict[str, dict[str, str]]:
 
 
 def executing(cluster: Cluster, root: Path, broken_image: str = "") -> Callable[[Any], None]:
-    """What runs a submitted pipeline: a task's state as its process ended; an image that is broken does not start."""
+    """What runs a submitted pipeline, beside the server's answers: a task's state as its process ended; an image that
+    is broken does not start."""
 
-    def run(run: Any) -> None:
+    def started(run: Any) -> None:
+        cluster.states[:] = ["RUNNING"]
+        threading.Thread(target=ran, args=(run,)).start()
+
+    def ran(run: Any) -> None:
+        state = "FAILED"
+        try:
+            tasks = states_of(run)
+            details = [api.V2beta1PipelineTaskDetail(display_name=name, state=found) for name, found in tasks.items()]
+            run.run_details = api.V2beta1RunDetails(task_details=details)
+            state = "FAILED" if "FAILED" in tasks.values() else "SUCCEEDED"
+        finally:
+            cluster.states[:] = [state]
+
+    def states_of(run: Any) -> dict[str, str]:
         package = cluster.packages[run.pipeline_version_reference.pipeline_version_id]
         spec, _ = yaml.safe_load_all(
             re.sub(rb".*Content-Type: [^\r\n]*\r\n\r\n|\r\n--[^\r\n]*\r\n$", b"", package, flags=re.S)
@@ -45,12 +61,9 @@ def executing(cluster: Cluster, root: Path, broken_image: str = "") -> Callable[
                 del spec["root"]["dag"]["tasks"][task]
         done.run()
         states = {names[task]: "FAILED" if task in done.failed else "SUCCEEDED" for task in done.done}
-        states |= {broken_image: "FAILED"} if broken_image else {}
-        details = [api.V2beta1PipelineTaskDetail(display_name=name, state=state) for name, state in states.items()]
-        run.run_details = api.V2beta1RunDetails(task_details=details)
-        cluster.states[:] = ["FAILED" if "FAILED" in states.values() else "SUCCEEDED"]
+        return states | ({broken_image: "FAILED"} if broken_image else {})
 
-    return run
+    return started
 
 
 def test_a_good_cluster_passes(tmp_path: Path) -> None:
