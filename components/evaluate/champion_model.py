@@ -36,18 +36,20 @@ class Shared(NamedTuple):
 
 def compare_classes(classes: Sequence[str], champion_classes: Sequence[str]) -> SharedClasses:
     """Split two class lists into shared, added and removed; another order alone changes nothing."""
+    ours, theirs = set(classes), set(champion_classes)
     return SharedClasses(
-        [name for name in classes if name in champion_classes],
-        [name for name in classes if name not in champion_classes],
-        [name for name in champion_classes if name not in classes],
+        [name for name in classes if name in theirs],
+        [name for name in classes if name not in theirs],
+        [name for name in champion_classes if name not in ours],
     )
 
 
 def on_shared(logits_NC: Logits, logit_classes: Sequence[str], labels: Sequence[str], shared: Sequence[str]) -> Shared:
     """Keep the images whose label is shared and the logits of the shared classes, in the order of `shared`."""
-    kept = [row for row, label in enumerate(labels) if label in shared]
-    columns = [list(logit_classes).index(name) for name in shared]
-    labels_N = np.array([list(shared).index(labels[row]) for row in kept], np.int64)
+    column_of, place_of = ({name: place for place, name in enumerate(names)} for names in (logit_classes, shared))
+    kept = [row for row, label in enumerate(labels) if label in place_of]
+    columns = [column_of[name] for name in shared]
+    labels_N = np.array([place_of[labels[row]] for row in kept], np.int64)
     return Shared(logits_NC[kept][:, columns], labels_N)
 
 

@@ -150,7 +150,8 @@ def against_champion(
             duel.confused["champion"] = scoring.confusion_cells(theirs.labels_N, theirs.logits_NS.argmax(axis=1))
             found = leaked(folder, dataset, split, max_near_bits)
             duel.facts["leaks"] = {name: getattr(found, name) for name in ("exact", "near", "how", "compared")}
-            clean_N = ~found.leaked_N[[row for row, truth in enumerate(truths) if truth in classes.shared]]
+            shared = set(classes.shared)
+            clean_N = ~found.leaked_N[[row for row, truth in enumerate(truths) if truth in shared]]
             adjusted = without_leaks(ours, theirs, clean_N, classes.shared, intervals)
             duel.rows.extend(row for row in adjusted if found.compared or not row.name.endswith("_adjusted"))
     return duel

@@ -1,6 +1,7 @@
 """Bootstrap, selection, champion classes and mistakes on cases that can be checked by hand or by a plain loop."""
 
 import re
+import time
 
 import numpy as np
 import pytest
@@ -194,3 +195,15 @@ def test_the_most_confident_mistakes_come_first_and_hits_never():
         ("w", "dog", "cat"),
     ]
     assert found[0].confidence == pytest.approx(1 / (1 + np.exp(-3)))
+
+
+def test_of_many_classes_those_that_both_sides_know_are_found_at_once():
+    ours = [f"species {number}" for number in range(6000)]
+    theirs = [*reversed(ours[1:]), "extinct"]
+    started = time.process_time()
+    classes = champion_model.compare_classes(ours, theirs)
+    found = champion_model.on_shared(np.zeros((6000, 6000), np.int8), theirs, ours, classes.shared)
+
+    assert time.process_time() - started < 0.5
+    assert (classes.shared, classes.added, classes.removed) == (ours[1:], ours[:1], ["extinct"])
+    assert found.labels_N.tolist() == list(range(5999))
