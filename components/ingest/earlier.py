@@ -103,10 +103,13 @@ def frozen_test(manifest: str, reading: Reading, found: Found) -> frozenset[str]
 
 
 def _as_listed(path: str, source: str) -> str:
-    """What the source's listing calls an image that a manifest in its folder calls so: `./1.jpg`, `/data/1.jpg`."""
-    if "://" in path:
-        return path
+    """What the source's listing calls an image that a manifest in its folder calls so: `./1.jpg`, `/data/1.jpg`.
+
+    An object below a prefix may be named by its URI.
+    """
     place = source.removeprefix("file://")
+    if "://" in path:
+        return path if is_manifest(place) else path.removeprefix(f"{place.rstrip('/')}/")
     folder = posixpath.dirname(place) if is_manifest(place) else place
     return posixpath.relpath(posixpath.join(folder, path), folder or ".")
 

@@ -162,6 +162,10 @@ def test_a_manifest_in_an_archive_and_one_of_test_images(
     assert from_s3.digest() == from_disk.digest()
     assert {sample.id for sample in from_s3.samples() if sample.split == "test"} == {sample.id for sample in tests}
     assert "there is no such object" in refused(animals, "--test-manifest", f"{uri}/none.csv")
+    whole = uploaded(animals)
+    (tmp_path / "uris.csv").write_text("\n".join(["image", *(f"{whole}/{sample.path}" for sample in tests)]))
+    by_uri = ingest(whole, "--test-manifest", str(tmp_path / "uris.csv"), to="by-uri")
+    assert {sample.id for sample in by_uri.samples() if sample.split == "test"} == {sample.id for sample in tests}
 
 
 def test_an_archive_that_is_replaced_while_it_is_read_is_refused(
