@@ -30,10 +30,12 @@ class Finding:
 
 
 def figure(value: float, unit: str = "") -> str:
-    """Milliseconds as 48.3, 3.21 or 0.0048, whole numbers as they are, fractions as 0.930."""
+    """Milliseconds as 48.3, 3.21 or 0.0048, whole numbers as they are, fractions as 0.930 or 1.0e-04."""
     if unit == "ms":
         return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.1e}" if 0 < abs(value) < 0.001 else f"{value:.3f}"
 
 
 def number(row: Row) -> float:

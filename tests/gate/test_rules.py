@@ -2,6 +2,7 @@
 
 import pytest
 
+from components.gate import rules
 from tests.gate.conftest import champion, figure
 
 RUNS = {"unit": "ms", "of": "batch 1", "n": 1000}
@@ -389,3 +390,14 @@ def test_a_budget_is_held_against_the_precision_that_ships(judged, flags, name, 
     assert outcome[0] != "promote"
     [reason] = [one for one in reasons(outcome) if words in one]
     assert reason.endswith("(400 test images, in int8)")
+
+
+def test_what_is_under_a_thousandth_is_told_by_its_first_digits():
+    """One of 10,000 classes, guessed: no 0.000."""
+    assert [rules.figure(value) for value in (1e-4, 0.0, -0.00052, 0.25, 3)] == [
+        "1.0e-04",
+        "0.000",
+        "-5.2e-04",
+        "0.250",
+        "3",
+    ]
