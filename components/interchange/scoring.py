@@ -28,9 +28,11 @@ class ClassCounts(NamedTuple):
 
 def softmax(logits_NC: Logits) -> Floats:
     """Probabilities [N, C] in float64; safe for logits of any size."""
-    shifted_NC = logits_NC.astype(np.float64) - logits_NC.max(axis=1, keepdims=True)
-    exponentials_NC = np.exp(shifted_NC)
-    return np.asarray(exponentials_NC / exponentials_NC.sum(axis=1, keepdims=True))
+    shifted_NC = logits_NC.astype(np.float64)
+    shifted_NC -= shifted_NC.max(axis=1, keepdims=True)
+    exponentials_NC = np.exp(shifted_NC, out=shifted_NC)
+    exponentials_NC /= exponentials_NC.sum(axis=1, keepdims=True)
+    return np.asarray(exponentials_NC)
 
 
 def confidences(logits_NC: Logits) -> Floats:
@@ -97,10 +99,11 @@ def nll_of_each(logits_NC: Logits, labels_N: Labels, temperature: float = 1.0) -
     """Negative log-likelihood of each image's label, [N], in nats, of the logits divided by a temperature."""
 
     def of(logits_NC: Logits, labels_N: Labels) -> Floats:
-        divided_NC = logits_NC.astype(np.float64) / temperature
-        shifted_NC = divided_NC - divided_NC.max(axis=1, keepdims=True)
+        shifted_NC = logits_NC.astype(np.float64)
+        shifted_NC /= temperature
+        shifted_NC -= shifted_NC.max(axis=1, keepdims=True)
         own_N = np.take_along_axis(shifted_NC, labels_N[:, None], axis=1)[:, 0]
-        return np.asarray(np.log(np.exp(shifted_NC).sum(axis=1)) - own_N)
+        return np.asarray(np.log(np.exp(shifted_NC, out=shifted_NC).sum(axis=1)) - own_N)
 
     return _in_parts(of, logits_NC, labels_N)
 
