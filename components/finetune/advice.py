@@ -48,8 +48,8 @@ def of_data(counts: Mapping[str, int], weighed: bool) -> list[str]:
     few = [name for name, count in counts.items() if count < FEW_IMAGES_A_CLASS]
     if few:
         found.append(
-            f"{len(few)} of {len(counts)} classes have under {FEW_IMAGES_A_CLASS} training images (fewest: {fewest}, "
-            f"{counts[fewest]}): their recall on test will be uncertain"
+            f"{len(few):,} of {len(counts):,} classes have under {FEW_IMAGES_A_CLASS} training images (fewest: "
+            f"{fewest}, {counts[fewest]}): their recall on test will be uncertain"
         )
     if counts[most] >= IMBALANCE * max(counts[fewest], 1) and not weighed:
         found.append(

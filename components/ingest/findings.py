@@ -208,7 +208,7 @@ def _warnings(counts: Mapping[str, Mapping[str, int]], placement: Placement) -> 
         )
     if placement.stood_in:
         found.append(
-            f"{len(placement.stood_in)} of {len(counts['train'])} classes are so small that the hash left a split "
+            f"{len(placement.stood_in):,} of {len(counts['train']):,} classes are so small that the hash left a split "
             f"without an image of them, and the nearest stands in: {listed(placement.stood_in)}. Their figures on val "
             "and test say little."
         )

