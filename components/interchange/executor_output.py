@@ -98,12 +98,12 @@ def figures(report: Report) -> dict[str, float]:
 
     Where they are too many, without those of single classes (`recall candidate/scratch test`).
     """
-    rows = [row for row in report.rows if isinstance(row.value, int | float)]
-    if len(rows) > MOST_FIGURES:
-        overall = [row for row in rows if "/" not in row.of]
-        log.info("Kubeflow is given %d of %d figures: without those of single classes.", len(overall), len(rows))
-        rows = overall
-    return {" ".join(part for part in (row.name, row.of, row.split) if part): float(row.value or 0) for row in rows}
+    numbers = [(row, float(row.value)) for row in report.rows if isinstance(row.value, int | float)]
+    if len(numbers) > MOST_FIGURES:
+        overall = [(row, value) for row, value in numbers if "/" not in row.of]
+        log.info("Kubeflow is given %d of %d figures: without those of single classes.", len(overall), len(numbers))
+        numbers = overall
+    return {" ".join(part for part in (row.name, row.of, row.split) if part): value for row, value in numbers}
 
 
 def confusion(report: Report) -> dict[str, Any]:
